@@ -6,6 +6,7 @@
 
 pub mod environment;
 pub mod error_code;
+pub mod exit_code;
 pub mod ids;
 pub mod limits;
 pub mod position;
