@@ -29,8 +29,11 @@ pub(crate) struct RawRecord<C> {
     pub(crate) timestamp: TimestampMs,
     pub(crate) key: Option<C>,
     pub(crate) value: Option<C>,
-    pub(crate) headers: Vec<(C, Option<C>)>,
+    pub(crate) headers: Vec<RawHeader<C>>,
 }
+
+/// A header's key and value.
+pub(crate) type RawHeader<C> = (C, Option<C>);
 
 /// Reads the record with number `index` of the batch.
 pub(crate) fn record<I: RecordInput>(
@@ -179,7 +182,7 @@ impl<I: RecordInput> RecordReader<'_, I> {
         }
     }
 
-    fn headers(&mut self) -> Result<Vec<(I::Chunk, Option<I::Chunk>)>, RecordsError> {
+    fn headers(&mut self) -> Result<Vec<RawHeader<I::Chunk>>, RecordsError> {
         let stated = self.varint()?;
         let max = RECORD_HEADERS_MAX.min(self.remaining / HEADER_BYTES_MIN);
         let count = match usize::try_from(stated) {

@@ -2,6 +2,7 @@
 //! out of it: a bomb costs no more than the limit, and no buffer is sized by what the
 //! compressed bytes say about themselves.
 
+mod lz4;
 mod snappy;
 
 use std::io::{self, Read, Write};
@@ -10,7 +11,6 @@ use bytes::buf::Reader;
 use bytes::{Buf, Bytes};
 use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
 
 use crate::attributes::Compression;
 use crate::error::RecordsError;
@@ -29,7 +29,7 @@ pub(crate) fn compress(compression: Compression, records: &[u8]) -> Result<Vec<u
         Compression::None => Ok(records.to_vec()),
         Compression::Gzip => gzip(records),
         Compression::Snappy => snappy::compress(records),
-        Compression::Lz4 => lz4(records),
+        Compression::Lz4 => lz4::compress(records),
         Compression::Zstd => zstd::stream::encode_all(records, ZSTD_LEVEL),
     };
     compressed.map_err(|error| RecordsError::Compress {
@@ -42,16 +42,6 @@ fn gzip(records: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::new(GZIP_LEVEL));
     encoder.write_all(records)?;
     encoder.finish()
-}
-
-/// Kafka's Java client reads independent blocks only.
-fn lz4(records: &[u8]) -> io::Result<Vec<u8>> {
-    let frame = FrameInfo::new()
-        .block_mode(BlockMode::Independent)
-        .block_size(BlockSize::Max64KB);
-    let mut encoder = FrameEncoder::with_frame_info(frame, Vec::new());
-    encoder.write_all(records)?;
-    encoder.finish().map_err(io::Error::from)
 }
 
 /// Decompresses all of `compressed`, which must come to at most `bytes_max`.
@@ -84,7 +74,7 @@ enum Codec {
     None(Reader<Bytes>),
     Gzip(Box<MultiGzDecoder<Reader<Bytes>>>),
     Snappy(snappy::Blocks),
-    Lz4(Box<FrameDecoder<Reader<Bytes>>>),
+    Lz4(lz4::Frame),
     Zstd(zstd::stream::read::Decoder<'static, Reader<Bytes>>),
 }
 
@@ -95,15 +85,8 @@ impl Decompressor {
         bytes_max: usize,
     ) -> Result<Self, RecordsError> {
         let compressed_bytes = compressed.len();
-        let codec = match compression {
-            Compression::None => Codec::None(compressed.reader()),
-            Compression::Gzip => Codec::Gzip(Box::new(MultiGzDecoder::new(compressed.reader()))),
-            Compression::Snappy => Codec::Snappy(snappy::Blocks::new(compressed)),
-            Compression::Lz4 => Codec::Lz4(Box::new(FrameDecoder::new(compressed.reader()))),
-            Compression::Zstd => {
-                Codec::Zstd(zstd_decoder(compressed).map_err(|error| from_io(compression, error))?)
-            }
-        };
+        let codec =
+            Codec::open(compression, compressed).map_err(|error| from_io(compression, error))?;
         Ok(Self {
             codec,
             compression,
@@ -122,12 +105,20 @@ impl Decompressor {
     }
 }
 
-fn zstd_decoder(
-    compressed: Bytes,
-) -> io::Result<zstd::stream::read::Decoder<'static, Reader<Bytes>>> {
-    let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed.reader())?;
-    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-    Ok(decoder)
+impl Codec {
+    fn open(compression: Compression, compressed: Bytes) -> io::Result<Self> {
+        Ok(match compression {
+            Compression::None => Self::None(compressed.reader()),
+            Compression::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(compressed.reader()))),
+            Compression::Snappy => Self::Snappy(snappy::Blocks::new(compressed)),
+            Compression::Lz4 => Self::Lz4(lz4::Frame::new(compressed)?),
+            Compression::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed.reader())?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+                Self::Zstd(decoder)
+            }
+        })
+    }
 }
 
 impl Read for Decompressor {
@@ -144,7 +135,7 @@ impl Read for Decompressor {
                 }
                 read => read?,
             },
-            Codec::Lz4(decoder) => read_lz4(decoder, out)?,
+            Codec::Lz4(frame) => frame.read(out)?,
             Codec::Zstd(decoder) => decoder.read(out)?,
         };
         match self.bytes_left.checked_sub(len) {
@@ -153,17 +144,4 @@ impl Read for Decompressor {
         }
         Ok(len)
     }
-}
-
-/// The other codecs see bytes after their end by themselves; this one stops looking.
-fn read_lz4(decoder: &mut FrameDecoder<Reader<Bytes>>, out: &mut [u8]) -> io::Result<usize> {
-    let len = decoder.read(out)?;
-    let extra = decoder.get_ref().get_ref().len();
-    if len == 0 && !out.is_empty() && extra > 0 {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("{extra} bytes after the end of the frame"),
-        ));
-    }
-    Ok(len)
 }
