@@ -1,0 +1,49 @@
+//! The cluster itself: its identity, the level of features it runs, and the version
+//! that counts the changes to its metadata.
+
+use std::fmt;
+
+use highwater_types::{ClusterId, TimestampMs};
+
+/// Which commands and persisted forms the cluster uses. It only ever rises, and only
+/// to a level that every node supports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FeatureLevel(pub u32);
+
+impl FeatureLevel {
+    /// The newest level that this build knows; it knows all levels from 1 to this one.
+    pub const NEWEST: Self = Self(1);
+
+    /// Whether this build knows the level.
+    pub fn is_supported(self) -> bool {
+        (1..=Self::NEWEST.0).contains(&self.0)
+    }
+}
+
+impl fmt::Display for FeatureLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How many changes the metadata has seen. Duplicates and refused commands do not
+/// count, so two images of one cluster with the same version are equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct MetadataVersion(pub u64);
+
+impl fmt::Display for MetadataVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What was settled when the cluster was born.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterRecord {
+    /// The cluster's id: nodes refuse the data and the company of another.
+    pub id: ClusterId,
+    /// The level of features in use.
+    pub feature_level: FeatureLevel,
+    /// When the cluster was born, by the first node's clock.
+    pub born_at: TimestampMs,
+}

@@ -1,0 +1,134 @@
+//! The commands that change cluster metadata. Whatever is not a function of the
+//! metadata itself (ids, times, placement) was drawn by the proposer and is in the command.
+
+use bytes::Bytes;
+use highwater_types::{ClusterId, ConfigOverrides, NodeId, PartitionIndex, TimestampMs, TopicId};
+
+use crate::cluster::FeatureLevel;
+use crate::codec;
+use crate::error::MetadataError;
+use crate::node::NodeRecord;
+
+/// A change to one setting of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigChange {
+    /// Gives the topic a value of its own.
+    Set {
+        /// The setting's name.
+        name: String,
+        /// The value as text.
+        value: String,
+    },
+    /// Goes back to the default.
+    Delete {
+        /// The setting's name.
+        name: String,
+    },
+}
+
+impl ConfigChange {
+    /// The name of the setting that changes.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Set { name, .. } | Self::Delete { name } => name,
+        }
+    }
+}
+
+/// One command. Texts are as the client sent them; applying validates them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetadataCommand {
+    /// Gives the cluster its identity. Must come before all others.
+    ClusterBorn {
+        /// The cluster's id.
+        cluster: ClusterId,
+        /// The level of features to begin with.
+        feature_level: FeatureLevel,
+        /// The proposer's time.
+        at: TimestampMs,
+    },
+    /// Makes a node known, or says what changed about it.
+    RegisterNode {
+        /// The cluster that the node believes to belong to.
+        cluster: ClusterId,
+        /// What the node says about itself.
+        node: NodeRecord,
+    },
+    /// Creates a topic, all of its partitions in phase `Creating`.
+    CreateTopic {
+        /// A fresh id.
+        topic: TopicId,
+        /// The wanted name.
+        name: String,
+        /// The replicas of each partition, in order of the partitions' indexes.
+        placement: Vec<Vec<NodeId>>,
+        /// Settings by name.
+        overrides: ConfigOverrides,
+        /// Whether the cluster makes it for itself: only then must its name be internal.
+        internal: bool,
+        /// The proposer's time.
+        at: TimestampMs,
+    },
+    /// Changes settings of a topic; those not named stay as they are.
+    AlterTopicConfigs {
+        /// The topic.
+        topic: TopicId,
+        /// The changes, at most one for each setting.
+        changes: Vec<ConfigChange>,
+    },
+    /// Adds partitions at the end.
+    AddPartitions {
+        /// The topic.
+        topic: TopicId,
+        /// The partitions that the proposer saw. When there are others by now, the placement
+        /// was made for a topic that no longer is, and the command is refused.
+        partitions_before: u32,
+        /// The replicas of each new partition.
+        placement: Vec<Vec<NodeId>>,
+    },
+    /// Says that the groups of these partitions were initialized.
+    PartitionsReady {
+        /// The topic.
+        topic: TopicId,
+        /// The partitions.
+        partitions: Vec<PartitionIndex>,
+    },
+    /// Deletes a topic. Its name is free at once; its data stays for the grace period
+    /// `file.delete.delay.ms`, under a tombstone.
+    DeleteTopic {
+        /// The topic.
+        topic: TopicId,
+        /// The proposer's time.
+        at: TimestampMs,
+    },
+    /// Says that a node holds nothing of a deleted topic any more. When the last
+    /// holder has said so, the tombstone goes.
+    ForgetTopic {
+        /// The deleted topic.
+        topic: TopicId,
+        /// The node that removed its data.
+        node: NodeId,
+        /// The proposer's time, which must be past the grace period.
+        at: TimestampMs,
+    },
+    /// Hands out the next producer ids. Sent twice, it hands out two blocks.
+    AllocateProducerIds {
+        /// How many, from 1 to [`highwater_types::limits::PRODUCER_ID_BLOCK`].
+        count: i64,
+    },
+}
+
+impl MetadataCommand {
+    /// The replicated form.
+    pub fn encode(&self) -> Bytes {
+        codec::encode_command(self)
+    }
+
+    /// The inverse of [`MetadataCommand::encode`].
+    ///
+    /// # Errors
+    /// The bytes are not a command, or one of a newer build.
+    pub fn decode(bytes: &[u8]) -> Result<Self, MetadataError> {
+        codec::decode_command(bytes)
+    }
+}

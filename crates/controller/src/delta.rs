@@ -1,0 +1,135 @@
+//! What changed from one image to the next, so that a node can start and stop
+//! partitions without looking at all of them.
+
+use highwater_types::{NodeId, PartitionId, PartitionIndex, TopicId};
+
+use crate::cluster::MetadataVersion;
+use crate::image::MetadataImage;
+use crate::topic::{PartitionPhase, TopicRecord};
+
+/// One thing that changed. Details are in the image that the change led to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MetadataChange {
+    /// The cluster has its identity.
+    ClusterBorn,
+    /// A node is new, or says something else about itself.
+    NodeChanged(NodeId),
+    /// A topic is new.
+    TopicCreated(TopicId),
+    /// A topic's settings changed.
+    TopicConfigChanged(TopicId),
+    /// A topic has new partitions at its end.
+    PartitionsAdded {
+        /// The topic.
+        topic: TopicId,
+        /// The first new partition; all after it are new too.
+        first: PartitionIndex,
+    },
+    /// A partition's group was initialized.
+    PartitionReady(PartitionId),
+    /// A topic is deleted: serve it no more; its data stays under the tombstone.
+    TopicDeleted(TopicId),
+    /// A node removed what it held of a deleted topic, and others have not yet.
+    TopicDataRemoved {
+        /// The deleted topic.
+        topic: TopicId,
+        /// The node.
+        node: NodeId,
+    },
+    /// The tombstone is gone. This is no licence to remove data.
+    TopicForgotten(TopicId),
+    /// Producer ids were handed out.
+    ProducerIdsAllocated,
+}
+
+/// What changed from one version to a later one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataDelta {
+    /// The version before.
+    pub from: MetadataVersion,
+    /// The version after; equal to `from` when nothing changed.
+    pub to: MetadataVersion,
+    /// The changes.
+    pub changes: Vec<MetadataChange>,
+}
+
+impl MetadataDelta {
+    /// The changes between two images of one cluster, sorted. What came and went in between
+    /// does not show. This is how a node catches up that was given a snapshot.
+    pub fn between(old: &MetadataImage, new: &MetadataImage) -> Self {
+        let mut changes = Vec::new();
+        if old.cluster() != new.cluster() {
+            changes.push(MetadataChange::ClusterBorn);
+        }
+        let node_changed = new.nodes().filter(|node| old.node(node.id) != Some(node));
+        changes.extend(node_changed.map(|node| MetadataChange::NodeChanged(node.id)));
+        if !old.shares_topics_with(new) {
+            topic_changes(old, new, &mut changes);
+            tombstone_changes(old, new, &mut changes);
+        }
+        if old.next_producer_id() != new.next_producer_id() {
+            changes.push(MetadataChange::ProducerIdsAllocated);
+        }
+        changes.sort_unstable();
+        Self {
+            from: old.version(),
+            to: new.version(),
+            changes,
+        }
+    }
+}
+
+/// What happened to the topics that live now.
+fn topic_changes(old: &MetadataImage, new: &MetadataImage, changes: &mut Vec<MetadataChange>) {
+    for topic in new.topics() {
+        match old.topic(topic.id) {
+            None => changes.push(MetadataChange::TopicCreated(topic.id)),
+            Some(before) if std::sync::Arc::ptr_eq(before, topic) => {}
+            Some(before) => changes_of_topic(before, topic, changes),
+        }
+    }
+}
+
+/// What happened to one topic that lived before and lives now.
+fn changes_of_topic(old: &TopicRecord, new: &TopicRecord, changes: &mut Vec<MetadataChange>) {
+    if old.overrides != new.overrides {
+        changes.push(MetadataChange::TopicConfigChanged(new.id));
+    }
+    if old.partition_count() < new.partition_count() {
+        let first = PartitionIndex(old.partition_count());
+        changes.push(MetadataChange::PartitionsAdded {
+            topic: new.id,
+            first,
+        });
+    }
+    for (index, (before, after)) in (0..).zip(old.partitions.iter().zip(&new.partitions)) {
+        if before.phase != after.phase && after.phase == PartitionPhase::Ready {
+            let partition = PartitionId {
+                topic: new.id,
+                index: PartitionIndex(index),
+            };
+            changes.push(MetadataChange::PartitionReady(partition));
+        }
+    }
+}
+
+/// What happened to the topics that are deleted, now or since the old image.
+fn tombstone_changes(old: &MetadataImage, new: &MetadataImage, changes: &mut Vec<MetadataChange>) {
+    for tombstone in new.tombstones() {
+        let topic = tombstone.topic;
+        match old.tombstone(topic) {
+            None => changes.push(MetadataChange::TopicDeleted(topic)),
+            Some(before) => {
+                let gone = before.holders.difference(&tombstone.holders);
+                let removed =
+                    |node: &NodeId| MetadataChange::TopicDataRemoved { topic, node: *node };
+                changes.extend(gone.map(removed));
+            }
+        }
+    }
+    let known_before = old.topics().map(|topic| topic.id);
+    let known_before = known_before.chain(old.tombstones().map(|tombstone| tombstone.topic));
+    let forgotten =
+        known_before.filter(|id| new.topic(*id).is_none() && new.tombstone(*id).is_none());
+    changes.extend(forgotten.map(MetadataChange::TopicForgotten));
+}

@@ -1,0 +1,277 @@
+//! Why a command was refused, or bytes were not understood.
+
+use highwater_types::limits::PARTITIONS_PER_TOPIC_MAX;
+use highwater_types::{
+    ClusterId, ConfigError, ErrorCode, NodeId, PartitionIndex, TimestampMs, TopicId, TopicName,
+    TopicNameError,
+};
+
+use crate::cluster::FeatureLevel;
+use crate::response::Refusal;
+
+/// What can be wrong with a command, a snapshot or a placement.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MetadataError {
+    /// A command came before the cluster was born.
+    #[error("the cluster has no identity yet")]
+    NotBorn,
+    /// The command speaks of another cluster.
+    #[error("this is cluster {actual}, not {claimed}")]
+    OtherCluster {
+        /// The cluster in the command.
+        claimed: ClusterId,
+        /// The cluster that this is.
+        actual: ClusterId,
+    },
+    /// A node's build is older than what the cluster uses.
+    #[error("node {node} knows feature levels up to {newest}; the cluster uses level {required}")]
+    NodeTooOld {
+        /// The node.
+        node: NodeId,
+        /// The newest level that it knows.
+        newest: FeatureLevel,
+        /// The cluster's level.
+        required: FeatureLevel,
+    },
+    /// Node ids start at 1.
+    #[error("0 is not a node id")]
+    NodeIdZero,
+    /// The cluster has as many nodes as it can.
+    #[error("node {node} cannot join: a cluster has at most {max} nodes")]
+    TooManyNodes {
+        /// The node that was to be registered.
+        node: NodeId,
+        /// Most nodes, inclusive.
+        max: usize,
+    },
+    /// The name breaks the rules for topic names.
+    #[error(transparent)]
+    TopicName(#[from] TopicNameError),
+    /// The name is kept for, or missing from, the cluster's own topics.
+    #[error(
+        "'{name}': names that start with '__' are for the cluster's own topics, and only for those"
+    )]
+    ReservedTopicName {
+        /// The name.
+        name: TopicName,
+    },
+    /// The name is taken.
+    #[error("topic '{name}' exists (id {topic})")]
+    TopicExists {
+        /// The name.
+        name: TopicName,
+        /// The id of the topic that has it.
+        topic: TopicId,
+    },
+    /// The name is another topic's but for `.` and `_`.
+    #[error(
+        "topic '{name}' would collide with '{existing}': '.' and '_' are the same in metric names"
+    )]
+    TopicNameCollides {
+        /// The name.
+        name: TopicName,
+        /// The topic that exists.
+        existing: TopicName,
+    },
+    /// The id was used for another topic.
+    #[error("topic id {topic} is in use by another topic or by a deleted one")]
+    TopicIdUsed {
+        /// The id.
+        topic: TopicId,
+    },
+    /// No live topic has the id.
+    #[error("no topic has id {topic}")]
+    UnknownTopic {
+        /// The id.
+        topic: TopicId,
+    },
+    /// The topic has no such partition.
+    #[error("topic {topic} has {partitions} partitions; there is no partition {index}")]
+    UnknownPartition {
+        /// The topic.
+        topic: TopicId,
+        /// The index in the command.
+        index: PartitionIndex,
+        /// The partitions that the topic has.
+        partitions: u32,
+    },
+    /// A topic is to have no partitions, or more than it can.
+    #[error("{requested} partitions are not possible: a topic has 1 to {PARTITIONS_PER_TOPIC_MAX}")]
+    PartitionCount {
+        /// The partitions that the topic would have.
+        requested: u64,
+    },
+    /// Partitions were added to a topic that has others by now.
+    #[error("topic {topic} has {actual} partitions by now, not {expected}; look again and retry")]
+    PartitionCountChanged {
+        /// The topic.
+        topic: TopicId,
+        /// The partitions that the proposer saw.
+        expected: u32,
+        /// The partitions that it has.
+        actual: u32,
+    },
+    /// The cluster has as many partitions as it can.
+    #[error("{requested} more partitions do not fit: the cluster has {current} of at most {max}")]
+    ClusterFull {
+        /// The partitions to be added.
+        requested: u64,
+        /// The partitions of all live topics.
+        current: u32,
+        /// Most partitions, inclusive.
+        max: u32,
+    },
+    /// More replicas are wanted than there are nodes, or none.
+    #[error("replication factor {requested} is not possible: {nodes} nodes are available")]
+    ReplicationFactor {
+        /// The replicas wanted of each partition.
+        requested: u32,
+        /// The nodes that can take them.
+        nodes: usize,
+    },
+    /// Partitions of one topic have different numbers of replicas.
+    #[error(
+        "partition {index} has {actual} replicas; the topic's replication factor is {expected}"
+    )]
+    UnevenReplicas {
+        /// The first partition that differs.
+        index: PartitionIndex,
+        /// The replication factor.
+        expected: usize,
+        /// The partition's replicas.
+        actual: usize,
+    },
+    /// One node is to hold two replicas of a partition.
+    #[error("partition {index} names node {node} twice")]
+    DuplicateReplica {
+        /// The partition.
+        index: PartitionIndex,
+        /// The node.
+        node: NodeId,
+    },
+    /// A replica is placed on a node that is not registered.
+    #[error("node {node} is not registered")]
+    UnknownNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// One command changes one setting twice.
+    #[error("'{name}' is changed twice in one request")]
+    DuplicateSetting {
+        /// The setting.
+        name: String,
+    },
+    /// A block of producer ids has a size that is not possible.
+    #[error("{requested} producer ids are not possible: a block has 1 to {max}")]
+    ProducerIdCount {
+        /// The ids wanted.
+        requested: i64,
+        /// Most ids in a block, inclusive.
+        max: i64,
+    },
+    /// All of the 2^63 producer ids are used.
+    #[error("there are no more producer ids")]
+    ProducerIdsExhausted,
+    /// The topic is to be forgotten though it lives.
+    #[error("topic {topic} is not deleted")]
+    TopicNotDeleted {
+        /// The topic.
+        topic: TopicId,
+    },
+    /// Data of a deleted topic was to be forgotten too early.
+    #[error("data of deleted topic {topic} stays until {until} (ms); it is {at}")]
+    GracePeriod {
+        /// The deleted topic.
+        topic: TopicId,
+        /// The proposer's time.
+        at: TimestampMs,
+        /// The end of the grace period, exclusive.
+        until: TimestampMs,
+    },
+    /// Bytes are not what they should be.
+    #[error("a metadata {what} is malformed: {detail}")]
+    Malformed {
+        /// What the bytes should be.
+        what: &'static str,
+        /// The first thing that is wrong.
+        detail: String,
+    },
+    /// Bytes were written by a newer build.
+    #[error(
+        "a metadata {what} has format version {version}; this build knows versions up to {newest}"
+    )]
+    UnknownVersion {
+        /// What the bytes are.
+        what: &'static str,
+        /// The version they state.
+        version: u32,
+        /// The newest version that this build knows.
+        newest: u32,
+    },
+    /// The cluster uses features that this build does not know.
+    #[error(
+        "the cluster uses feature level {level}; this build knows 1 to {}",
+        FeatureLevel::NEWEST
+    )]
+    UnknownFeatureLevel {
+        /// The cluster's level.
+        level: FeatureLevel,
+    },
+    /// A snapshot is damaged.
+    #[error("a metadata snapshot is damaged: its checksum is {actual:08x}, not {stated:08x}")]
+    Checksum {
+        /// The CRC32C in its header.
+        stated: u32,
+        /// The CRC32C of its body.
+        actual: u32,
+    },
+}
+
+impl MetadataError {
+    /// The kind of error that a client sees.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotBorn => ErrorCode::Unavailable,
+            Self::OtherCluster { .. }
+            | Self::NodeTooOld { .. }
+            | Self::NodeIdZero
+            | Self::TooManyNodes { .. }
+            | Self::TopicIdUsed { .. }
+            | Self::UnevenReplicas { .. }
+            | Self::DuplicateReplica { .. }
+            | Self::UnknownNode { .. }
+            | Self::ProducerIdCount { .. }
+            | Self::TopicNotDeleted { .. }
+            | Self::GracePeriod { .. } => ErrorCode::InvalidRequest,
+            Self::TopicName(_)
+            | Self::ReservedTopicName { .. }
+            | Self::TopicNameCollides { .. } => ErrorCode::InvalidTopicName,
+            Self::TopicExists { .. } => ErrorCode::TopicAlreadyExists,
+            Self::UnknownTopic { .. } => ErrorCode::UnknownTopicId,
+            Self::UnknownPartition { .. } => ErrorCode::UnknownTopicOrPartition,
+            Self::PartitionCount { .. }
+            | Self::PartitionCountChanged { .. }
+            | Self::ClusterFull { .. } => ErrorCode::InvalidPartitions,
+            Self::ReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
+            Self::Config(_) | Self::DuplicateSetting { .. } => ErrorCode::InvalidConfig,
+            Self::UnknownVersion { .. } | Self::UnknownFeatureLevel { .. } => {
+                ErrorCode::Unsupported
+            }
+            Self::ProducerIdsExhausted | Self::Malformed { .. } | Self::Checksum { .. } => {
+                ErrorCode::Internal
+            }
+        }
+    }
+
+    /// The error as it travels to the proposer.
+    pub fn refusal(&self) -> Refusal {
+        Refusal {
+            code: self.code(),
+            message: self.to_string(),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What the tests of the state machine share: a small cluster and short commands.
+
+#![allow(dead_code, unreachable_pub, missing_docs)]
+
+use highwater_controller::{
+    FeatureLevel, MetadataCommand, MetadataError, MetadataState, NodeRecord, Outcome,
+};
+use highwater_types::{ClusterId, ConfigOverrides, Incarnation, NodeId, TimestampMs, TopicId};
+use uuid::Uuid;
+
+pub const NOW: TimestampMs = TimestampMs(1_000_000);
+
+pub fn cluster_id() -> ClusterId {
+    ClusterId(Uuid::from_u128(0xc1))
+}
+
+pub fn topic_id(number: u128) -> TopicId {
+    TopicId(Uuid::from_u128(number))
+}
+
+pub fn born() -> MetadataCommand {
+    MetadataCommand::ClusterBorn {
+        cluster: cluster_id(),
+        feature_level: FeatureLevel::NEWEST,
+        at: NOW,
+    }
+}
+
+pub fn node(id: u64) -> NodeRecord {
+    NodeRecord {
+        id: NodeId(id),
+        incarnation: Incarnation(id << 8),
+        addresses: [("grpc".to_owned(), format!("10.0.0.{id}:7400"))].into(),
+        rack: Some(format!("rack-{id}")),
+        feature_level_newest: FeatureLevel::NEWEST,
+        registered_at: NOW,
+    }
+}
+
+pub fn register(id: u64) -> MetadataCommand {
+    MetadataCommand::RegisterNode {
+        cluster: cluster_id(),
+        node: node(id),
+    }
+}
+
+pub fn overrides(pairs: &[(&str, &str)]) -> ConfigOverrides {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+pub fn create(id: u128, name: &str, partitions: usize) -> MetadataCommand {
+    create_with(id, name, vec![vec![NodeId(1), NodeId(2)]; partitions], &[])
+}
+
+pub fn create_with(
+    id: u128,
+    name: &str,
+    placement: Vec<Vec<NodeId>>,
+    settings: &[(&str, &str)],
+) -> MetadataCommand {
+    MetadataCommand::CreateTopic {
+        topic: topic_id(id),
+        name: name.to_owned(),
+        placement,
+        overrides: overrides(settings),
+        internal: name.starts_with("__"),
+        at: NOW,
+    }
+}
+
+pub fn delete(id: u128) -> MetadataCommand {
+    MetadataCommand::DeleteTopic {
+        topic: topic_id(id),
+        at: NOW,
+    }
+}
+
+pub fn forget(id: u128, node: u64, at: TimestampMs) -> MetadataCommand {
+    MetadataCommand::ForgetTopic {
+        topic: topic_id(id),
+        node: NodeId(node),
+        at,
+    }
+}
+
+/// A cluster of three registered nodes.
+pub fn cluster() -> MetadataState {
+    let mut state = MetadataState::default();
+    for command in [born(), register(1), register(2), register(3)] {
+        accept(&mut state, &command);
+    }
+    state
+}
+
+/// Applies a command that must be accepted, and that the check must accept too.
+pub fn accept(state: &mut MetadataState, command: &MetadataCommand) -> Outcome {
+    assert_eq!(state.check(command), Ok(()));
+    state.apply(command).result.expect("accepted").outcome
+}
+
+/// Applies a command that must be refused, by the check too, and must change nothing.
+pub fn refuse(state: &mut MetadataState, command: &MetadataCommand) -> MetadataError {
+    let before = state.clone();
+    let applied = state.apply(command);
+    let error = applied.result.expect_err("refused");
+    assert_eq!(before.check(command), Err(error.clone()));
+    assert_eq!(*state, before);
+    assert!(applied.delta.changes.is_empty());
+    error
+}
+
+/// Applies a command that was applied before: accepted, and nothing changes.
+pub fn repeat(state: &mut MetadataState, command: &MetadataCommand) -> Outcome {
+    let before = state.clone();
+    let outcome = accept(state, command);
+    assert_eq!(*state, before);
+    outcome
+}
+
+/// SplitMix64: the same numbers for the same seed, everywhere.
+pub struct Seeded(pub u64);
+
+impl Seeded {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
