@@ -1,0 +1,98 @@
+//! Every named limit of the node, in one place. Sizes are bytes unless the name
+//! says otherwise.
+
+/// Most a batch may hold, compressed, whatever the topic's `max.message.bytes`.
+pub const BATCH_BYTES_MAX: usize = 16 << 20;
+/// Most a batch may decompress to.
+pub const BATCH_DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
+/// Most records in one batch.
+pub const BATCH_RECORDS_MAX: usize = 1 << 20;
+/// Most headers on one record.
+pub const RECORD_HEADERS_MAX: usize = 10_000;
+
+/// Longest topic name, in bytes (as in Kafka: it must fit a file name with suffixes).
+pub const TOPIC_NAME_BYTES_MAX: usize = 249;
+/// Most partitions of one topic.
+pub const PARTITIONS_PER_TOPIC_MAX: u32 = 10_000;
+/// Most partitions of one cluster.
+pub const PARTITIONS_PER_CLUSTER_MAX: u32 = 200_000;
+/// Most nodes that a cluster registers.
+pub const NODES_PER_CLUSTER_MAX: usize = 1000;
+
+/// Batches remembered for each idempotent producer and partition.
+pub const PRODUCER_WINDOW_BATCHES: usize = 5;
+/// Most idempotent producers that one partition remembers; the one silent longest goes first.
+pub const PRODUCERS_PER_PARTITION_MAX: usize = 10_000;
+/// A producer that has been silent so long is forgotten (Kafka's `producer.id.expiration.ms`).
+pub const PRODUCER_EXPIRY_MS: i64 = 24 * 60 * 60 * 1000;
+/// How many producer ids are handed out by one metadata entry.
+pub const PRODUCER_ID_BLOCK: i64 = 1000;
+
+/// Size of one journal file.
+pub const JOURNAL_FILE_BYTES: u64 = 64 << 20;
+/// Size of the first journal file of an empty node: small, so that it starts at once.
+pub const JOURNAL_FIRST_FILE_BYTES: u64 = 4 << 20;
+/// Journal room that only votes, log starts and deletes may use.
+pub const JOURNAL_RESERVE_BYTES: u64 = 1 << 20;
+/// Journal bytes after which a checkpoint starts.
+pub const JOURNAL_CHECKPOINT_BYTES: u64 = 256 << 20;
+/// Journal bytes at which appends wait for the checkpoint to finish.
+pub const JOURNAL_BYTES_MAX: u64 = 1 << 30;
+/// Most that one group commit writes at once.
+pub const JOURNAL_GROUP_BYTES_MAX: usize = 8 << 20;
+/// Free space that is kept for votes, retention and deletes on a full disk.
+pub const DISK_RESERVE_BYTES: u64 = 128 << 20;
+/// First allocation of a segment; it grows by doubling from there.
+pub const SEGMENT_FIRST_ALLOCATION_BYTES: u64 = 64 << 10;
+/// Most segments that are mapped at one time, over all partitions.
+pub const MAPPED_SEGMENTS_MAX: usize = 1024;
+
+/// Most that is appended and not yet committed, per partition.
+pub const PARTITION_IN_FLIGHT_BYTES_MAX: usize = 64 << 20;
+/// Most produce bytes that a node holds at one time, over all connections.
+pub const NODE_IN_FLIGHT_BYTES_MAX: usize = 512 << 20;
+/// Most one fetch may return, whatever it asks for.
+pub const FETCH_BYTES_MAX: usize = 55 << 20;
+/// Longest one fetch may wait.
+pub const FETCH_WAIT_MS_MAX: u64 = 5 * 60 * 1000;
+
+/// Most connections of one listener.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// Most concurrent streams of one connection.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
+/// Largest gRPC message.
+pub const GRPC_MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// HTTP/2 frame size; 64 KiB and more doubles bulk throughput.
+pub const HTTP2_FRAME_BYTES: u32 = 256 << 10;
+/// A reader that takes nothing for so long is disconnected.
+pub const SEND_DEADLINE_MS: u64 = 30_000;
+/// A reader has this much more time for a large message: slower ones are disconnected.
+pub const SEND_BYTES_PER_SECOND_MIN: usize = 256 << 10;
+/// Most bytes of answers that a node holds for readers that have not taken them yet.
+pub const NODE_OUTBOUND_BYTES_MAX: usize = 512 << 20;
+/// Most produce bytes that one stream has in flight.
+pub const PRODUCE_STREAM_BYTES_MAX: usize = 64 << 20;
+/// Most produce requests that one stream has in flight.
+pub const PRODUCE_STREAM_REQUESTS_MAX: usize = 4096;
+/// Most produce bytes that one stream has in flight for one partition: it leaves room for the others.
+pub const PRODUCE_LANE_BYTES_MAX: usize = 16 << 20;
+/// Most produce requests that one stream has in flight for one partition.
+pub const PRODUCE_LANE_REQUESTS_MAX: usize = 1024;
+/// How long a partition that stands still may hold up the other partitions of its stream.
+pub const PRODUCE_LANE_STALL_MS: u64 = 1000;
+/// How long a produce may take when the client does not say.
+pub const PRODUCE_TIMEOUT_MS_DEFAULT: u64 = 30_000;
+/// Longest a produce may take.
+pub const PRODUCE_TIMEOUT_MS_MAX: u64 = 5 * 60 * 1000;
+/// How long a change to the cluster's metadata may take.
+pub const ADMIN_TIMEOUT_MS: u64 = 60_000;
+/// Most partitions of one fetch or subscription.
+pub const PARTITIONS_PER_REQUEST_MAX: usize = 10_000;
+/// Size of one push of a subscription, when the client does not say.
+pub const PUSH_BYTES_DEFAULT: usize = 1 << 20;
+/// Largest push of a subscription; a single larger batch comes alone.
+pub const PUSH_BYTES_MAX: usize = 8 << 20;
+/// Most topics on a page of a list.
+pub const TOPICS_PER_PAGE_MAX: usize = 1000;
+/// How many partitions a node starts at one time.
+pub const PARTITION_STARTS_MAX: usize = 64;
