@@ -45,8 +45,12 @@ pub(crate) fn record<I: RecordInput>(
     let mut reader = RecordReader {
         input,
         index,
+        count: batch.record_count,
         remaining,
     };
+    if reader.input.at_end()? {
+        return Err(reader.ends_early());
+    }
     let length = reader.length()?;
     if length > reader.remaining {
         return Err(reader.truncated(length));
@@ -101,6 +105,8 @@ fn record_timestamp(
 struct RecordReader<'a, I> {
     input: &'a mut I,
     index: usize,
+    /// Number of records that the batch states.
+    count: i32,
     /// Bytes that are left of the record, or of the input before its length is known.
     remaining: usize,
 }
@@ -110,7 +116,7 @@ impl<I: RecordInput> RecordReader<'_, I> {
         if self.remaining == 0 {
             return Err(self.truncated(1));
         }
-        let byte = self.input.byte()?.ok_or_else(|| self.truncated(1))?;
+        let byte = self.input.byte()?.ok_or_else(|| self.ends_early())?;
         self.remaining -= 1;
         Ok(byte)
     }
@@ -119,7 +125,7 @@ impl<I: RecordInput> RecordReader<'_, I> {
         if len > self.remaining {
             return Err(self.truncated(len));
         }
-        let chunk = self.input.take(len)?.ok_or_else(|| self.truncated(len))?;
+        let chunk = self.input.take(len)?.ok_or_else(|| self.ends_early())?;
         self.remaining -= len;
         Ok(chunk)
     }
@@ -202,6 +208,13 @@ impl<I: RecordInput> RecordReader<'_, I> {
             headers.push((self.chunk(key_len)?, self.nullable()?));
         }
         Ok(headers)
+    }
+
+    fn ends_early(&self) -> RecordsError {
+        RecordsError::RecordsEndEarly {
+            index: self.index,
+            count: self.count,
+        }
     }
 
     fn truncated(&self, needed: usize) -> RecordsError {

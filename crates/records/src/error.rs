@@ -153,6 +153,14 @@ pub enum RecordsError {
         /// Bytes that remain of the record or the batch.
         remaining: usize,
     },
+    /// There is no more data, but there should be more records.
+    #[error("the data ends at or within record {index}; the batch states {count} records")]
+    RecordsEndEarly {
+        /// Number of the record within the batch, from 0.
+        index: usize,
+        /// The record count field.
+        count: i32,
+    },
     /// A record's stated length is longer than its contents.
     #[error("record {index}: {extra} bytes are left over at its end")]
     RecordLeftover {
@@ -275,6 +283,7 @@ impl RecordsError {
             | Self::OffsetOutOfRange { .. }
             | Self::ChecksumMismatch { .. }
             | Self::RecordTruncated { .. }
+            | Self::RecordsEndEarly { .. }
             | Self::RecordLeftover { .. }
             | Self::VarintOverflow { .. }
             | Self::NegativeLength { .. }

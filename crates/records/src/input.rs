@@ -8,6 +8,9 @@ use bytes::{Buf, Bytes};
 use crate::attributes::Compression;
 use crate::error::RecordsError;
 
+/// How much may come out of a stream is for the stream to limit.
+pub(crate) const UNKNOWN: usize = usize::MAX;
+
 /// A source of record bytes. `None` means that the source ends before what was asked for.
 pub(crate) trait RecordInput {
     /// What a run of bytes becomes.
@@ -19,7 +22,7 @@ pub(crate) trait RecordInput {
     /// The next `len` bytes.
     fn take(&mut self, len: usize) -> Result<Option<Self::Chunk>, RecordsError>;
 
-    /// No more bytes than these can come; exact unless the source is compressed.
+    /// No more bytes than these can come: exact for a slice, [`UNKNOWN`] for a stream.
     fn remaining_max(&self) -> usize;
 
     /// Whether nothing is left.

@@ -78,7 +78,8 @@ impl Records {
         }
     }
 
-    fn count(&self) -> usize {
+    // Not `count`: on `&mut self` that would be the iterator's own, which consumes it.
+    fn record_count(&self) -> usize {
         usize::try_from(self.batch.record_count).expect("a parsed header has a positive count")
     }
 
@@ -94,10 +95,10 @@ impl Records {
         let index = self.next_index;
         let raw = decode::record(&self.batch, index, &mut self.rest)?;
         self.next_index += 1;
-        self.done = self.next_index == self.count();
+        self.done = self.next_index == self.record_count();
         if self.done && !self.rest.at_end()? {
             return Err(RecordsError::BytesAfterRecords {
-                count: self.count(),
+                count: self.record_count(),
             });
         }
         let delta = i64::try_from(index).expect("an index within a batch fits 31 bits");
@@ -131,7 +132,7 @@ impl Iterator for Records {
         if self.done {
             (0, Some(0))
         } else {
-            (1, Some(self.count() - self.next_index))
+            (1, Some(self.record_count() - self.next_index))
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::compression::Decompressor;
 use crate::decode;
 use crate::error::RecordsError;
 use crate::header::{BatchHeader, field};
-use crate::input::{CheckInput, RecordInput};
+use crate::input::{self, CheckInput, RecordInput};
 
 /// Buffer between a decompressor and the walk over its records.
 const WALK_BUFFER_BYTES: usize = 16 << 10;
@@ -83,7 +83,7 @@ pub(crate) fn records(
     let buffered = BufReader::with_capacity(WALK_BUFFER_BYTES, stream);
     walk(
         header,
-        &mut CheckInput::new(buffered, compression, bytes_max),
+        &mut CheckInput::new(buffered, compression, input::UNKNOWN),
     )
 }
 
