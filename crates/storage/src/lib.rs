@@ -1,3 +1,4 @@
 //! (being written)
 
+pub mod directory;
 pub mod disk;

@@ -75,7 +75,7 @@ impl RealDisk {
         })
     }
 
-    /// Opens with `options` for reading and writing.
+    /// Opens with `options`.
     fn open_with(
         &self,
         operation: &'static str,
@@ -84,8 +84,6 @@ impl RealDisk {
     ) -> io::Result<Arc<dyn DiskFile>> {
         let full = self.resolve(operation, path)?;
         let file = options
-            .read(true)
-            .write(true)
             .open(full)
             .map_err(|error| failed(operation, path, error))?;
         Ok(Arc::new(RealFile::new(
@@ -118,11 +116,27 @@ impl RealDisk {
 
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        self.open_with("create", path, OpenOptions::new().create_new(true))
+        self.open_with(
+            "create",
+            path,
+            OpenOptions::new().read(true).write(true).create_new(true),
+        )
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        self.open_with("open", path, &mut OpenOptions::new())
+        let unwritable = |error: &io::Error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+            )
+        };
+        match self.open_with("open", path, OpenOptions::new().read(true).write(true)) {
+            // An inspection of a read-only directory can still read; a write to the file fails.
+            Err(error) if unwritable(&error) => {
+                self.open_with("open", path, OpenOptions::new().read(true))
+            }
+            result => result,
+        }
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {

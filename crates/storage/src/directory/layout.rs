@@ -1,0 +1,25 @@
+//! The names in a data directory, in one place.
+
+/// The shared write-ahead journal's files.
+pub const JOURNAL: &str = "journal";
+/// Checkpoints of what the journal no longer holds.
+pub const CHECKPOINT: &str = "checkpoint";
+/// One directory for each partition, by topic id, with its segments.
+pub const TOPICS: &str = "topics";
+/// Markers of files that could not be read; each is named after its file.
+pub const QUARANTINE: &str = "quarantine";
+/// Who the directory belongs to.
+pub const IDENTITY: &str = "identity";
+/// Whether the last process ended cleanly, and on which boot of the machine it ran.
+pub const BOOT: &str = "boot";
+/// Held locked by the process that uses the directory; contains its pid.
+pub const LOCK: &str = "lock";
+
+/// The directories that exist from birth on: they are durable before the identity is.
+pub const SKELETON: [&str; 4] = [JOURNAL, CHECKPOINT, TOPICS, QUARANTINE];
+
+/// What is appended to a file's name while its next version is being written.
+pub const TEMPORARY_SUFFIX: &str = ".tmp";
+
+/// What a fresh file system has in its root by itself.
+pub(super) const LOST_AND_FOUND: &str = "lost+found";
