@@ -75,10 +75,16 @@ impl DataDirectory {
         birth::survey(&disk, root)?;
         disk.create_dir_all(Path::new("")).map_err(failed)?;
         let lock = DirectoryLock::take(root)?;
-        let mut directory = Self::open_on(Arc::new(disk.clone()), root, options, clock, random)?;
+        let directory = Self::open_locked(
+            Arc::new(disk.clone()),
+            Some(lock),
+            root,
+            options,
+            clock,
+            random,
+        )?;
         disk.mark_unreadable_segments(Path::new(layout::QUARANTINE))
             .map_err(failed)?;
-        directory._lock = Some(lock);
         Ok(directory)
     }
 
@@ -88,6 +94,17 @@ impl DataDirectory {
     /// As [`DataDirectory::open`].
     pub fn open_on(
         disk: Arc<dyn Disk>,
+        root: &Path,
+        options: &DirectoryOptions,
+        clock: &dyn Clock,
+        random: &dyn Random,
+    ) -> Result<Self, DirectoryError> {
+        Self::open_locked(disk, None, root, options, clock, random)
+    }
+
+    fn open_locked(
+        disk: Arc<dyn Disk>,
+        lock: Option<DirectoryLock>,
         root: &Path,
         options: &DirectoryOptions,
         clock: &dyn Clock,
@@ -113,7 +130,7 @@ impl DataDirectory {
             identity,
             shutdown,
             is_new,
-            _lock: None,
+            _lock: lock,
         })
     }
 

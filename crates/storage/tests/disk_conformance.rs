@@ -1,5 +1,6 @@
 //! What every disk does alike: one list of scenarios, run against the machine's disk and
 //! against the simulated one.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{ErrorKind, IoSlice};
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! What the simulated disk loses and keeps. Each seed is a history of its own; a failure names it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::io::IoSlice;

@@ -104,13 +104,20 @@ impl RealDisk {
         for directory in missing.iter().rev() {
             make_directory(directory)
                 .map_err(|error| failed("create directory", directory, error))?;
-            let above = match directory.parent() {
-                Some(above) if !above.as_os_str().is_empty() => above,
-                _ => Path::new("."),
-            };
+            let above = directory_above(directory);
             sync_directory(above).map_err(|error| failed("sync directory", above, error))?;
         }
         Ok(())
+    }
+
+    /// Makes the root's own name durable, which an earlier process may have created and not synced.
+    fn sync_root_name(&self) -> io::Result<()> {
+        let above = directory_above(&self.root.path);
+        match sync_directory(above) {
+            // Who may not look into the directory above did not create the root there either.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            result => result.map_err(|error| failed("sync directory", above, error)),
+        }
     }
 }
 
@@ -161,6 +168,9 @@ impl Disk for RealDisk {
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         let names = components(path).map_err(|error| failed("create directory", path, error))?;
         self.create_root()?;
+        if names.is_empty() {
+            return self.sync_root_name();
+        }
         let mut made = PathBuf::new();
         for name in names {
             made.push(name);
@@ -209,6 +219,14 @@ impl Disk for RealDisk {
 
     fn is_simulated(&self) -> bool {
         false
+    }
+}
+
+/// The directory that holds `path`, which may be a single name.
+fn directory_above(path: &Path) -> &Path {
+    match path.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
     }
 }
 
