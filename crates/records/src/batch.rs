@@ -41,7 +41,7 @@ impl Batch {
     /// Checks the CRC32C, and the header's timestamps and producer fields among each other.
     /// Costs one pass over the bytes. Control batches pass: see [`Batch::is_control`].
     pub fn verify(&self) -> Result<(), RecordsError> {
-        verify::batch(&self.header, &self.bytes)
+        verify::batch(&self.header, &self.bytes[field::ATTRIBUTES..])
     }
 
     /// [`Batch::verify`], and what no producer may send: control batches and the log's own time.

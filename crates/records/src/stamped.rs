@@ -14,11 +14,14 @@
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
-use highwater_types::{LeaderEpoch, Offset};
+use highwater_types::limits::BATCH_DECOMPRESSED_BYTES_MAX;
+use highwater_types::{LeaderEpoch, Offset, TimestampMs};
 
 use crate::batch::Batch;
 use crate::error::RecordsError;
 use crate::header::{BatchHeader, field};
+use crate::record::Records;
+use crate::verify;
 
 /// A batch whose base offset and leader epoch are the log's. Cloning is cheap.
 #[derive(Clone, PartialEq, Eq)]
@@ -104,6 +107,20 @@ impl StampedBatch {
         Batch::parse(self.to_bytes()).expect("a stamped batch is a parsed one with another place")
     }
 
+    /// Checks what [`Batch::verify`] checks, without copying.
+    pub fn verify(&self) -> Result<(), RecordsError> {
+        verify::batch(
+            &self.header,
+            &self.body[field::ATTRIBUTES - Self::HEAD_LEN..],
+        )
+    }
+
+    /// The records with their stamped offsets, as [`Batch::records`] gives them.
+    pub fn records(&self) -> Records {
+        let payload = self.body.slice(field::RECORDS - Self::HEAD_LEN..);
+        Records::new(self.header, payload, BATCH_DECOMPRESSED_BYTES_MAX)
+    }
+
     /// The decoded header, with the stamped offset and epoch.
     pub fn header(&self) -> &BatchHeader {
         &self.header
@@ -132,6 +149,11 @@ impl StampedBatch {
     /// Number of records, at least 1.
     pub fn record_count(&self) -> i32 {
         self.header.record_count
+    }
+
+    /// Latest timestamp of the records.
+    pub fn max_timestamp(&self) -> TimestampMs {
+        self.header.max_timestamp
     }
 
     /// Epoch of the leader that appended the batch.

@@ -9,15 +9,16 @@ use crate::attributes::{Compression, TimestampType};
 use crate::compression::Decompressor;
 use crate::decode;
 use crate::error::RecordsError;
-use crate::header::{BatchHeader, field};
+use crate::header::BatchHeader;
 use crate::input::{self, CheckInput, RecordInput};
 
 /// Buffer between a decompressor and the walk over its records.
 const WALK_BUFFER_BYTES: usize = 16 << 10;
 
 /// The checksum first: of a damaged batch no other field is worth a word.
-pub(crate) fn batch(header: &BatchHeader, bytes: &[u8]) -> Result<(), RecordsError> {
-    let computed = crc32c::crc32c(&bytes[field::ATTRIBUTES..]);
+/// `covered` is what the checksum covers: the batch from its attributes on.
+pub(crate) fn batch(header: &BatchHeader, covered: &[u8]) -> Result<(), RecordsError> {
+    let computed = crc32c::crc32c(covered);
     if computed != header.crc {
         return Err(RecordsError::ChecksumMismatch {
             stated: header.crc,

@@ -1,4 +1,5 @@
 //! Little compressed data that becomes much is stopped at the limit.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // Helpers of tests are tests too.
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Damaged batches are refused, or provably harmless; none makes the reader panic.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // Helpers of tests are tests too.
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Kafka's Java client and this crate agree on every batch, in both directions.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // Helpers of tests are tests too.
 
 mod support;
 

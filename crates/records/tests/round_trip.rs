@@ -1,4 +1,5 @@
 //! What goes into a batch comes out of it, whatever it is.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // Helpers of tests are tests too.
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! A batch gets its place in the log without its body being touched.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // Helpers of tests are tests too.
 
 mod support;
 
@@ -36,6 +37,9 @@ fn stamping_changes_offset_and_epoch_only_and_shares_the_body() {
             .map(|record| record.offset.0)
             .collect();
         assert_eq!(offsets, [1000, 1001, 1002, 1003]);
+        stamped.verify().unwrap();
+        let without_copy: Result<Vec<_>, _> = stamped.records().collect();
+        assert_eq!(without_copy, read_fully(stamped.to_bytes()));
     }
 }
 

@@ -1,4 +1,5 @@
 //! Every fuzz target takes thousands of mutations of valid input without a panic.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // Helpers of tests are tests too.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, fs, thread};
