@@ -1,0 +1,161 @@
+//! Opening a log as a checkpoint's manifest states it. Costs O(segments): no batch is read.
+//!
+//! Everything that the manifest lists must be there. Everything else that looks like a segment is
+//! newer (the journal has its records) or was detached before the checkpoint, and is removed.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use highwater_types::{FilePosition, Offset};
+
+use super::error::{Damage, SegmentError};
+use super::extent::Extent;
+use super::manifest::SegmentManifest;
+use super::map_budget::MapBudget;
+use super::run_table::RunTable;
+use super::segment_file::{LOG, Segment, file_name, parse_file_name, remove_file};
+use super::segmented_log::{Published, PublishedSegment, SegmentOptions, SegmentedLog};
+use crate::disk::Disk;
+
+impl SegmentedLog {
+    /// Opens the log in `dir` as `manifest` states it: bytes behind the durable ones are cut from the
+    /// last segment, and segments that the manifest does not list are removed.
+    ///
+    /// Fails with [`SegmentError::Corrupt`], and nothing changed, when a listed file is missing or too
+    /// short, or when the manifest contradicts itself.
+    ///
+    /// # Panics
+    /// When the options allow segments whose positions do not fit 32 bits.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        options: SegmentOptions,
+        maps: Arc<MapBudget>,
+        manifest: &SegmentManifest,
+    ) -> Result<Self, SegmentError> {
+        let (extents, runs) = check_manifest(&dir, manifest)?;
+        let names = list(&*disk, &dir)?;
+        let mut excess = Vec::new();
+        for extent in &extents {
+            excess.extend(check_file(&*disk, &dir, &names, extent)?);
+        }
+        for (file, size) in excess {
+            let path = dir.join(file_name(size.base, LOG));
+            file.set_len(size.size).map_err(|source| SegmentError::io("cut", path, source))?;
+        }
+        remove_unlisted(&*disk, &dir, &names, &extents)?;
+        let mut published = Published::new(runs);
+        published.segments = extents
+            .into_iter()
+            .map(|extent| PublishedSegment {
+                segment: Segment::new(
+                    Arc::clone(&disk),
+                    dir.clone(),
+                    extent.base,
+                    options.index_interval_bytes,
+                    Arc::clone(&maps),
+                    extent.size,
+                ),
+                extent,
+            })
+            .collect();
+        Ok(Self::with(disk, dir, options, maps, published))
+    }
+}
+
+/// The manifest's extents and runs, when they fit each other.
+pub(crate) fn check_manifest(
+    dir: &Path,
+    manifest: &SegmentManifest,
+) -> Result<(Vec<Extent>, RunTable), SegmentError> {
+    let contradiction = |what| SegmentError::Corrupt {
+        file: dir.to_path_buf(),
+        position: FilePosition::ZERO,
+        damage: Damage::Manifest(what),
+    };
+    let next_offset = Offset(manifest.next_offset);
+    if next_offset < Offset::ZERO {
+        return Err(contradiction("the log ends at a negative offset"));
+    }
+    let runs = RunTable::from_records(&manifest.runs, next_offset, manifest.last_entry()).map_err(contradiction)?;
+    let extents: Vec<Extent> = manifest.segments.iter().map(|record| record.to_extent()).collect();
+    let mut at = manifest.start_offset();
+    let mut runs_seen = 0;
+    for (number, extent) in extents.iter().enumerate() {
+        let last = number + 1 == extents.len();
+        if !extent.is_consistent() || extent.base != at {
+            return Err(contradiction("segments do not follow each other"));
+        }
+        if !last && (!extent.sealed || extent.size == 0) {
+            return Err(contradiction("a segment before the last is not sealed or is empty"));
+        }
+        at = extent.next;
+        let own = runs.runs_in(extent.base);
+        runs_seen += own.len();
+        let starts = own.first().map(|run| (run.first_offset, run.position.0, run.ordinal));
+        if starts != (extent.size > 0).then_some((extent.base, 0, 0)) {
+            return Err(contradiction("a segment and its first run do not start together"));
+        }
+        if own.last().is_some_and(|run| run.first_offset >= extent.next || run.position.0 >= extent.size) {
+            return Err(contradiction("a run lies beyond its segment"));
+        }
+    }
+    if at != next_offset {
+        return Err(contradiction("the last segment does not reach the end of the log"));
+    }
+    if runs_seen != runs.runs().len() {
+        return Err(contradiction("a run has no segment"));
+    }
+    Ok((extents, runs))
+}
+
+/// The names in the partition's directory; none when it does not exist.
+pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> Result<BTreeSet<String>, SegmentError> {
+    match disk.list(dir) {
+        Ok(names) => Ok(names.into_iter().collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(source) => Err(SegmentError::io("list", dir, source)),
+    }
+}
+
+/// Checks that a segment's file is there and whole; returns it when it is too long.
+fn check_file(
+    disk: &dyn Disk,
+    dir: &Path,
+    names: &BTreeSet<String>,
+    extent: &Extent,
+) -> Result<Option<(Arc<dyn crate::disk::DiskFile>, Extent)>, SegmentError> {
+    let name = file_name(extent.base, LOG);
+    let path = dir.join(&name);
+    let corrupt = |position, damage| SegmentError::Corrupt { file: path.clone(), position: FilePosition(position), damage };
+    if !names.contains(&name) {
+        return Err(corrupt(0, Damage::Missing));
+    }
+    let file = disk.open(&path).map_err(|source| SegmentError::io("open", &path, source))?;
+    let actual = file.len().map_err(|source| SegmentError::io("measure", &path, source))?;
+    if actual < extent.size {
+        return Err(corrupt(actual, Damage::TooShort { expected: extent.size, actual }));
+    }
+    if actual > extent.size && extent.sealed {
+        tracing::warn!(file = %path.display(), actual, expected = extent.size, "a sealed segment was too long and is cut");
+    }
+    Ok((actual > extent.size).then_some((file, *extent)))
+}
+
+/// Removes the segments' files that the manifest does not list.
+fn remove_unlisted(
+    disk: &dyn Disk,
+    dir: &Path,
+    names: &BTreeSet<String>,
+    extents: &[Extent],
+) -> Result<(), SegmentError> {
+    let listed: BTreeSet<Offset> = extents.iter().map(|extent| extent.base).collect();
+    for name in names {
+        if parse_file_name(name).is_some_and(|(base, _)| !listed.contains(&base)) {
+            remove_file(disk, &dir.join(name))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! Reading: by offset for consumers, by Raft index for replication. All reads return slices of
+//! the mappings and hold no lock while they walk.
+
+use highwater_records::StampedBatch;
+use highwater_types::{Offset, RaftIndex, Term};
+
+use super::error::SegmentError;
+use super::log_slices::{IndexedBatch, LogSlices};
+use super::run_table::Located;
+use super::segmented_log::SegmentedLog;
+use super::view::SegmentView;
+
+impl SegmentedLog {
+    /// Whole batches from the one that holds `from` on: at most `bytes_max` in all, but the first
+    /// whatever its size, and none that reaches beyond `below` (exclusive). Nothing when `from` is
+    /// at or above `below` or the end of the log. May return less than there is; what it
+    /// returns ends at a batch's end.
+    ///
+    /// Headers are checked against the run table on the way (R5), checksums are not: the
+    /// reader of the records does that. May block on the disk.
+    pub fn read(&self, from: Offset, below: Offset, bytes_max: usize) -> Result<LogSlices, SegmentError> {
+        let mut out = LogSlices::empty(from);
+        let Some(mut view) = self.published.read().view_of(from)? else {
+            return Ok(out);
+        };
+        let mut at = from;
+        while at < below && (out.is_empty() || out.bytes < bytes_max) {
+            let mut part = view.read(at, below, bytes_max.saturating_sub(out.bytes))?;
+            // Only the very first batch may be larger than what is asked for.
+            if !out.is_empty() && out.bytes + part.bytes > bytes_max {
+                break;
+            }
+            let whole = part.next_offset == view.extent.next;
+            part.slices.retain(|slice| !slice.is_empty());
+            out.extend(part);
+            if !whole {
+                break;
+            }
+            at = view.extent.next;
+            // What retention takes away meanwhile only ends this read early.
+            match self.published.read().view_of(at) {
+                Ok(Some(next)) => view = next,
+                _ => break,
+            }
+        }
+        Ok(out)
+    }
+
+    /// Reads the disk pages of a coming [`read`](Self::read) into memory, so that it does not block;
+    /// an unreadable sector is an error here and a signal there (R7). Blocks on the disk.
+    pub fn read_ahead(&self, from: Offset, below: Offset, bytes_max: usize) -> Result<(), SegmentError> {
+        let view = self.published.read().view_of(from)?;
+        match view {
+            Some(view) if from < below => view.read_ahead(from, bytes_max),
+            _ => Ok(()),
+        }
+    }
+
+    /// The batch of a Raft index, with its checksum checked, and its term; `None` when the index is
+    /// no batch or no longer held.
+    pub fn batch_at_index(&self, index: RaftIndex) -> Result<Option<(StampedBatch, Term)>, SegmentError> {
+        let found = self.batches_at_indexes(index, index.next(), 0)?;
+        Ok(found.into_iter().next().map(|found| (found.batch, found.term)))
+    }
+
+    /// The batches with Raft indexes from `from` up to, not including, `below`, in order, with their
+    /// checksums checked: at most `bytes_max` bytes, but the first one whatever its size. Indexes that
+    /// are no batch are left out; what is returned has no gaps but those.
+    pub fn batches_at_indexes(
+        &self,
+        from: RaftIndex,
+        below: RaftIndex,
+        bytes_max: usize,
+    ) -> Result<Vec<IndexedBatch>, SegmentError> {
+        let mut out = Vec::new();
+        let mut bytes_left = bytes_max;
+        let mut at = from;
+        while let Some((view, first)) = self.view_of_index(at, below) {
+            let mut full = false;
+            let mut last = None;
+            view.batches_from(first.ordinal, |ordinal, batch| {
+                let Some((index, term)) = identify(&view, ordinal).filter(|(index, _)| *index < below) else {
+                    full = true;
+                    return false;
+                };
+                let size = batch.size_in_bytes();
+                if !out.is_empty() && size > bytes_left {
+                    full = true;
+                    return false;
+                }
+                bytes_left = bytes_left.saturating_sub(size);
+                out.push(IndexedBatch { index, term, batch });
+                last = Some(index);
+                // Stops before the next one is read and checked in vain.
+                full = bytes_left == 0 || index.next() >= below;
+                !full
+            })?;
+            match last {
+                Some(last) if !full => at = last.next(),
+                _ => break,
+            }
+        }
+        Ok(out)
+    }
+
+    /// The segment with the first batch at or above `from`, and where in it that batch is.
+    fn view_of_index(&self, from: RaftIndex, below: RaftIndex) -> Option<(SegmentView, Located)> {
+        let published = self.published.read();
+        let index = published.runs.next_batch_index(from).filter(|index| *index < below)?;
+        let located = published.runs.locate(index)?;
+        let at = published.segments.binary_search_by_key(&located.run.segment, |segment| segment.extent.base);
+        at.ok().map(|at| (published.view(&published.segments[at]), located))
+    }
+}
+
+/// Raft index and term of the batch with `ordinal` in a view.
+fn identify(view: &SegmentView, ordinal: u32) -> Option<(RaftIndex, Term)> {
+    let after = view.runs.partition_point(|run| run.ordinal <= ordinal);
+    let run = view.runs[..after].last()?;
+    Some((RaftIndex(run.first_index.0 + u64::from(ordinal - run.ordinal)), run.term))
+}

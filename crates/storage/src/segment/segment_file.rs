@@ -1,0 +1,384 @@
+//! One segment: its files, and what of them is held open, mapped and indexed in memory.
+//!
+//! It does not know how far it is written: that is its published [`Extent`], which the caller
+//! brings along. Everything it holds can be dropped and opened again (see
+//! [`MapBudget`]), but not while bytes are not synced.
+//!
+//! Lock order: `index`, then `resident`.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use highwater_types::{Offset, TimestampMs};
+use parking_lot::Mutex;
+
+use super::error::SegmentError;
+use super::extent::Extent;
+use super::index_entry::{OFFSET_ENTRY_BYTES, TIME_ENTRY_BYTES};
+use super::map_budget::{Evictable, MapBudget};
+use super::run_table::Run;
+use super::source::FileSource;
+use super::sparse_index::SparseIndex;
+use super::walker::{BatchWalker, Floor};
+use crate::disk::{Disk, DiskFile, Mapping};
+
+/// The three files of a segment, by the ends of their names.
+pub(crate) const LOG: &str = "log";
+pub(crate) const INDEX: &str = "index";
+pub(crate) const TIME_INDEX: &str = "timeindex";
+
+/// The name of one of a segment's files.
+pub(crate) fn file_name(base: Offset, extension: &str) -> String {
+    format!("{:020}.{extension}", base.0)
+}
+
+/// The base offset and the extension in a file's name, when it is one of a segment's files.
+pub(crate) fn parse_file_name(name: &str) -> Option<(Offset, &str)> {
+    let (digits, extension) = name.split_once('.')?;
+    let known = [LOG, INDEX, TIME_INDEX].contains(&extension);
+    let numeric = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    (known && numeric).then(|| digits.parse().ok().map(|base| (Offset(base), extension)))?
+}
+
+/// One segment's files and what of them is in memory.
+pub(crate) struct Segment {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    base: Offset,
+    index_interval_bytes: u64,
+    budget: Arc<MapBudget>,
+    index: Mutex<Option<SparseIndex>>,
+    resident: Mutex<Resident>,
+    last_used: AtomicU64,
+    /// Bytes of the log file that were written, and how many of them are known durable.
+    written: AtomicU64,
+    synced: AtomicU64,
+}
+
+#[derive(Default)]
+struct Resident {
+    file: Option<Arc<dyn DiskFile>>,
+    mapping: Option<Arc<dyn Mapping>>,
+    /// Every mapping made of this file; those still alive are held by readers' slices.
+    made: Vec<Weak<dyn Mapping>>,
+}
+
+impl Segment {
+    /// A segment whose first `size` bytes are durable. Touches no file.
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        base: Offset,
+        index_interval_bytes: u64,
+        budget: Arc<MapBudget>,
+        size: u64,
+    ) -> Arc<Self> {
+        // A segment without bytes has no index files that could be worth a look.
+        let index = (size == 0).then(|| SparseIndex::replacing(base));
+        Arc::new(Self {
+            disk,
+            dir,
+            base,
+            index_interval_bytes: index_interval_bytes.max(1),
+            budget,
+            index: Mutex::new(index),
+            resident: Mutex::new(Resident::default()),
+            last_used: AtomicU64::new(0),
+            written: AtomicU64::new(size),
+            synced: AtomicU64::new(size),
+        })
+    }
+
+    /// The offset that names the files.
+    pub(crate) fn base(&self) -> Offset {
+        self.base
+    }
+
+    /// The path of one of the files.
+    pub(crate) fn path(&self, extension: &str) -> PathBuf {
+        self.dir.join(file_name(self.base, extension))
+    }
+
+    /// Creates the log file, which no segment of the log has; a leftover of that name is removed.
+    pub(crate) fn create_file(self: &Arc<Self>) -> Result<Arc<dyn DiskFile>, SegmentError> {
+        let path = self.path(LOG);
+        let file = match self.disk.create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.remove_files()?;
+                self.disk.create(&path)
+            }
+            result => result,
+        };
+        let file = file.map_err(|source| SegmentError::io("create", &path, source))?;
+        self.resident.lock().file = Some(Arc::clone(&file));
+        self.admit();
+        Ok(file)
+    }
+
+    /// The open log file.
+    pub(crate) fn file(self: &Arc<Self>) -> Result<Arc<dyn DiskFile>, SegmentError> {
+        self.touch();
+        let mut resident = self.resident.lock();
+        if let Some(file) = &resident.file {
+            return Ok(Arc::clone(file));
+        }
+        let file = self.open_file(&mut resident)?;
+        drop(resident);
+        self.admit();
+        Ok(file)
+    }
+
+    /// A mapping that covers the first `size` bytes, which are written; `sealed` when they are all.
+    pub(crate) fn mapping(self: &Arc<Self>, size: u64, sealed: bool) -> Result<Arc<dyn Mapping>, SegmentError> {
+        self.touch();
+        let mut resident = self.resident.lock();
+        if let Some(mapping) = resident.mapping.as_ref().filter(|mapping| mapping.len() >= size) {
+            return Ok(Arc::clone(mapping));
+        }
+        let opened = resident.file.is_none();
+        let file = match &resident.file {
+            Some(file) => Arc::clone(file),
+            None => self.open_file(&mut resident)?,
+        };
+        let length = if sealed { size } else { size.next_power_of_two().max(super::space::FIRST_BYTES) };
+        let mapping = file.map(length).map_err(|source| SegmentError::io("map", self.path(LOG), source))?;
+        resident.made.retain(|made| made.strong_count() > 0);
+        resident.made.push(Arc::downgrade(&mapping));
+        resident.mapping = Some(Arc::clone(&mapping));
+        drop(resident);
+        if opened {
+            self.admit();
+        }
+        Ok(mapping)
+    }
+
+    /// Writes `parts` at `position`, behind everything published.
+    pub(crate) fn write(self: &Arc<Self>, parts: &mut [IoSlice<'_>], position: u64) -> Result<(), SegmentError> {
+        let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        // First, so that the descriptor that sees the write is kept until it was synced.
+        self.written.fetch_max(position + bytes, Ordering::AcqRel);
+        self.file()?.write_all_at(parts, position).map_err(|source| SegmentError::io("write", self.path(LOG), source))
+    }
+
+    /// Looks something up in the index, which is loaded or rebuilt first when need be.
+    pub(crate) fn with_index<T>(
+        self: &Arc<Self>,
+        extent: &Extent,
+        runs: &[Run],
+        look: impl FnOnce(&mut SparseIndex) -> T,
+    ) -> Result<T, SegmentError> {
+        let mut index = self.index.lock();
+        if index.is_none() {
+            *index = Some(self.load_index(extent, runs)?);
+        }
+        Ok(look(index.get_or_insert_with(|| SparseIndex::empty(self.base))))
+    }
+
+    /// Replaces the index by one made from the batches. Costs O(data), so only for an index that lied.
+    pub(crate) fn rebuild_index(self: &Arc<Self>, extent: &Extent, runs: &[Run]) -> Result<(), SegmentError> {
+        tracing::warn!(file = %self.path(INDEX).display(), "an index contradicts its segment and is rebuilt");
+        let mut index = self.index.lock();
+        let mut rebuilt = SparseIndex::replacing(self.base);
+        self.scan_into(&mut rebuilt, extent, runs)?;
+        *index = Some(rebuilt);
+        Ok(())
+    }
+
+    /// Whether a sync has anything to do.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.synced.load(Ordering::Acquire) < self.written.load(Ordering::Acquire)
+            || self.index.lock().as_ref().is_some_and(|index| !index.is_persisted())
+    }
+
+    /// Makes everything written so far durable, with its index. Returns whether files were created.
+    pub(crate) fn sync(self: &Arc<Self>) -> Result<bool, SegmentError> {
+        let written = self.written.load(Ordering::Acquire);
+        if self.synced.load(Ordering::Acquire) < written {
+            self.file()?.sync_data().map_err(|source| SegmentError::io("sync", self.path(LOG), source))?;
+            self.synced.fetch_max(written, Ordering::AcqRel);
+        }
+        let (files, created) = self.write_index()?;
+        for (path, file) in files {
+            file.sync_data().map_err(|source| SegmentError::io("sync", path, source))?;
+        }
+        Ok(created)
+    }
+
+    /// Drops what is held in memory; readers' slices keep their mappings.
+    pub(crate) fn release(&self) {
+        *self.index.lock() = None;
+        let mut resident = self.resident.lock();
+        resident.file = None;
+        resident.mapping = None;
+    }
+
+    /// Whether a reader's slice keeps the segment's pages and, once deleted, its disk space.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.resident.lock().made.iter().any(|made| made.strong_count() > 0)
+    }
+
+    /// Removes the files; those that are gone are no error.
+    pub(crate) fn remove_files(&self) -> Result<(), SegmentError> {
+        for extension in [LOG, INDEX, TIME_INDEX] {
+            remove_file(&*self.disk, &self.path(extension))?;
+        }
+        Ok(())
+    }
+
+    fn open_file(&self, resident: &mut Resident) -> Result<Arc<dyn DiskFile>, SegmentError> {
+        let path = self.path(LOG);
+        let file = self.disk.open(&path).map_err(|source| SegmentError::io("open", path, source))?;
+        resident.file = Some(Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn touch(&self) {
+        self.last_used.store(self.budget.tick(), Ordering::Relaxed);
+    }
+
+    fn admit(self: &Arc<Self>) {
+        let member: Weak<Self> = Arc::downgrade(self);
+        self.budget.admit(member);
+    }
+
+    /// The index as the files and the batches behind its last entry give it.
+    fn load_index(self: &Arc<Self>, extent: &Extent, runs: &[Run]) -> Result<SparseIndex, SegmentError> {
+        // One entry for each batch is the most there can be, whatever the files' lengths claim.
+        let entries_max = extent.size / highwater_records::BatchHeader::LEN as u64 + 1;
+        let offset = self.read_index_file(INDEX, entries_max * OFFSET_ENTRY_BYTES as u64)?;
+        let time = self.read_index_file(TIME_INDEX, entries_max * TIME_ENTRY_BYTES as u64)?;
+        let mut index = SparseIndex::from_files(extent, runs, &offset, &time);
+        let missing = match self.scan_into(&mut index, extent, runs) {
+            Ok(added) => added,
+            Err(SegmentError::Corrupt { .. }) if index.last().0 != Floor::start(self.base) => {
+                // Either the last entry lies or a batch is damaged: only a scan from the start can tell.
+                index = SparseIndex::replacing(self.base);
+                self.scan_into(&mut index, extent, runs)?
+            }
+            Err(error) => return Err(error),
+        };
+        if missing > 0 {
+            let file = self.path(INDEX);
+            tracing::warn!(file = %file.display(), entries = missing, "an index lacked entries and was completed");
+        }
+        Ok(index)
+    }
+
+    /// Adds the entries behind the last one; returns how many. Every batch on the way is checked whole.
+    fn scan_into(
+        self: &Arc<Self>,
+        index: &mut SparseIndex,
+        extent: &Extent,
+        runs: &[Run],
+    ) -> Result<usize, SegmentError> {
+        let (at, mut newest) = index.last();
+        let source = FileSource::new(self.file()?, extent.size);
+        let mut walker =
+            BatchWalker::new(source, self.path(LOG), extent.size, Some(extent.next), runs.to_vec(), at);
+        let (mut indexed_at, mut added) = (at.position, 0);
+        while let Some(batch) = walker.next()? {
+            walker.check_body(&batch)?;
+            if batch.at.position - indexed_at >= self.index_interval_bytes {
+                index.push(batch.at, newest);
+                indexed_at = batch.at.position;
+                added += 1;
+            }
+            newest = newest.max(batch.header.max_timestamp).max(TimestampMs::NONE);
+        }
+        Ok(added)
+    }
+
+    /// The bytes of an index file, at most `bytes_max`; none when there is no file.
+    fn read_index_file(&self, extension: &str, bytes_max: u64) -> Result<Vec<u8>, SegmentError> {
+        let path = self.path(extension);
+        let read = || -> io::Result<Vec<u8>> {
+            let file = self.disk.open(&path)?;
+            let length = file.len()?.min(bytes_max);
+            let mut bytes = vec![0; usize::try_from(length).map_err(|_| io::ErrorKind::InvalidInput)?];
+            file.read_exact_at(&mut bytes, 0)?;
+            Ok(bytes)
+        };
+        match read() {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
+                Ok(Vec::new())
+            }
+            // An index that cannot be read is as good as none.
+            Err(source) => {
+                tracing::warn!(file = %path.display(), %source, "an index cannot be read and will be rebuilt");
+                Ok(Vec::new())
+            }
+            Ok(bytes) => Ok(bytes),
+        }
+    }
+
+    /// Writes the entries that the files lack. Returns the files to sync and whether any is new.
+    #[expect(clippy::type_complexity, reason = "two files with their paths, used once")]
+    fn write_index(&self) -> Result<(Vec<(PathBuf, Arc<dyn DiskFile>)>, bool), SegmentError> {
+        let mut guard = self.index.lock();
+        let Some(index) = guard.as_mut().filter(|index| !index.is_persisted()) else {
+            return Ok((Vec::new(), false));
+        };
+        let pending = index.pending();
+        let mut created = false;
+        let mut files = Vec::new();
+        for (extension, bytes, entry) in
+            [(INDEX, &pending.offset, OFFSET_ENTRY_BYTES), (TIME_INDEX, &pending.time, TIME_ENTRY_BYTES)]
+        {
+            let path = self.path(extension);
+            let after = (pending.after * entry) as u64;
+            let write = || {
+                let (file, new) = match self.disk.open(&path) {
+                    Ok(file) => (file, false),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && bytes.is_empty() => return Ok(None),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => (self.disk.create(&path)?, true),
+                    Err(error) => return Err(error),
+                };
+                if pending.cut {
+                    file.set_len(after)?;
+                }
+                file.write_all_at(&mut [IoSlice::new(bytes)], after)?;
+                Ok(Some((file, new)))
+            };
+            if let Some((file, new)) = write().map_err(|source| SegmentError::io("write", &path, source))? {
+                created |= new;
+                files.push((path, file));
+            }
+        }
+        index.mark_persisted(&pending);
+        Ok((files, created))
+    }
+}
+
+impl Evictable for Segment {
+    fn last_used(&self) -> u64 {
+        self.last_used.load(Ordering::Relaxed)
+    }
+
+    fn is_resident(&self) -> bool {
+        // A locked one is in use.
+        self.resident.try_lock().is_none_or(|resident| resident.file.is_some())
+    }
+
+    fn evict(&self) -> bool {
+        let Some(mut index) = self.index.try_lock() else { return false };
+        let Some(mut resident) = self.resident.try_lock() else { return false };
+        let clean = self.synced.load(Ordering::Acquire) >= self.written.load(Ordering::Acquire)
+            && index.as_ref().is_none_or(SparseIndex::is_persisted);
+        if clean {
+            *index = None;
+            resident.file = None;
+            resident.mapping = None;
+        }
+        clean
+    }
+}
+
+/// Removes a file; one that is gone is no error.
+pub(crate) fn remove_file(disk: &dyn Disk, path: &Path) -> Result<(), SegmentError> {
+    match disk.remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SegmentError::io("remove", path, error)),
+        _ => Ok(()),
+    }
+}
