@@ -186,6 +186,41 @@ fn a_synced_rename_survives_and_so_does_all_it_builds_on() {
 }
 
 #[test]
+fn a_change_never_persists_without_the_earlier_ones_of_the_same_name() {
+    let mut seen = BTreeSet::new();
+    for seed in 0..SEEDS {
+        let disk = SimDisk::new(seed);
+        durable_file(&disk, 1);
+        disk.create(path("temp")).unwrap();
+        disk.sync_dir(path("")).unwrap();
+        disk.rename(path("temp"), path("f")).unwrap();
+        disk.remove_file(path("f")).unwrap();
+        disk.crash();
+        seen.insert(disk.files());
+    }
+    let both = vec!["f".to_owned(), "temp".to_owned()];
+    assert_eq!(seen, BTreeSet::from([vec![], vec!["f".to_owned()], both]));
+}
+
+#[test]
+fn a_synced_name_does_not_lose_the_file_that_was_moved_away_from_it() {
+    for seed in 0..SEEDS {
+        let disk = SimDisk::new(seed);
+        for name in ["a", "b"] {
+            disk.create_dir_all(path(name)).unwrap();
+        }
+        disk.create(path("a/x")).unwrap();
+        disk.sync_dir(path("a")).unwrap();
+        disk.rename(path("a/x"), path("b/x")).unwrap();
+        disk.create(path("a/x")).unwrap();
+        disk.rename(path("a/x"), path("a/y")).unwrap();
+        disk.sync_dir(path("a")).unwrap();
+        disk.crash();
+        assert_eq!(disk.files(), ["a/y", "b/x"], "seed {seed}");
+    }
+}
+
+#[test]
 fn an_unsynced_unlink_may_come_back_and_a_synced_one_never() {
     let mut came_back = 0;
     for seed in 0..SEEDS {
