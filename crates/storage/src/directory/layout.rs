@@ -1,5 +1,9 @@
 //! The names in a data directory, in one place.
 
+use std::path::PathBuf;
+
+use highwater_types::GroupId;
+
 /// The shared write-ahead journal's files.
 pub const JOURNAL: &str = "journal";
 /// Checkpoints of what the journal no longer holds.
@@ -23,3 +27,14 @@ pub const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// What a fresh file system has in its root by itself.
 pub(super) const LOST_AND_FOUND: &str = "lost+found";
+
+/// The directory of a group's segments: by topic id, so that a topic that is created again under its
+/// name never meets the data of the first (R10).
+pub fn group_directory(id: GroupId) -> PathBuf {
+    match id {
+        GroupId::Metadata => PathBuf::from(TOPICS).join("metadata"),
+        GroupId::Partition(partition) => PathBuf::from(TOPICS)
+            .join(partition.topic.to_string())
+            .join(partition.index.to_string()),
+    }
+}

@@ -52,7 +52,7 @@ impl SegmentedLog {
     /// [`next_offset`](Self::next_offset) tells; the rest can be appended again. What was
     /// reserved always fits; without a reservation this can fail with [`SegmentError::NoSpace`].
     pub fn append_all(&self, batches: &[Append<'_>], now: TimestampMs) -> Result<(), SegmentError> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.writer()?;
         self.check_contiguous(batches)?;
         let mut rest = batches;
         while let Some(first) = rest.first() {
@@ -68,7 +68,7 @@ impl SegmentedLog {
     /// Ends the active segment when its first batch is older than `segment.ms`. Returns whether it did;
     /// a full disk delays it.
     pub fn roll_if_expired(&self, now: TimestampMs) -> Result<bool, SegmentError> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.writer()?;
         match self.active() {
             Some(active) if is_expired(&writer, &active.extent, now) => self.roll(&mut writer),
             _ => Ok(false),
@@ -78,7 +78,7 @@ impl SegmentedLog {
     /// Ends the active segment, so that retention can take it. Returns whether there was one with
     /// batches; a full disk can delay it when there are reservations.
     pub fn seal_active(&self) -> Result<bool, SegmentError> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.writer()?;
         match self.active() {
             Some(active) if active.extent.size > 0 => self.roll(&mut writer),
             _ => Ok(false),
@@ -86,7 +86,7 @@ impl SegmentedLog {
     }
 
     /// Seals the active segment; what is reserved moves to a next one.
-    fn roll(&self, writer: &mut Writer) -> Result<bool, SegmentError> {
+    pub(crate) fn roll(&self, writer: &mut Writer) -> Result<bool, SegmentError> {
         if writer.reserved == 0 {
             self.seal(writer);
             return Ok(true);
@@ -106,8 +106,11 @@ impl SegmentedLog {
         };
         for Append { batch, index, term } in batches {
             let follows = batch.base_offset() == next_offset
-                && i64::from(batch.partition_leader_epoch().0) == i64::try_from(term.0).unwrap_or(i64::MAX)
-                && last.is_none_or(|(last_index, last_term)| *index > last_index && *term >= last_term);
+                && i64::from(batch.partition_leader_epoch().0)
+                    == i64::try_from(term.0).unwrap_or(i64::MAX)
+                && last.is_none_or(|(last_index, last_term)| {
+                    *index > last_index && *term >= last_term
+                });
             if !follows {
                 return Err(SegmentError::NotContiguous {
                     base_offset: batch.base_offset(),
@@ -159,7 +162,10 @@ impl SegmentedLog {
         group: &[Append<'_>],
         now: TimestampMs,
     ) -> Result<(), SegmentError> {
-        let bytes: u64 = group.iter().map(|append| append.batch.size_in_bytes() as u64).sum();
+        let bytes: u64 = group
+            .iter()
+            .map(|append| append.batch.size_in_bytes() as u64)
+            .sum();
         self.grow(writer, active, bytes, Room::All)?;
         let mut parts = Vec::with_capacity(2 * group.len());
         for append in group {
@@ -182,16 +188,29 @@ impl SegmentedLog {
         group: &[Append<'_>],
         now: TimestampMs,
     ) -> Result<(), SegmentError> {
-        let runs = self.published.read().runs.runs_in(active.extent.base).to_vec();
+        let runs = self
+            .published
+            .read()
+            .runs
+            .runs_in(active.extent.base)
+            .to_vec();
         let mut ordinal = runs.last().map_or(0, |run| run.ordinal + run.batches);
         let mut extent = active.extent;
         for append in group {
             let position = extent.size;
-            let due = writer.indexed_at.is_none_or(|last| position - last >= writer.options.index_interval_bytes);
+            let due = writer
+                .indexed_at
+                .is_none_or(|last| position - last >= writer.options.index_interval_bytes);
             if due && position > 0 {
-                let at = Floor { offset: extent.next, position, ordinal };
+                let at = Floor {
+                    offset: extent.next,
+                    position,
+                    ordinal,
+                };
                 let newest = extent.max_timestamp();
-                active.segment.with_index(&active.extent, &runs, |index| index.push(at, newest))?;
+                active
+                    .segment
+                    .with_index(&active.extent, &runs, |index| index.push(at, newest))?;
                 writer.indexed_at = Some(position);
             }
             extend(&mut extent, append.batch, now);
@@ -203,9 +222,17 @@ impl SegmentedLog {
     fn publish(&self, active: &PublishedSegment, group: &[Append<'_>], now: TimestampMs) {
         let mut published = self.published.write();
         let published = &mut *published;
-        let last = published.segments.last_mut().filter(|last| !last.extent.sealed);
-        let extent = &mut last.expect("the writer's lock keeps the active segment").extent;
-        assert_eq!(*extent, active.extent, "only the holder of the writer's lock publishes");
+        let last = published
+            .segments
+            .last_mut()
+            .filter(|last| !last.extent.sealed);
+        let extent = &mut last
+            .expect("the writer's lock keeps the active segment")
+            .extent;
+        assert_eq!(
+            *extent, active.extent,
+            "only the holder of the writer's lock publishes"
+        );
         for append in group {
             published.runs.push(RunBatch {
                 index: append.index,
@@ -222,21 +249,33 @@ impl SegmentedLog {
 
 fn extend(extent: &mut Extent, batch: &StampedBatch, now: TimestampMs) {
     let header = batch.header();
-    extent.extend(header.base_offset, header.next_offset(), header.size_in_bytes as u64, header.max_timestamp, now);
+    extent.extend(
+        header.base_offset,
+        header.next_offset(),
+        header.size_in_bytes as u64,
+        header.max_timestamp,
+        now,
+    );
 }
 
 /// How many batches go into the active segment with one write; the first one always does.
 fn batches_that_fit(writer: &Writer, extent: &Extent, batches: &[Append<'_>]) -> usize {
     let mut size = extent.size;
-    let fits = batches.iter().take(BATCHES_PER_WRITE_MAX).take_while(|append| {
-        size += append.batch.size_in_bytes() as u64;
-        size <= writer.options.segment_bytes && append.batch.next_offset().0 - extent.base.0 <= SEGMENT_OFFSETS_MAX
-    });
+    let fits = batches
+        .iter()
+        .take(BATCHES_PER_WRITE_MAX)
+        .take_while(|append| {
+            size += append.batch.size_in_bytes() as u64;
+            size <= writer.options.segment_bytes
+                && append.batch.next_offset().0 - extent.base.0 <= SEGMENT_OFFSETS_MAX
+        });
     fits.count().max(1)
 }
 
 /// Whether the first batch is older than `segment.ms`. A clock that went back expires nothing.
 fn is_expired(writer: &Writer, extent: &Extent, now: TimestampMs) -> bool {
     extent.size > 0
-        && extent.created.is_some_and(|created| now.0.saturating_sub(created.0) >= writer.options.segment_ms)
+        && extent
+            .created
+            .is_some_and(|created| now.0.saturating_sub(created.0) >= writer.options.segment_ms)
 }

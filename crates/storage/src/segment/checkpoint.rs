@@ -13,22 +13,18 @@ use super::segment_file::Segment;
 use super::segmented_log::SegmentedLog;
 use crate::disk::Disk;
 
-/// Names one capture of one log; see [`SegmentedLog::delete_detached`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CheckpointMark(pub(crate) u64);
-
 /// A captured state, and the syncs that make it durable.
 pub struct CheckpointWork {
     /// What is durable once [`sync`](Self::sync) has returned.
     pub manifest: SegmentManifest,
-    mark: CheckpointMark,
     dirty: Vec<Arc<Segment>>,
     names: u64,
     durability: Arc<Durability>,
 }
 
 impl SegmentedLog {
-    /// Captures the log as it is now. Costs no IO; appends go on while the work is synced.
+    /// Captures the log as it is now. Costs no IO; appends go on while the work is synced. One checkpoint
+    /// at a time: see [`delete_detached`](Self::delete_detached).
     #[must_use]
     pub fn checkpoint(&self) -> CheckpointWork {
         let _writer = self.writer.lock();
@@ -37,16 +33,25 @@ impl SegmentedLog {
         let last = published.runs.last_entry();
         let manifest = SegmentManifest {
             next_offset: published.runs.next_offset().0,
-            segments: published.segments.iter().map(|segment| SegmentRecord::from_extent(&segment.extent)).collect(),
+            segments: published
+                .segments
+                .iter()
+                .map(|segment| SegmentRecord::from_extent(&segment.extent))
+                .collect(),
             runs: published.runs.to_records(),
             last_index: last.map(|(index, _)| index.0),
             last_term: last.map(|(_, term)| term.0),
         };
-        let segments = published.segments.iter().map(|published| &published.segment);
+        let segments = published
+            .segments
+            .iter()
+            .map(|published| &published.segment);
         CheckpointWork {
             manifest,
-            mark: CheckpointMark(published.checkpoints),
-            dirty: segments.filter(|segment| segment.is_dirty()).map(Arc::clone).collect(),
+            dirty: segments
+                .filter(|segment| segment.is_dirty())
+                .map(Arc::clone)
+                .collect(),
             names: self.durability.names_created(),
             durability: Arc::clone(&self.durability),
         }
@@ -54,12 +59,6 @@ impl SegmentedLog {
 }
 
 impl CheckpointWork {
-    /// Names this capture, for [`SegmentedLog::delete_detached`].
-    #[must_use]
-    pub fn mark(&self) -> CheckpointMark {
-        self.mark
-    }
-
     /// Whether [`sync`](Self::sync) has nothing to do.
     #[must_use]
     pub fn is_clean(&self) -> bool {
@@ -125,7 +124,9 @@ impl Durability {
 
     fn check(&self) -> Result<(), SegmentError> {
         if self.poisoned.load(Ordering::Acquire) {
-            return Err(SegmentError::Poisoned { directory: self.dir.clone() });
+            return Err(SegmentError::Poisoned {
+                directory: self.dir.clone(),
+            });
         }
         Ok(())
     }
@@ -135,7 +136,9 @@ impl Durability {
         if !self.names_are_dirty(created) {
             return Ok(());
         }
-        self.disk.sync_dir(&self.dir).map_err(|source| SegmentError::io("sync directory", &self.dir, source))?;
+        self.disk
+            .sync_dir(&self.dir)
+            .map_err(|source| SegmentError::io("sync directory", &self.dir, source))?;
         self.names_synced.fetch_max(created, Ordering::AcqRel);
         Ok(())
     }

@@ -70,6 +70,18 @@ pub enum SegmentError {
         /// The term of the last batch, which a next one must reach.
         last_term: Option<Term>,
     },
+    /// A new log was to be made where segments lie; data is never replaced by mistake.
+    #[error("{} holds segments already", directory.display())]
+    NotEmpty {
+        /// The partition's directory.
+        directory: PathBuf,
+    },
+    /// The log was opened for reading only.
+    #[error("the log in {} is open for reading only", directory.display())]
+    ReadOnly {
+        /// The partition's directory.
+        directory: PathBuf,
+    },
     /// An earlier sync failed, so nothing is known about what is durable.
     #[error("an earlier sync of {} failed; its durability is unknown", directory.display())]
     Poisoned {
@@ -79,9 +91,24 @@ pub enum SegmentError {
 }
 
 impl SegmentError {
+    /// Whether stored bytes are wrong, which keeps one partition out of service; other errors are the node's.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. })
+    }
+
+    /// Whether stored data is damaged: what quarantines a partition.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. })
+    }
+
     /// Wraps an error of the disk.
     pub(crate) fn io(operation: &'static str, file: impl Into<PathBuf>, source: io::Error) -> Self {
-        Self::Io { operation, file: file.into(), source }
+        Self::Io {
+            operation,
+            file: file.into(),
+            source,
+        }
     }
 }
 

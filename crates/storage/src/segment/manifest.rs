@@ -44,13 +44,20 @@ impl SegmentManifest {
     /// The manifest of a log that holds nothing and continues at `start`.
     #[must_use]
     pub fn empty(start: Offset) -> Self {
-        Self { next_offset: start.0, ..Self::default() }
+        Self {
+            next_offset: start.0,
+            ..Self::default()
+        }
     }
 
     /// The first offset held, or the next one when nothing is.
     #[must_use]
     pub fn start_offset(&self) -> Offset {
-        Offset(self.segments.first().map_or(self.next_offset, |segment| segment.base_offset))
+        Offset(
+            self.segments
+                .first()
+                .map_or(self.next_offset, |segment| segment.base_offset),
+        )
     }
 
     /// The last batch's Raft index and term.

@@ -42,10 +42,12 @@ mod view;
 mod walker;
 
 pub use append::Append;
-pub use checkpoint::{CheckpointMark, CheckpointWork};
+pub use checkpoint::CheckpointWork;
 pub use error::{Damage, SegmentError};
 pub use log_slices::{IndexedBatch, LogSlices};
-pub use manifest::{RUN_RECORD_BYTES_MAX, RunRecord, SEGMENT_RECORD_BYTES_MAX, SegmentManifest, SegmentRecord};
+pub use manifest::{
+    RUN_RECORD_BYTES_MAX, RunRecord, SEGMENT_RECORD_BYTES_MAX, SegmentManifest, SegmentRecord,
+};
 pub use map_budget::MapBudget;
 pub use retention::SegmentInfo;
 pub use run_table::{Located, Run, RunBatch, RunTable};

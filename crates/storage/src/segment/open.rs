@@ -37,15 +37,40 @@ impl SegmentedLog {
     ) -> Result<Self, SegmentError> {
         let (extents, runs) = check_manifest(&dir, manifest)?;
         let names = list(&*disk, &dir)?;
-        let mut excess = Vec::new();
-        for extent in &extents {
-            excess.extend(check_file(&*disk, &dir, &names, extent)?);
-        }
-        for (file, size) in excess {
-            let path = dir.join(file_name(size.base, LOG));
-            file.set_len(size.size).map_err(|source| SegmentError::io("cut", path, source))?;
+        for (file, extent) in check_files(&*disk, &dir, &names, &extents)? {
+            let path = dir.join(file_name(extent.base, LOG));
+            file.set_len(extent.size)
+                .map_err(|source| SegmentError::io("cut", path, source))?;
         }
         remove_unlisted(&*disk, &dir, &names, &extents)?;
+        Ok(Self::opened(disk, dir, options, maps, extents, runs))
+    }
+
+    /// Opens the log as [`open`](Self::open) does but leaves every file as it is: for a node whose journal is
+    /// damaged, where bytes beyond the manifest may be the only copy there is. Nothing may be appended.
+    ///
+    /// Fails as [`open`](Self::open) does.
+    pub fn open_read_only(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        options: SegmentOptions,
+        maps: Arc<MapBudget>,
+        manifest: &SegmentManifest,
+    ) -> Result<Self, SegmentError> {
+        let (extents, runs) = check_manifest(&dir, manifest)?;
+        let names = list(&*disk, &dir)?;
+        check_files(&*disk, &dir, &names, &extents)?;
+        Ok(Self::opened(disk, dir, options, maps, extents, runs))
+    }
+
+    fn opened(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        options: SegmentOptions,
+        maps: Arc<MapBudget>,
+        extents: Vec<Extent>,
+        runs: RunTable,
+    ) -> Self {
         let mut published = Published::new(runs);
         published.segments = extents
             .into_iter()
@@ -61,7 +86,7 @@ impl SegmentedLog {
                 extent,
             })
             .collect();
-        Ok(Self::with(disk, dir, options, maps, published))
+        Self::with(disk, dir, options, maps, published)
     }
 }
 
@@ -79,8 +104,13 @@ pub(crate) fn check_manifest(
     if next_offset < Offset::ZERO {
         return Err(contradiction("the log ends at a negative offset"));
     }
-    let runs = RunTable::from_records(&manifest.runs, next_offset, manifest.last_entry()).map_err(contradiction)?;
-    let extents: Vec<Extent> = manifest.segments.iter().map(|record| record.to_extent()).collect();
+    let runs = RunTable::from_records(&manifest.runs, next_offset, manifest.last_entry())
+        .map_err(contradiction)?;
+    let extents: Vec<Extent> = manifest
+        .segments
+        .iter()
+        .map(|record| record.to_extent())
+        .collect();
     let mut at = manifest.start_offset();
     let mut runs_seen = 0;
     for (number, extent) in extents.iter().enumerate() {
@@ -89,21 +119,32 @@ pub(crate) fn check_manifest(
             return Err(contradiction("segments do not follow each other"));
         }
         if !last && (!extent.sealed || extent.size == 0) {
-            return Err(contradiction("a segment before the last is not sealed or is empty"));
+            return Err(contradiction(
+                "a segment before the last is not sealed or is empty",
+            ));
         }
         at = extent.next;
         let own = runs.runs_in(extent.base);
         runs_seen += own.len();
-        let starts = own.first().map(|run| (run.first_offset, run.position.0, run.ordinal));
+        let starts = own
+            .first()
+            .map(|run| (run.first_offset, run.position.0, run.ordinal));
         if starts != (extent.size > 0).then_some((extent.base, 0, 0)) {
-            return Err(contradiction("a segment and its first run do not start together"));
+            return Err(contradiction(
+                "a segment and its first run do not start together",
+            ));
         }
-        if own.last().is_some_and(|run| run.first_offset >= extent.next || run.position.0 >= extent.size) {
+        if own
+            .last()
+            .is_some_and(|run| run.first_offset >= extent.next || run.position.0 >= extent.size)
+        {
             return Err(contradiction("a run lies beyond its segment"));
         }
     }
     if at != next_offset {
-        return Err(contradiction("the last segment does not reach the end of the log"));
+        return Err(contradiction(
+            "the last segment does not reach the end of the log",
+        ));
     }
     if runs_seen != runs.runs().len() {
         return Err(contradiction("a run has no segment"));
@@ -120,6 +161,20 @@ pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> Result<BTreeSet<String>, Segm
     }
 }
 
+/// Checks every segment's file; returns those that are longer than listed.
+fn check_files(
+    disk: &dyn Disk,
+    dir: &Path,
+    names: &BTreeSet<String>,
+    extents: &[Extent],
+) -> Result<Vec<(Arc<dyn crate::disk::DiskFile>, Extent)>, SegmentError> {
+    let mut excess = Vec::new();
+    for extent in extents {
+        excess.extend(check_file(disk, dir, names, extent)?);
+    }
+    Ok(excess)
+}
+
 /// Checks that a segment's file is there and whole; returns it when it is too long.
 fn check_file(
     disk: &dyn Disk,
@@ -129,14 +184,28 @@ fn check_file(
 ) -> Result<Option<(Arc<dyn crate::disk::DiskFile>, Extent)>, SegmentError> {
     let name = file_name(extent.base, LOG);
     let path = dir.join(&name);
-    let corrupt = |position, damage| SegmentError::Corrupt { file: path.clone(), position: FilePosition(position), damage };
+    let corrupt = |position, damage| SegmentError::Corrupt {
+        file: path.clone(),
+        position: FilePosition(position),
+        damage,
+    };
     if !names.contains(&name) {
         return Err(corrupt(0, Damage::Missing));
     }
-    let file = disk.open(&path).map_err(|source| SegmentError::io("open", &path, source))?;
-    let actual = file.len().map_err(|source| SegmentError::io("measure", &path, source))?;
+    let file = disk
+        .open(&path)
+        .map_err(|source| SegmentError::io("open", &path, source))?;
+    let actual = file
+        .len()
+        .map_err(|source| SegmentError::io("measure", &path, source))?;
     if actual < extent.size {
-        return Err(corrupt(actual, Damage::TooShort { expected: extent.size, actual }));
+        return Err(corrupt(
+            actual,
+            Damage::TooShort {
+                expected: extent.size,
+                actual,
+            },
+        ));
     }
     if actual > extent.size && extent.sealed {
         tracing::warn!(file = %path.display(), actual, expected = extent.size, "a sealed segment was too long and is cut");

@@ -18,7 +18,12 @@ impl SegmentedLog {
     ///
     /// Headers are checked against the run table on the way (R5), checksums are not: the
     /// reader of the records does that. May block on the disk.
-    pub fn read(&self, from: Offset, below: Offset, bytes_max: usize) -> Result<LogSlices, SegmentError> {
+    pub fn read(
+        &self,
+        from: Offset,
+        below: Offset,
+        bytes_max: usize,
+    ) -> Result<LogSlices, SegmentError> {
         let mut out = LogSlices::empty(from);
         let Some(mut view) = self.published.read().view_of(from)? else {
             return Ok(out);
@@ -48,7 +53,12 @@ impl SegmentedLog {
 
     /// Reads the disk pages of a coming [`read`](Self::read) into memory, so that it does not block;
     /// an unreadable sector is an error here and a signal there (R7). Blocks on the disk.
-    pub fn read_ahead(&self, from: Offset, below: Offset, bytes_max: usize) -> Result<(), SegmentError> {
+    pub fn read_ahead(
+        &self,
+        from: Offset,
+        below: Offset,
+        bytes_max: usize,
+    ) -> Result<(), SegmentError> {
         let view = self.published.read().view_of(from)?;
         match view {
             Some(view) if from < below => view.read_ahead(from, bytes_max),
@@ -58,9 +68,15 @@ impl SegmentedLog {
 
     /// The batch of a Raft index, with its checksum checked, and its term; `None` when the index is
     /// no batch or no longer held.
-    pub fn batch_at_index(&self, index: RaftIndex) -> Result<Option<(StampedBatch, Term)>, SegmentError> {
+    pub fn batch_at_index(
+        &self,
+        index: RaftIndex,
+    ) -> Result<Option<(StampedBatch, Term)>, SegmentError> {
         let found = self.batches_at_indexes(index, index.next(), 0)?;
-        Ok(found.into_iter().next().map(|found| (found.batch, found.term)))
+        Ok(found
+            .into_iter()
+            .next()
+            .map(|found| (found.batch, found.term)))
     }
 
     /// The batches with Raft indexes from `from` up to, not including, `below`, in order, with their
@@ -79,7 +95,9 @@ impl SegmentedLog {
             let mut full = false;
             let mut last = None;
             view.batches_from(first.ordinal, |ordinal, batch| {
-                let Some((index, term)) = identify(&view, ordinal).filter(|(index, _)| *index < below) else {
+                let Some((index, term)) =
+                    identify(&view, ordinal).filter(|(index, _)| *index < below)
+                else {
                     full = true;
                     return false;
                 };
@@ -106,10 +124,16 @@ impl SegmentedLog {
     /// The segment with the first batch at or above `from`, and where in it that batch is.
     fn view_of_index(&self, from: RaftIndex, below: RaftIndex) -> Option<(SegmentView, Located)> {
         let published = self.published.read();
-        let index = published.runs.next_batch_index(from).filter(|index| *index < below)?;
+        let index = published
+            .runs
+            .next_batch_index(from)
+            .filter(|index| *index < below)?;
         let located = published.runs.locate(index)?;
-        let at = published.segments.binary_search_by_key(&located.run.segment, |segment| segment.extent.base);
-        at.ok().map(|at| (published.view(&published.segments[at]), located))
+        let at = published
+            .segments
+            .binary_search_by_key(&located.run.segment, |segment| segment.extent.base);
+        at.ok()
+            .map(|at| (published.view(&published.segments[at]), located))
     }
 }
 
@@ -117,5 +141,8 @@ impl SegmentedLog {
 fn identify(view: &SegmentView, ordinal: u32) -> Option<(RaftIndex, Term)> {
     let after = view.runs.partition_point(|run| run.ordinal <= ordinal);
     let run = view.runs[..after].last()?;
-    Some((RaftIndex(run.first_index.0 + u64::from(ordinal - run.ordinal)), run.term))
+    Some((
+        RaftIndex(run.first_index.0 + u64::from(ordinal - run.ordinal)),
+        run.term,
+    ))
 }

@@ -5,7 +5,6 @@
 
 use highwater_types::{FilePosition, Offset, RaftIndex, TimestampMs};
 
-use super::checkpoint::CheckpointMark;
 use super::error::SegmentError;
 use super::run_table::RunTable;
 use super::segmented_log::{Detached, Published, SegmentedLog};
@@ -53,20 +52,27 @@ impl SegmentedLog {
         published.segments.iter().map(info).collect()
     }
 
-    /// Takes the sealed segments that lie wholly below `offset` out of the log; returns how many. To
-    /// take the active one too, [`seal_active`](Self::seal_active) first. Their files stay until
-    /// [`delete_detached`](Self::delete_detached).
-    pub fn detach_before(&self, offset: Offset) -> usize {
-        let _writer = self.writer.lock();
+    /// Takes the segments that lie wholly below `offset` out of the log; returns how many. When that is
+    /// all of them, the active one is sealed and goes too (unless a full disk keeps it, with the
+    /// space reserved in it). Their files stay until [`delete_detached`](Self::delete_detached).
+    pub fn detach_before(&self, offset: Offset) -> Result<usize, SegmentError> {
+        let mut writer = self.writer()?;
+        let active = self.active();
+        if active.is_some_and(|active| active.extent.size > 0 && active.extent.next <= offset) {
+            self.roll(&mut writer)?;
+        }
         let mut published = self.published.write();
-        let count =
-            published.segments.iter().take_while(|segment| segment.extent.sealed && segment.extent.next <= offset).count();
+        let count = published
+            .segments
+            .iter()
+            .take_while(|segment| segment.extent.sealed && segment.extent.next <= offset)
+            .count();
         published.detach(count);
         let start = published.start_offset();
         if count > 0 {
             published.runs.drop_before(start);
         }
-        count
+        Ok(count)
     }
 
     /// Drops everything and continues at `start`, which is at or above the end: a follower that
@@ -74,12 +80,18 @@ impl SegmentedLog {
     ///
     /// # Panics
     /// When `start` is below the end of the log: offsets never go back.
-    pub fn reset(&self, start: Offset) {
-        let mut writer = self.writer.lock();
+    pub fn reset(&self, start: Offset) -> Result<(), SegmentError> {
+        let mut writer = self.writer()?;
         let mut published = self.published.write();
         let next = published.runs.next_offset();
-        assert!(start >= next, "a log that reaches {next} cannot continue at {start}");
-        let empty_here = published.segments.last().is_some_and(|last| last.extent.base == start);
+        assert!(
+            start >= next,
+            "a log that reaches {next} cannot continue at {start}"
+        );
+        let empty_here = published
+            .segments
+            .last()
+            .is_some_and(|last| last.extent.base == start);
         let count = published.segments.len() - usize::from(empty_here);
         published.detach(count);
         published.runs = RunTable::new(start);
@@ -87,15 +99,22 @@ impl SegmentedLog {
             writer.allocated = 0;
             writer.indexed_at = None;
         }
+        Ok(())
     }
 
-    /// Deletes the files of the segments that were detached before the checkpoint of `mark` was captured.
-    /// Call it when that checkpoint is durable: from then on no crash brings them back. Returns how many.
-    pub fn delete_detached(&self, mark: CheckpointMark) -> Result<usize, SegmentError> {
+    /// Deletes the files of the segments that were detached before the last checkpoint was captured; returns
+    /// how many. Call it when that checkpoint is durable: from then on no crash brings them back.
+    pub fn delete_detached(&self) -> Result<usize, SegmentError> {
         let due: Vec<Detached> = {
             let mut published = self.published.write();
-            published.deleted.retain(|deleted| deleted.segment.is_pinned());
-            published.detached.extract_if(.., |detached| detached.checkpoints < mark.0).collect()
+            published
+                .deleted
+                .retain(|deleted| deleted.segment.is_pinned());
+            let captured = published.checkpoints;
+            published
+                .detached
+                .extract_if(.., |detached| detached.checkpoints < captured)
+                .collect()
         };
         let count = due.len();
         let mut due = due.into_iter();
@@ -119,9 +138,16 @@ impl SegmentedLog {
     #[must_use]
     pub fn detached_bytes(&self) -> u64 {
         let mut published = self.published.write();
-        published.deleted.retain(|deleted| deleted.segment.is_pinned());
-        let waiting = published.detached.iter().map(|detached| detached.segment.extent.size);
-        waiting.chain(published.deleted.iter().map(|deleted| deleted.extent.size)).sum()
+        published
+            .deleted
+            .retain(|deleted| deleted.segment.is_pinned());
+        let waiting = published
+            .detached
+            .iter()
+            .map(|detached| detached.segment.extent.size);
+        waiting
+            .chain(published.deleted.iter().map(|deleted| deleted.extent.size))
+            .sum()
     }
 
     /// The part of [`detached_bytes`](Self::detached_bytes) that only readers' slices hold.
@@ -129,7 +155,9 @@ impl SegmentedLog {
     pub fn pinned_bytes(&self) -> u64 {
         let published = self.published.read();
         let waiting = published.detached.iter().map(|detached| &detached.segment);
-        let pinned = waiting.chain(&published.deleted).filter(|segment| segment.segment.is_pinned());
+        let pinned = waiting
+            .chain(&published.deleted)
+            .filter(|segment| segment.segment.is_pinned());
         pinned.map(|segment| segment.extent.size).sum()
     }
 }
@@ -139,7 +167,10 @@ impl Published {
     fn detach(&mut self, count: usize) {
         for segment in self.segments.drain(..count) {
             segment.segment.release();
-            self.detached.push(Detached { segment, checkpoints: self.checkpoints });
+            self.detached.push(Detached {
+                segment,
+                checkpoints: self.checkpoints,
+            });
         }
     }
 }

@@ -131,10 +131,18 @@ impl Segment {
     }
 
     /// A mapping that covers the first `size` bytes, which are written; `sealed` when they are all.
-    pub(crate) fn mapping(self: &Arc<Self>, size: u64, sealed: bool) -> Result<Arc<dyn Mapping>, SegmentError> {
+    pub(crate) fn mapping(
+        self: &Arc<Self>,
+        size: u64,
+        sealed: bool,
+    ) -> Result<Arc<dyn Mapping>, SegmentError> {
         self.touch();
         let mut resident = self.resident.lock();
-        if let Some(mapping) = resident.mapping.as_ref().filter(|mapping| mapping.len() >= size) {
+        if let Some(mapping) = resident
+            .mapping
+            .as_ref()
+            .filter(|mapping| mapping.len() >= size)
+        {
             return Ok(Arc::clone(mapping));
         }
         let opened = resident.file.is_none();
@@ -142,8 +150,14 @@ impl Segment {
             Some(file) => Arc::clone(file),
             None => self.open_file(&mut resident)?,
         };
-        let length = if sealed { size } else { size.next_power_of_two().max(super::space::FIRST_BYTES) };
-        let mapping = file.map(length).map_err(|source| SegmentError::io("map", self.path(LOG), source))?;
+        let length = if sealed {
+            size
+        } else {
+            size.next_power_of_two().max(super::space::FIRST_BYTES)
+        };
+        let mapping = file
+            .map(length)
+            .map_err(|source| SegmentError::io("map", self.path(LOG), source))?;
         resident.made.retain(|made| made.strong_count() > 0);
         resident.made.push(Arc::downgrade(&mapping));
         resident.mapping = Some(Arc::clone(&mapping));
@@ -155,11 +169,17 @@ impl Segment {
     }
 
     /// Writes `parts` at `position`, behind everything published.
-    pub(crate) fn write(self: &Arc<Self>, parts: &mut [IoSlice<'_>], position: u64) -> Result<(), SegmentError> {
+    pub(crate) fn write(
+        self: &Arc<Self>,
+        parts: &mut [IoSlice<'_>],
+        position: u64,
+    ) -> Result<(), SegmentError> {
         let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
         // First, so that the descriptor that sees the write is kept until it was synced.
         self.written.fetch_max(position + bytes, Ordering::AcqRel);
-        self.file()?.write_all_at(parts, position).map_err(|source| SegmentError::io("write", self.path(LOG), source))
+        self.file()?
+            .write_all_at(parts, position)
+            .map_err(|source| SegmentError::io("write", self.path(LOG), source))
     }
 
     /// Looks something up in the index, which is loaded or rebuilt first when need be.
@@ -173,11 +193,17 @@ impl Segment {
         if index.is_none() {
             *index = Some(self.load_index(extent, runs)?);
         }
-        Ok(look(index.get_or_insert_with(|| SparseIndex::empty(self.base))))
+        Ok(look(
+            index.get_or_insert_with(|| SparseIndex::empty(self.base)),
+        ))
     }
 
     /// Replaces the index by one made from the batches. Costs O(data), so only for an index that lied.
-    pub(crate) fn rebuild_index(self: &Arc<Self>, extent: &Extent, runs: &[Run]) -> Result<(), SegmentError> {
+    pub(crate) fn rebuild_index(
+        self: &Arc<Self>,
+        extent: &Extent,
+        runs: &[Run],
+    ) -> Result<(), SegmentError> {
         tracing::warn!(file = %self.path(INDEX).display(), "an index contradicts its segment and is rebuilt");
         let mut index = self.index.lock();
         let mut rebuilt = SparseIndex::replacing(self.base);
@@ -189,19 +215,26 @@ impl Segment {
     /// Whether a sync has anything to do.
     pub(crate) fn is_dirty(&self) -> bool {
         self.synced.load(Ordering::Acquire) < self.written.load(Ordering::Acquire)
-            || self.index.lock().as_ref().is_some_and(|index| !index.is_persisted())
+            || self
+                .index
+                .lock()
+                .as_ref()
+                .is_some_and(|index| !index.is_persisted())
     }
 
     /// Makes everything written so far durable, with its index. Returns whether files were created.
     pub(crate) fn sync(self: &Arc<Self>) -> Result<bool, SegmentError> {
         let written = self.written.load(Ordering::Acquire);
         if self.synced.load(Ordering::Acquire) < written {
-            self.file()?.sync_data().map_err(|source| SegmentError::io("sync", self.path(LOG), source))?;
+            self.file()?
+                .sync_data()
+                .map_err(|source| SegmentError::io("sync", self.path(LOG), source))?;
             self.synced.fetch_max(written, Ordering::AcqRel);
         }
         let (files, created) = self.write_index()?;
         for (path, file) in files {
-            file.sync_data().map_err(|source| SegmentError::io("sync", path, source))?;
+            file.sync_data()
+                .map_err(|source| SegmentError::io("sync", path, source))?;
         }
         Ok(created)
     }
@@ -216,7 +249,11 @@ impl Segment {
 
     /// Whether a reader's slice keeps the segment's pages and, once deleted, its disk space.
     pub(crate) fn is_pinned(&self) -> bool {
-        self.resident.lock().made.iter().any(|made| made.strong_count() > 0)
+        self.resident
+            .lock()
+            .made
+            .iter()
+            .any(|made| made.strong_count() > 0)
     }
 
     /// Removes the files; those that are gone are no error.
@@ -229,7 +266,10 @@ impl Segment {
 
     fn open_file(&self, resident: &mut Resident) -> Result<Arc<dyn DiskFile>, SegmentError> {
         let path = self.path(LOG);
-        let file = self.disk.open(&path).map_err(|source| SegmentError::io("open", path, source))?;
+        let file = self
+            .disk
+            .open(&path)
+            .map_err(|source| SegmentError::io("open", path, source))?;
         resident.file = Some(Arc::clone(&file));
         Ok(file)
     }
@@ -244,7 +284,11 @@ impl Segment {
     }
 
     /// The index as the files and the batches behind its last entry give it.
-    fn load_index(self: &Arc<Self>, extent: &Extent, runs: &[Run]) -> Result<SparseIndex, SegmentError> {
+    fn load_index(
+        self: &Arc<Self>,
+        extent: &Extent,
+        runs: &[Run],
+    ) -> Result<SparseIndex, SegmentError> {
         // One entry for each batch is the most there can be, whatever the files' lengths claim.
         let entries_max = extent.size / highwater_records::BatchHeader::LEN as u64 + 1;
         let offset = self.read_index_file(INDEX, entries_max * OFFSET_ENTRY_BYTES as u64)?;
@@ -275,8 +319,14 @@ impl Segment {
     ) -> Result<usize, SegmentError> {
         let (at, mut newest) = index.last();
         let source = FileSource::new(self.file()?, extent.size);
-        let mut walker =
-            BatchWalker::new(source, self.path(LOG), extent.size, Some(extent.next), runs.to_vec(), at);
+        let mut walker = BatchWalker::new(
+            source,
+            self.path(LOG),
+            extent.size,
+            Some(extent.next),
+            runs.to_vec(),
+            at,
+        );
         let (mut indexed_at, mut added) = (at.position, 0);
         while let Some(batch) = walker.next()? {
             walker.check_body(&batch)?;
@@ -285,7 +335,9 @@ impl Segment {
                 indexed_at = batch.at.position;
                 added += 1;
             }
-            newest = newest.max(batch.header.max_timestamp).max(TimestampMs::NONE);
+            newest = newest
+                .max(batch.header.max_timestamp)
+                .max(TimestampMs::NONE);
         }
         Ok(added)
     }
@@ -296,12 +348,18 @@ impl Segment {
         let read = || -> io::Result<Vec<u8>> {
             let file = self.disk.open(&path)?;
             let length = file.len()?.min(bytes_max);
-            let mut bytes = vec![0; usize::try_from(length).map_err(|_| io::ErrorKind::InvalidInput)?];
+            let mut bytes =
+                vec![0; usize::try_from(length).map_err(|_| io::ErrorKind::InvalidInput)?];
             file.read_exact_at(&mut bytes, 0)?;
             Ok(bytes)
         };
         match read() {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof
+                ) =>
+            {
                 Ok(Vec::new())
             }
             // An index that cannot be read is as good as none.
@@ -314,7 +372,10 @@ impl Segment {
     }
 
     /// Writes the entries that the files lack. Returns the files to sync and whether any is new.
-    #[expect(clippy::type_complexity, reason = "two files with their paths, used once")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "two files with their paths, used once"
+    )]
     fn write_index(&self) -> Result<(Vec<(PathBuf, Arc<dyn DiskFile>)>, bool), SegmentError> {
         let mut guard = self.index.lock();
         let Some(index) = guard.as_mut().filter(|index| !index.is_persisted()) else {
@@ -323,16 +384,21 @@ impl Segment {
         let pending = index.pending();
         let mut created = false;
         let mut files = Vec::new();
-        for (extension, bytes, entry) in
-            [(INDEX, &pending.offset, OFFSET_ENTRY_BYTES), (TIME_INDEX, &pending.time, TIME_ENTRY_BYTES)]
-        {
+        for (extension, bytes, entry) in [
+            (INDEX, &pending.offset, OFFSET_ENTRY_BYTES),
+            (TIME_INDEX, &pending.time, TIME_ENTRY_BYTES),
+        ] {
             let path = self.path(extension);
             let after = (pending.after * entry) as u64;
             let write = || {
                 let (file, new) = match self.disk.open(&path) {
                     Ok(file) => (file, false),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound && bytes.is_empty() => return Ok(None),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => (self.disk.create(&path)?, true),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && bytes.is_empty() => {
+                        return Ok(None);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        (self.disk.create(&path)?, true)
+                    }
                     Err(error) => return Err(error),
                 };
                 if pending.cut {
@@ -341,7 +407,9 @@ impl Segment {
                 file.write_all_at(&mut [IoSlice::new(bytes)], after)?;
                 Ok(Some((file, new)))
             };
-            if let Some((file, new)) = write().map_err(|source| SegmentError::io("write", &path, source))? {
+            if let Some((file, new)) =
+                write().map_err(|source| SegmentError::io("write", &path, source))?
+            {
                 created |= new;
                 files.push((path, file));
             }
@@ -358,12 +426,18 @@ impl Evictable for Segment {
 
     fn is_resident(&self) -> bool {
         // A locked one is in use.
-        self.resident.try_lock().is_none_or(|resident| resident.file.is_some())
+        self.resident
+            .try_lock()
+            .is_none_or(|resident| resident.file.is_some())
     }
 
     fn evict(&self) -> bool {
-        let Some(mut index) = self.index.try_lock() else { return false };
-        let Some(mut resident) = self.resident.try_lock() else { return false };
+        let Some(mut index) = self.index.try_lock() else {
+            return false;
+        };
+        let Some(mut resident) = self.resident.try_lock() else {
+            return false;
+        };
         let clean = self.synced.load(Ordering::Acquire) >= self.written.load(Ordering::Acquire)
             && index.as_ref().is_none_or(SparseIndex::is_persisted);
         if clean {
@@ -378,7 +452,9 @@ impl Evictable for Segment {
 /// Removes a file; one that is gone is no error.
 pub(crate) fn remove_file(disk: &dyn Disk, path: &Path) -> Result<(), SegmentError> {
     match disk.remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SegmentError::io("remove", path, error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(SegmentError::io("remove", path, error))
+        }
         _ => Ok(()),
     }
 }

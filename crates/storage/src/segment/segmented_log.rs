@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use highwater_types::limits::BATCH_BYTES_MAX;
 use highwater_types::{Offset, RaftIndex, Term};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::checkpoint::Durability;
 use super::error::SegmentError;
 use super::extent::Extent;
 use super::map_budget::MapBudget;
 use super::run_table::{Located, RunTable};
-use super::segment_file::Segment;
+use super::segment_file::{Segment, parse_file_name};
 use super::view::SegmentView;
 use crate::disk::Disk;
 
@@ -39,7 +39,11 @@ pub struct SegmentOptions {
 impl Default for SegmentOptions {
     /// Kafka's defaults.
     fn default() -> Self {
-        Self { segment_bytes: 1 << 30, segment_ms: 7 * 24 * 60 * 60 * 1000, index_interval_bytes: 4096 }
+        Self {
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * 24 * 60 * 60 * 1000,
+            index_interval_bytes: 4096,
+        }
     }
 }
 
@@ -76,6 +80,8 @@ pub(crate) struct Writer {
     pub(crate) indexed_at: Option<u64>,
     /// Whether the directory is known to exist.
     pub(crate) dir_exists: bool,
+    /// Whether nothing may be changed.
+    pub(crate) read_only: bool,
 }
 
 /// What readers see.
@@ -107,7 +113,13 @@ pub(crate) struct Detached {
 
 impl Published {
     pub(crate) fn new(runs: RunTable) -> Self {
-        Self { segments: Vec::new(), runs, detached: Vec::new(), deleted: Vec::new(), checkpoints: 0 }
+        Self {
+            segments: Vec::new(),
+            runs,
+            detached: Vec::new(),
+            deleted: Vec::new(),
+            checkpoints: 0,
+        }
     }
 
     /// The segment that takes appends, if there is one.
@@ -116,20 +128,30 @@ impl Published {
     }
 
     pub(crate) fn start_offset(&self) -> Offset {
-        self.segments.first().map_or(self.runs.next_offset(), |first| first.extent.base)
+        self.segments
+            .first()
+            .map_or(self.runs.next_offset(), |first| first.extent.base)
     }
 
     /// The segment that holds `offset`; `None` at the end of the log.
     pub(crate) fn view_of(&self, offset: Offset) -> Result<Option<SegmentView>, SegmentError> {
         let (start, next) = (self.start_offset(), self.runs.next_offset());
         if offset < start || offset > next {
-            return Err(SegmentError::OutOfRange { offset, start, next });
+            return Err(SegmentError::OutOfRange {
+                offset,
+                start,
+                next,
+            });
         }
         if offset == next {
             return Ok(None);
         }
-        let after = self.segments.partition_point(|published| published.extent.base <= offset);
-        Ok(self.segments[..after].last().map(|published| self.view(published)))
+        let after = self
+            .segments
+            .partition_point(|published| published.extent.base <= offset);
+        Ok(self.segments[..after]
+            .last()
+            .map(|published| self.view(published)))
     }
 
     pub(crate) fn view(&self, published: &PublishedSegment) -> SegmentView {
@@ -142,20 +164,34 @@ impl Published {
 }
 
 impl SegmentedLog {
-    /// A log that holds nothing and continues at `start`. Touches no file: the directory and the
-    /// first file come with the first reservation or batch.
+    /// A log that holds nothing and continues at `start`. Creates nothing: the directory and the first
+    /// file come with the first reservation or batch.
+    ///
+    /// Fails with [`SegmentError::NotEmpty`] when the directory holds segments: data is only replaced by
+    /// [opening](Self::open) it with a manifest that does not list it.
     ///
     /// # Panics
     /// When the options allow segments whose positions do not fit 32 bits.
-    #[must_use]
     pub fn create(
         disk: Arc<dyn Disk>,
         dir: PathBuf,
         options: SegmentOptions,
         maps: Arc<MapBudget>,
         start: Offset,
-    ) -> Self {
-        Self::with(disk, dir, options, maps, Published::new(RunTable::new(start)))
+    ) -> Result<Self, SegmentError> {
+        if super::open::list(&*disk, &dir)?
+            .iter()
+            .any(|name| parse_file_name(name).is_some())
+        {
+            return Err(SegmentError::NotEmpty { directory: dir });
+        }
+        Ok(Self::with(
+            disk,
+            dir,
+            options,
+            maps,
+            Published::new(RunTable::new(start)),
+        ))
     }
 
     pub(crate) fn with(
@@ -168,8 +204,22 @@ impl SegmentedLog {
         options.check();
         let allocated = published.active().map_or(0, |active| active.extent.size);
         let durability = Arc::new(Durability::new(Arc::clone(&disk), dir.clone()));
-        let writer = Writer { options, allocated, reserved: 0, indexed_at: None, dir_exists: false };
-        Self { disk, dir, budget, durability, writer: Mutex::new(writer), published: RwLock::new(published) }
+        let writer = Writer {
+            options,
+            allocated,
+            reserved: 0,
+            indexed_at: None,
+            dir_exists: false,
+            read_only: false,
+        };
+        Self {
+            disk,
+            dir,
+            budget,
+            durability,
+            writer: Mutex::new(writer),
+            published: RwLock::new(published),
+        }
     }
 
     /// Changes how segments are cut from now on; the index interval from the next segment on.
@@ -179,6 +229,17 @@ impl SegmentedLog {
     pub fn set_options(&self, options: SegmentOptions) {
         options.check();
         self.writer.lock().options = options;
+    }
+
+    /// The writer's lock, unless the log is open for reading only.
+    pub(crate) fn writer(&self) -> Result<MutexGuard<'_, Writer>, SegmentError> {
+        let writer = self.writer.lock();
+        if writer.read_only {
+            return Err(SegmentError::ReadOnly {
+                directory: self.dir.clone(),
+            });
+        }
+        Ok(writer)
     }
 
     /// The first offset held; `next_offset` when nothing is. The partition's log start may lie
@@ -197,7 +258,12 @@ impl SegmentedLog {
     /// Bytes of all batches held.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        self.published.read().segments.iter().map(|published| published.extent.size).sum()
+        self.published
+            .read()
+            .segments
+            .iter()
+            .map(|published| published.extent.size)
+            .sum()
     }
 
     /// Raft index and term of the last batch ever appended, also when it is no longer held.

@@ -36,7 +36,7 @@ impl SegmentedLog {
     /// Fails with [`SegmentError::NoSpace`], and nothing reserved, when the disk has no room above
     /// [`DISK_RESERVE_BYTES`].
     pub fn reserve(&self, bytes: u64) -> Result<(), SegmentError> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.writer()?;
         let reserved = writer.reserved + bytes;
         match self.active() {
             Some(active) => self.grow(&mut writer, &active, reserved, Room::AboveReserve)?,
@@ -76,8 +76,17 @@ impl SegmentedLog {
         if needed <= writer.allocated {
             return Ok(());
         }
-        let doubled = writer.allocated.saturating_mul(2).clamp(FIRST_BYTES, writer.options.segment_bytes.max(FIRST_BYTES));
-        writer.allocated = self.allocate(&active.segment, writer.allocated, needed, needed.max(doubled), room)?;
+        let doubled = writer
+            .allocated
+            .saturating_mul(2)
+            .clamp(FIRST_BYTES, writer.options.segment_bytes.max(FIRST_BYTES));
+        writer.allocated = self.allocate(
+            &active.segment,
+            writer.allocated,
+            needed,
+            needed.max(doubled),
+            room,
+        )?;
         Ok(())
     }
 
@@ -116,7 +125,10 @@ impl SegmentedLog {
                 return Err(error);
             }
         };
-        let next = PublishedSegment { segment, extent: Extent::empty(base) };
+        let next = PublishedSegment {
+            segment,
+            extent: Extent::empty(base),
+        };
         let sealed = {
             let mut published = self.published.write();
             let sealed = seal_last(&mut published);
@@ -156,8 +168,16 @@ impl SegmentedLog {
         for length in [wanted, needed] {
             let more = length.saturating_sub(allocated);
             match self.check_free(more, room) {
-                Err(SegmentError::NoSpace { needed, free, reserve }) => {
-                    refusal = Some(SegmentError::NoSpace { needed, free, reserve });
+                Err(SegmentError::NoSpace {
+                    needed,
+                    free,
+                    reserve,
+                }) => {
+                    refusal = Some(SegmentError::NoSpace {
+                        needed,
+                        free,
+                        reserve,
+                    });
                     continue;
                 }
                 result => result?,
@@ -165,7 +185,13 @@ impl SegmentedLog {
             match file.allocate(length) {
                 Ok(()) => return Ok(length),
                 Err(error) if is_full(&error) => refusal = Some(self.no_space(more, room)),
-                Err(source) => return Err(SegmentError::io("allocate space for", segment.path(LOG), source)),
+                Err(source) => {
+                    return Err(SegmentError::io(
+                        "allocate space for",
+                        segment.path(LOG),
+                        source,
+                    ));
+                }
             }
         }
         Err(refusal.unwrap_or_else(|| self.no_space(needed, room)))
@@ -173,17 +199,26 @@ impl SegmentedLog {
 
     fn check_free(&self, bytes: u64, room: Room) -> Result<(), SegmentError> {
         let free = self.disk.free_bytes();
-        let free = free.map_err(|source| SegmentError::io("measure the free space of", &self.dir, source))?;
+        let free = free
+            .map_err(|source| SegmentError::io("measure the free space of", &self.dir, source))?;
         let reserve = room.reserve();
         if free < bytes.saturating_add(reserve) {
-            return Err(SegmentError::NoSpace { needed: bytes, free, reserve });
+            return Err(SegmentError::NoSpace {
+                needed: bytes,
+                free,
+                reserve,
+            });
         }
         Ok(())
     }
 
     fn no_space(&self, needed: u64, room: Room) -> SegmentError {
         let free = self.disk.free_bytes().unwrap_or_default();
-        SegmentError::NoSpace { needed, free, reserve: room.reserve() }
+        SegmentError::NoSpace {
+            needed,
+            free,
+            reserve: room.reserve(),
+        }
     }
 }
 
@@ -198,12 +233,18 @@ impl Room {
 
 /// Whether the disk, or this user's share of it, is full.
 pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// Seals the last segment; returns it when it was active.
 fn seal_last(published: &mut Published) -> Option<PublishedSegment> {
-    let last = published.segments.last_mut().filter(|last| !last.extent.sealed)?;
+    let last = published
+        .segments
+        .last_mut()
+        .filter(|last| !last.extent.sealed)?;
     last.extent.sealed = true;
     Some(last.clone())
 }
@@ -216,7 +257,9 @@ fn give_back(sealed: &PublishedSegment, allocated: u64) {
         return;
     }
     let cut = sealed.segment.file().and_then(|file| {
-        file.set_len(size).map_err(|source| SegmentError::io("free space behind", sealed.segment.path(LOG), source))
+        file.set_len(size).map_err(|source| {
+            SegmentError::io("free space behind", sealed.segment.path(LOG), source)
+        })
     });
     if let Err(error) = cut {
         tracing::warn!(%error, "a sealed segment keeps space that it does not use");

@@ -39,7 +39,13 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at position {}: {}", self.file.display(), self.position, self.damage)
+        write!(
+            f,
+            "{} at position {}: {}",
+            self.file.display(),
+            self.position,
+            self.damage
+        )
     }
 }
 
@@ -47,14 +53,34 @@ impl From<SegmentError> for Finding {
     /// What is no corruption in itself becomes "unreadable", with the reason.
     fn from(error: SegmentError) -> Self {
         match error {
-            SegmentError::Corrupt { file, position, damage } => Self { file, position, damage },
+            SegmentError::Corrupt {
+                file,
+                position,
+                damage,
+            } => Self {
+                file,
+                position,
+                damage,
+            },
             SegmentError::Io { file, source, .. } => {
-                let damage = Damage::Unreadable { reason: source.to_string() };
-                Self { file, position: FilePosition::ZERO, damage }
+                let damage = Damage::Unreadable {
+                    reason: source.to_string(),
+                };
+                Self {
+                    file,
+                    position: FilePosition::ZERO,
+                    damage,
+                }
             }
             other => {
-                let damage = Damage::Unreadable { reason: other.to_string() };
-                Self { file: PathBuf::new(), position: FilePosition::ZERO, damage }
+                let damage = Damage::Unreadable {
+                    reason: other.to_string(),
+                };
+                Self {
+                    file: PathBuf::new(),
+                    position: FilePosition::ZERO,
+                    damage,
+                }
             }
         }
     }
@@ -66,8 +92,16 @@ impl From<SegmentError> for Finding {
 ///
 /// An empty answer means that nothing is wrong.
 #[must_use]
-pub fn verify_partition(disk: &Arc<dyn Disk>, dir: &Path, manifest: Option<&SegmentManifest>) -> Vec<Finding> {
-    let mut check = Check { disk, dir, findings: Vec::new() };
+pub fn verify_partition(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    manifest: Option<&SegmentManifest>,
+) -> Vec<Finding> {
+    let mut check = Check {
+        disk,
+        dir,
+        findings: Vec::new(),
+    };
     let names = match list(&**disk, dir) {
         Ok(names) => names,
         Err(error) => return vec![error.into()],
@@ -98,11 +132,17 @@ impl Check<'_> {
     /// Every segment in the directory, without a manifest.
     fn all_segments(&mut self, names: &BTreeSet<String>) {
         let bases = names.iter().filter_map(|name| parse_file_name(name));
-        let bases: Vec<Offset> = bases.filter(|(_, extension)| *extension == LOG).map(|(base, _)| base).collect();
+        let bases: Vec<Offset> = bases
+            .filter(|(_, extension)| *extension == LOG)
+            .map(|(base, _)| base)
+            .collect();
         let mut due: Option<Offset> = None;
         for base in bases {
             if let Some(expected) = due.filter(|due| *due != base) {
-                let damage = Damage::EndOffset { expected: base, found: expected };
+                let damage = Damage::EndOffset {
+                    expected: base,
+                    found: expected,
+                };
                 self.found(base, LOG, 0, damage);
             }
             due = self.segment(base, None, None, &[]);
@@ -115,9 +155,18 @@ impl Check<'_> {
     }
 
     /// One segment and its indexes. Returns the offset that it reaches, when it is whole.
-    fn segment(&mut self, base: Offset, extent: Option<&Extent>, end: Option<Offset>, runs: &[Run]) -> Option<Offset> {
+    fn segment(
+        &mut self,
+        base: Offset,
+        extent: Option<&Extent>,
+        end: Option<Offset>,
+        runs: &[Run],
+    ) -> Option<Offset> {
         let path = self.dir.join(file_name(base, LOG));
-        let opened = self.disk.open(&path).and_then(|file| Ok((file.len()?, file)));
+        let opened = self
+            .disk
+            .open(&path)
+            .and_then(|file| Ok((file.len()?, file)));
         let (length, file) = match opened {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -125,7 +174,8 @@ impl Check<'_> {
                 return None;
             }
             Err(source) => {
-                self.findings.push(SegmentError::io("open", path, source).into());
+                self.findings
+                    .push(SegmentError::io("open", path, source).into());
                 return None;
             }
         };
@@ -135,7 +185,8 @@ impl Check<'_> {
         let size = extent.map_or(length, |extent| extent.size.min(length));
         let mut index = IndexCheck::new(self.index_entries(base, extent));
         let source = FileSource::new(file, size);
-        let mut walker = BatchWalker::new(source, path, size, end, runs.to_vec(), Floor::start(base));
+        let mut walker =
+            BatchWalker::new(source, path, size, end, runs.to_vec(), Floor::start(base));
         let outcome = self.walk(&mut walker, &mut index);
         if let Some(position) = index.contradiction {
             self.found(base, INDEX, position, Damage::Index);
@@ -174,31 +225,49 @@ impl Check<'_> {
     fn length(&mut self, extent: &Extent, actual: u64) {
         let expected = extent.size;
         if actual < expected {
-            self.found(extent.base, LOG, actual, Damage::TooShort { expected, actual });
+            self.found(
+                extent.base,
+                LOG,
+                actual,
+                Damage::TooShort { expected, actual },
+            );
         } else if extent.sealed && actual > expected {
-            self.found(extent.base, LOG, expected, Damage::TooLong { expected, actual });
+            self.found(
+                extent.base,
+                LOG,
+                expected,
+                Damage::TooLong { expected, actual },
+            );
         }
     }
 
     /// The entries of both index files that lie within the extent. Missing files are no finding:
     /// indexes are written some time after their data.
     fn index_entries(&mut self, base: Offset, extent: Option<&Extent>) -> Vec<IndexEntry> {
-        let (Some(mut offset), Some(mut time)) = (self.index_source(base, INDEX), self.index_source(base, TIME_INDEX))
-        else {
+        let (Some(mut offset), Some(mut time)) = (
+            self.index_source(base, INDEX),
+            self.index_source(base, TIME_INDEX),
+        ) else {
             return Vec::new();
         };
         let mut chain = IndexChain::new(base);
         let mut entries = Vec::new();
         let size = extent.map_or(u64::MAX, |extent| extent.size);
         for number in 0.. {
-            let (at, time_at) = (number * OFFSET_ENTRY_BYTES as u64, number * TIME_ENTRY_BYTES as u64);
+            let (at, time_at) = (
+                number * OFFSET_ENTRY_BYTES as u64,
+                number * TIME_ENTRY_BYTES as u64,
+            );
             // One file ends before the other, or in the middle of an entry, when a crash came between.
-            let (Ok(offset), Ok(time)) =
-                (offset.bytes(at, OFFSET_ENTRY_BYTES), time.bytes(time_at, TIME_ENTRY_BYTES))
-            else {
+            let (Ok(offset), Ok(time)) = (
+                offset.bytes(at, OFFSET_ENTRY_BYTES),
+                time.bytes(time_at, TIME_ENTRY_BYTES),
+            ) else {
                 break;
             };
-            let (Some(offset), Some(time)) = (offset.first_chunk(), time.first_chunk()) else { break };
+            let (Some(offset), Some(time)) = (offset.first_chunk(), time.first_chunk()) else {
+                break;
+            };
             match chain.decode(offset, time) {
                 Ok(entry) if u64::from(entry.position) < size => entries.push(entry),
                 Ok(_) => break,
@@ -213,11 +282,16 @@ impl Check<'_> {
 
     fn index_source(&mut self, base: Offset, extension: &str) -> Option<FileSource> {
         let path = self.dir.join(file_name(base, extension));
-        match self.disk.open(&path).and_then(|file| Ok((file.len()?, file))) {
+        match self
+            .disk
+            .open(&path)
+            .and_then(|file| Ok((file.len()?, file)))
+        {
             Ok((length, file)) => Some(FileSource::new(file, length)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(source) => {
-                self.findings.push(SegmentError::io("open", path, source).into());
+                self.findings
+                    .push(SegmentError::io("open", path, source).into());
                 None
             }
         }
@@ -225,7 +299,11 @@ impl Check<'_> {
 
     fn found(&mut self, base: Offset, extension: &str, position: u64, damage: Damage) {
         let file = self.dir.join(file_name(base, extension));
-        self.findings.push(Finding { file, position: FilePosition(position), damage });
+        self.findings.push(Finding {
+            file,
+            position: FilePosition(position),
+            damage,
+        });
     }
 }
 
@@ -243,15 +321,25 @@ impl IndexCheck {
     fn new(entries: Vec<IndexEntry>) -> Self {
         let mut entries = entries.into_iter();
         let due = entries.next();
-        Self { entries, due, newest: TimestampMs::NONE, passed: 0, contradiction: None }
+        Self {
+            entries,
+            due,
+            newest: TimestampMs::NONE,
+            passed: 0,
+            contradiction: None,
+        }
     }
 
     fn pass(&mut self, batch: &WalkedBatch) {
-        if let Some(entry) = self.due.filter(|entry| u64::from(entry.position) <= batch.at.position) {
+        if let Some(entry) = self
+            .due
+            .filter(|entry| u64::from(entry.position) <= batch.at.position)
+        {
             let base = Offset(batch.at.offset.0 - i64::from(entry.relative_offset));
             let right = entry.floor(base) == batch.at && entry.newest_before == self.newest;
             if !right {
-                self.contradiction.get_or_insert(self.passed * OFFSET_ENTRY_BYTES as u64);
+                self.contradiction
+                    .get_or_insert(self.passed * OFFSET_ENTRY_BYTES as u64);
             }
             self.passed += 1;
             self.due = self.entries.next();

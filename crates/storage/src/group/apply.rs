@@ -1,0 +1,167 @@
+//! Applying committed entries: batches enter their segment, the state above the log
+//! takes them in, the high watermark advances.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use highwater_types::{Offset, TimestampMs};
+
+use super::group_log::{GroupLog, LogError};
+use crate::applier::{Applied, Applier};
+use crate::entry::{Entry, LogId, Payload};
+
+/// What applying one entry gave.
+#[derive(Debug, Clone)]
+pub struct AppliedEntry {
+    /// The entry.
+    pub id: LogId,
+    /// A batch's first offset.
+    pub base_offset: Option<Offset>,
+    /// The state machine's answer.
+    pub response: Bytes,
+}
+
+/// The state as of the last applied entry.
+pub(super) struct AppliedState {
+    pub(super) last: Option<LogId>,
+    pub(super) membership: Option<Entry>,
+    pub(super) machine: Machine,
+}
+
+/// The state above the log: encoded until its owner comes, then live.
+pub(super) enum Machine {
+    Stored(Bytes),
+    Live(Box<dyn Applier>),
+}
+
+impl AppliedState {
+    pub(super) fn stored(last: Option<LogId>, membership: Option<Entry>, state: Bytes) -> Self {
+        Self {
+            last,
+            membership,
+            machine: Machine::Stored(state),
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> Bytes {
+        match &self.machine {
+            Machine::Stored(bytes) => bytes.clone(),
+            Machine::Live(applier) => applier.snapshot(),
+        }
+    }
+}
+
+impl GroupLog {
+    /// Gives the group its state machine, restored to the last applied entry. Entries are applied only after this.
+    ///
+    /// # Errors
+    /// When the stored state cannot be read.
+    pub fn install(&self, mut applier: Box<dyn Applier>) -> Result<(), LogError> {
+        let mut applied = self.applied.lock();
+        applier.restore(&applied.snapshot())?;
+        applied.machine = Machine::Live(applier);
+        Ok(())
+    }
+
+    /// The last applied entry and the membership entry in force at it.
+    pub fn applied(&self) -> (Option<LogId>, Option<Entry>) {
+        let applied = self.applied.lock();
+        (applied.last, applied.membership.clone())
+    }
+
+    /// The state above the log, encoded, as of the entry that is returned with it.
+    pub fn snapshot(&self) -> (Option<LogId>, Bytes) {
+        let applied = self.applied.lock();
+        (applied.last, applied.snapshot())
+    }
+
+    /// Applies committed entries, which must follow the last applied one. On return they are visible to readers.
+    ///
+    /// Does disk IO (to the page cache) and must not be called from several threads at once.
+    ///
+    /// # Errors
+    /// When a segment cannot be written; the entries before the failed one are applied.
+    pub fn apply(
+        self: &Arc<Self>,
+        entries: Vec<Entry>,
+        now: TimestampMs,
+    ) -> Result<Vec<AppliedEntry>, LogError> {
+        let mut applied = self.applied.lock();
+        let mut results = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let next = applied.last.map_or(0, |last| last.index.0 + 1);
+            assert_eq!(
+                entry.id.index.0, next,
+                "group {} applies its log in order",
+                self.id
+            );
+            let base_offset = self.store(&entry, now)?;
+            let Applied {
+                response,
+                log_start,
+            } = match &mut applied.machine {
+                Machine::Live(applier) => applier.apply(&entry),
+                Machine::Stored(_) => panic!(
+                    "group {} applies before its state machine is installed",
+                    self.id
+                ),
+            };
+            applied.last = Some(entry.id);
+            results.push(AppliedEntry {
+                id: entry.id,
+                base_offset,
+                response,
+            });
+            if matches!(entry.payload, Payload::Membership(_)) {
+                applied.membership = Some(entry.clone());
+            }
+            self.note_applied(entry, log_start)?;
+        }
+        if let Machine::Live(applier) = &mut applied.machine {
+            applier.applied();
+        }
+        Ok(results)
+    }
+
+    fn store(&self, entry: &Entry, now: TimestampMs) -> Result<Option<Offset>, LogError> {
+        let (Payload::Batch(batch), Some(segments)) = (&entry.payload, &self.segments) else {
+            return Ok(None);
+        };
+        segments.append(batch, entry.id.index, entry.id.term, now)?;
+        Ok(Some(batch.base_offset()))
+    }
+
+    /// Moves the entry out of the tail and the watermarks forward.
+    fn note_applied(&self, entry: Entry, log_start: Option<Offset>) -> Result<(), LogError> {
+        let mut state = self.state.lock();
+        let popped = state.tail.pop_applied();
+        assert_eq!(
+            popped.map(|p| p.id()),
+            Some(entry.id),
+            "group {} applies what it appended",
+            self.id
+        );
+        state.applied = Some(entry.id);
+        match &entry.payload {
+            Payload::Batch(batch) => state.high_watermark = batch.next_offset(),
+            Payload::Blank | Payload::Membership(_) | Payload::Control(_) => {
+                state.kept.insert(entry.id.index, entry);
+            }
+        }
+        let Some(start) = log_start.map(|start| start.min(state.high_watermark)) else {
+            return Ok(());
+        };
+        if start <= state.log_start {
+            return Ok(());
+        }
+        state.log_start = start;
+        drop(state);
+        if let Some(segments) = &self.segments {
+            if start >= segments.next_offset() {
+                segments.seal_active()?;
+            }
+            segments.detach_before(start);
+        }
+        Ok(())
+    }
+}

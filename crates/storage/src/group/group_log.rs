@@ -1,0 +1,431 @@
+//! [`GroupLog`]: appends, votes, truncation, purge.
+//!
+//! Locks are taken in this order: `applied`, then `state`. Neither is held across an await.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use highwater_records::{Batch, StampedBatch};
+use highwater_types::{GroupId, Offset, RaftIndex};
+use parking_lot::Mutex;
+
+use super::apply::AppliedState;
+use super::options::{Durability, GroupOptions};
+use super::tail::{Tail, TailEntry, offset_after};
+use crate::disk::Disk;
+use crate::entry::{Entry, LogId, Payload, Vote};
+use crate::journal::frame::{Change, Frame};
+use crate::journal::{Journal, JournalError, Submission};
+use crate::segment::{SegmentError, SegmentedLog};
+use crate::watermarks::Watermarks;
+
+/// Why a log refused or failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LogError {
+    /// The journal failed; the node is about to exit.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A segment failed.
+    #[error(transparent)]
+    Segment(#[from] Arc<SegmentError>),
+    /// The disk failed while entries were read back.
+    #[error("reading entry {index} of group {group} failed: {reason}")]
+    Read {
+        /// The group.
+        group: GroupId,
+        /// The entry.
+        index: RaftIndex,
+        /// What was wrong.
+        reason: String,
+    },
+    /// An entry does not follow the one before it.
+    #[error("entry {id} of group {group} does not follow: expected {expected}")]
+    NotContiguous {
+        /// The group.
+        group: GroupId,
+        /// The entry.
+        id: LogId,
+        /// What had to come.
+        expected: String,
+    },
+    /// The group's stored data is damaged; it takes no part in consensus.
+    #[error("group {group} is quarantined: {reason}")]
+    Quarantined {
+        /// The group.
+        group: GroupId,
+        /// What is damaged.
+        reason: String,
+    },
+    /// The state above the log could not be restored.
+    #[error(transparent)]
+    Restore(#[from] crate::applier::RestoreError),
+}
+
+impl From<SegmentError> for LogError {
+    fn from(error: SegmentError) -> Self {
+        Self::Segment(Arc::new(error))
+    }
+}
+
+/// An entry to append.
+#[derive(Debug, Clone)]
+pub struct NewEntry {
+    /// Its identity.
+    pub id: LogId,
+    /// What it holds.
+    pub payload: NewPayload,
+}
+
+/// What an entry to append holds.
+#[derive(Debug, Clone)]
+pub enum NewPayload {
+    /// Proposed here, by the leader: the log stamps it with its base offset and epoch.
+    Proposed(Batch),
+    /// Anything else, as it stands; a batch must follow the one before it.
+    Ready(Payload),
+}
+
+/// What a group's log needs of its node.
+#[derive(Clone)]
+pub(crate) struct Services {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) journal_directory: PathBuf,
+    /// Empty until recovery is over, and for good in a store that is open for reading only.
+    pub(crate) journal: Arc<OnceLock<Journal>>,
+}
+
+/// What a log is opened with: found by recovery, or empty.
+pub(crate) struct Opened {
+    pub(crate) id: GroupId,
+    pub(crate) options: GroupOptions,
+    pub(crate) segments: Option<Arc<SegmentedLog>>,
+    pub(crate) vote: Option<Vote>,
+    pub(crate) committed: Option<LogId>,
+    pub(crate) purged: Option<LogId>,
+    pub(crate) applied: Option<LogId>,
+    pub(crate) membership: Option<Entry>,
+    pub(crate) kept: BTreeMap<RaftIndex, Entry>,
+    pub(crate) tail: Tail,
+    pub(crate) log_start: Offset,
+    pub(crate) state: Bytes,
+    pub(crate) quarantine: Option<String>,
+}
+
+pub(super) struct LogState {
+    pub(super) vote: Option<Vote>,
+    pub(super) committed: Option<LogId>,
+    pub(super) committed_saved: Option<LogId>,
+    pub(super) purged: Option<LogId>,
+    /// Mirrors `AppliedState::last`, so that readers need not wait for an apply.
+    pub(super) applied: Option<LogId>,
+    pub(super) kept: BTreeMap<RaftIndex, Entry>,
+    pub(super) tail: Tail,
+    pub(super) log_start: Offset,
+    pub(super) high_watermark: Offset,
+}
+
+/// One Raft group's log on this node.
+pub struct GroupLog {
+    pub(super) id: GroupId,
+    pub(super) services: Services,
+    pub(super) segments: Option<Arc<SegmentedLog>>,
+    pub(super) options: Mutex<GroupOptions>,
+    pub(super) state: Mutex<LogState>,
+    pub(super) applied: Mutex<AppliedState>,
+    pub(super) quarantine: Option<String>,
+}
+
+impl GroupLog {
+    pub(crate) fn open(opened: Opened, services: Services) -> Arc<Self> {
+        let high_watermark = opened
+            .segments
+            .as_ref()
+            .map_or(Offset::ZERO, |segments| segments.next_offset());
+        Arc::new(Self {
+            id: opened.id,
+            services,
+            segments: opened.segments,
+            options: Mutex::new(opened.options),
+            state: Mutex::new(LogState {
+                vote: opened.vote,
+                // R12: what is known committed never exceeds what is there.
+                committed: opened.committed.min(opened.tail.last().max(opened.applied)),
+                committed_saved: opened.committed,
+                purged: opened.purged,
+                applied: opened.applied,
+                kept: opened.kept,
+                tail: opened.tail,
+                log_start: opened.log_start,
+                high_watermark: high_watermark.max(opened.log_start),
+            }),
+            applied: Mutex::new(AppliedState::stored(
+                opened.applied,
+                opened.membership,
+                opened.state,
+            )),
+            quarantine: opened.quarantine,
+        })
+    }
+
+    /// The group.
+    pub fn id(&self) -> GroupId {
+        self.id
+    }
+
+    /// How the group stores its log.
+    pub fn options(&self) -> GroupOptions {
+        *self.options.lock()
+    }
+
+    /// Changes how the group stores what comes; the next checkpoint persists it.
+    pub fn set_options(&self, options: GroupOptions) {
+        if let (Some(segments), Some(changed)) = (&self.segments, options.segments) {
+            segments.set_options(changed);
+        }
+        *self.options.lock() = options;
+    }
+
+    /// The committed batches; `None` for a group without batches, or when they could not be opened.
+    pub fn segments(&self) -> Option<&Arc<SegmentedLog>> {
+        self.segments.as_ref()
+    }
+
+    /// Why the group is kept out of service, when it is.
+    pub fn quarantine(&self) -> Option<&str> {
+        self.quarantine.as_deref()
+    }
+
+    /// The offsets that bound the log.
+    pub fn watermarks(&self) -> Watermarks {
+        let state = self.state.lock();
+        Watermarks::new(
+            state.log_start,
+            state.high_watermark,
+            state.tail.next_offset().max(state.high_watermark),
+        )
+    }
+
+    /// The vote, as of the last [`GroupLog::save_vote`].
+    pub fn vote(&self) -> Option<Vote> {
+        self.state.lock().vote
+    }
+
+    /// The newest entry known committed.
+    pub fn committed(&self) -> Option<LogId> {
+        self.state.lock().committed
+    }
+
+    /// The newest purged entry and the last entry.
+    pub fn bounds(&self) -> (Option<LogId>, Option<LogId>) {
+        let state = self.state.lock();
+        (state.purged, state.last())
+    }
+
+    /// Saves a vote. `done` runs when it and every earlier append of the group are durable, whatever the group's durability.
+    ///
+    /// # Panics
+    /// When the vote would go back: the consensus layer is broken then.
+    pub fn save_vote(
+        &self,
+        vote: Vote,
+        done: impl FnOnce(Result<(), JournalError>) + Send + 'static,
+    ) {
+        let mut state = self.state.lock();
+        assert!(
+            state.vote.is_none_or(|older| vote.supersedes(&older)),
+            "the vote of group {} goes back from {:?} to {vote:?}",
+            self.id,
+            state.vote
+        );
+        state.vote = Some(vote);
+        self.submit(
+            vec![Frame::new(self.id, &Change::Vote(vote))],
+            true,
+            Box::new(|result| done(result.map(drop))),
+        );
+    }
+
+    /// Notes what is committed. It is persisted with the next append, without a sync of its own.
+    pub fn save_committed(&self, committed: Option<LogId>) {
+        let mut state = self.state.lock();
+        state.committed = state.committed.max(committed);
+    }
+
+    /// Appends entries, which must follow the last one, and stamps the proposed batches. `done` runs when they are stored as the
+    /// group's durability says, in the order of the calls (R15).
+    ///
+    /// # Errors
+    /// When an entry does not follow; nothing is appended then.
+    pub fn append(
+        self: &Arc<Self>,
+        entries: impl IntoIterator<Item = NewEntry>,
+        done: impl FnOnce(Result<(), JournalError>) + Send + 'static,
+    ) -> Result<(), LogError> {
+        let mut state = self.state.lock();
+        let entries = self.stamp(&state, entries)?;
+        let mut frames = Vec::with_capacity(entries.len() + 1);
+        let (Some(first), Some(last)) =
+            (entries.first().map(|e| e.id), entries.last().map(|e| e.id))
+        else {
+            self.submit(
+                frames,
+                self.is_synced(),
+                Box::new(|result| done(result.map(drop))),
+            );
+            return Ok(());
+        };
+        for entry in entries {
+            let next_offset = offset_after(&entry.payload, state.tail.next_offset());
+            let change = Change::Append(entry);
+            frames.push(Frame::new(self.id, &change));
+            if let Change::Append(entry) = change {
+                state.tail.push(TailEntry::Loaded(entry), next_offset, None);
+            }
+        }
+        if let Some(committed) = state
+            .committed
+            .filter(|_| state.committed != state.committed_saved)
+        {
+            frames.push(Frame::new(self.id, &Change::Committed(committed)));
+            state.committed_saved = state.committed;
+        }
+        let log = Arc::downgrade(self);
+        let completion = move |result: Result<crate::journal::Position, JournalError>| {
+            if let (Ok(position), Some(log)) = (&result, log.upgrade()) {
+                log.state.lock().tail.written(first.index, last, *position);
+            }
+            done(result.map(drop));
+        };
+        // Submitted under the lock, so that the journal has the group's changes in the order of its log.
+        self.submit(frames, self.is_synced(), Box::new(completion));
+        Ok(())
+    }
+
+    fn is_synced(&self) -> bool {
+        self.options.lock().durability == Durability::Fsync
+    }
+
+    /// Checks that the entries follow, and gives proposed batches their offset and epoch.
+    fn stamp(
+        &self,
+        state: &LogState,
+        entries: impl IntoIterator<Item = NewEntry>,
+    ) -> Result<Vec<Entry>, LogError> {
+        let mut previous = state.last();
+        let mut offset = state.tail.next_offset();
+        let mut stamped = Vec::new();
+        for entry in entries {
+            let expected = previous.map_or(RaftIndex::ZERO, |id| id.index.next());
+            if entry.id.index != expected || previous.is_some_and(|id| entry.id.term < id.term) {
+                return Err(
+                    self.not_contiguous(entry.id, format!("index {expected} after {previous:?}"))
+                );
+            }
+            let payload = match entry.payload {
+                NewPayload::Proposed(batch) => {
+                    Payload::Batch(batch.stamp(offset, entry.id.term.into()))
+                }
+                NewPayload::Ready(payload) => payload,
+            };
+            if let Payload::Batch(batch) = &payload {
+                self.check_batch(batch, entry.id, offset)?;
+            }
+            offset = offset_after(&payload, offset);
+            previous = Some(entry.id);
+            stamped.push(Entry {
+                id: entry.id,
+                payload,
+            });
+        }
+        Ok(stamped)
+    }
+
+    /// A batch's CRC leaves out its offset and epoch, so they are checked against the log (R5).
+    fn check_batch(&self, batch: &StampedBatch, id: LogId, offset: Offset) -> Result<(), LogError> {
+        if batch.base_offset() != offset || batch.partition_leader_epoch() != id.term.into() {
+            return Err(self.not_contiguous(
+                id,
+                format!("a batch at offset {offset} of epoch {}", id.term),
+            ));
+        }
+        Ok(())
+    }
+
+    fn not_contiguous(&self, id: LogId, expected: String) -> LogError {
+        LogError::NotContiguous {
+            group: self.id,
+            id,
+            expected,
+        }
+    }
+
+    /// Drops the entries above `index`, which were never committed; `None` drops all of the tail. Durable with the next append,
+    /// which is soon enough: an entry that comes back after a crash is truncated again.
+    ///
+    /// # Panics
+    /// When an applied entry would go.
+    pub fn truncate_after(&self, index: Option<RaftIndex>) {
+        let mut state = self.state.lock();
+        let applied = state.applied.map(|id| id.index);
+        assert!(
+            index >= applied,
+            "group {} truncates to {index:?}, below applied {applied:?}",
+            self.id
+        );
+        state.tail.truncate_after(index);
+        self.submit(
+            vec![Frame::new(self.id, &Change::Truncate(index))],
+            false,
+            Box::new(|_| ()),
+        );
+    }
+
+    /// Forgets the entries up to `upto`, inclusive, which a checkpoint has taken in. Never goes back.
+    ///
+    /// # Panics
+    /// When `upto` is not applied yet.
+    pub fn purge(&self, upto: LogId) {
+        let mut state = self.state.lock();
+        assert!(
+            Some(upto) <= state.applied,
+            "group {} purges {upto} above applied {:?}",
+            self.id,
+            state.applied
+        );
+        if Some(upto) <= state.purged {
+            return;
+        }
+        state.purged = Some(upto);
+        state.kept.retain(|index, _| *index > upto.index);
+        self.submit(
+            vec![Frame::new(self.id, &Change::Purge(upto))],
+            false,
+            Box::new(|_| ()),
+        );
+    }
+
+    /// Bytes of the uncommitted tail that are held in memory.
+    pub fn tail_bytes(&self) -> usize {
+        self.state.lock().tail.bytes()
+    }
+
+    pub(super) fn submit(&self, frames: Vec<Frame>, sync: bool, done: crate::journal::Completion) {
+        match self.services.journal.get() {
+            Some(journal) => journal.submit(Submission {
+                group: self.id,
+                frames,
+                sync,
+                done,
+            }),
+            None => done(Err(JournalError::Closed)),
+        }
+    }
+}
+
+impl LogState {
+    pub(super) fn last(&self) -> Option<LogId> {
+        self.tail.last().or(self.applied)
+    }
+}

@@ -1,0 +1,75 @@
+//! Reading entries back, for followers and for applying after a restart: from the
+//! tail, from the kept entries, or from the segments.
+
+use highwater_types::RaftIndex;
+
+use super::group_log::{GroupLog, LogError};
+use super::tail::TailEntry;
+use crate::entry::{Entry, Payload};
+
+impl GroupLog {
+    /// The entries from `start` up to `end`, exclusive, as many as fit `bytes_max` but at least one.
+    ///
+    /// # Errors
+    /// When an entry is purged, not there, or cannot be read.
+    pub fn entries(
+        &self,
+        start: RaftIndex,
+        end: RaftIndex,
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, LogError> {
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        let mut index = start;
+        while index < end {
+            let entry = self.entry(index)?;
+            bytes += entry.payload.size_bytes();
+            if !found.is_empty() && bytes > bytes_max {
+                break;
+            }
+            found.push(entry);
+            index = index.next();
+        }
+        Ok(found)
+    }
+
+    /// One entry.
+    ///
+    /// # Errors
+    /// As [`GroupLog::entries`].
+    pub fn entry(&self, index: RaftIndex) -> Result<Entry, LogError> {
+        let located = {
+            let state = self.state.lock();
+            state
+                .tail
+                .get(index)
+                .cloned()
+                .or_else(|| state.kept.get(&index).cloned().map(TailEntry::Loaded))
+        };
+        match located {
+            Some(TailEntry::Loaded(entry)) => Ok(entry),
+            Some(TailEntry::Stored(stored)) => stored
+                .read(&self.services.disk, &self.services.journal_directory)
+                .map_err(|reason| self.unreadable(index, reason)),
+            None => self.read_segment(index),
+        }
+    }
+
+    fn read_segment(&self, index: RaftIndex) -> Result<Entry, LogError> {
+        let absent = || self.unreadable(index, "it is not in the log".to_owned());
+        let segments = self.segments.as_ref().ok_or_else(absent)?;
+        let (batch, term) = segments.batch_at_index(index)?.ok_or_else(absent)?;
+        Ok(Entry {
+            id: crate::entry::LogId { term, index },
+            payload: Payload::Batch(batch),
+        })
+    }
+
+    fn unreadable(&self, index: RaftIndex, reason: String) -> LogError {
+        LogError::Read {
+            group: self.id,
+            index,
+            reason,
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The one writer of the journal: lays out groups, writes, syncs, completes.
+//!
+//! Invariant: `stated_lsn ≤ durable_lsn < next_lsn`, where `stated_lsn` is the newest
+//! durable LSN that a header in the journal states.
+
+use std::collections::BTreeSet;
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use highwater_types::{FilePosition, GroupId};
+use parking_lot::Mutex;
+
+use super::file::{self, Files};
+use super::frame::{FIRST_GROUP_POSITION, FileHeader, GROUP_HEADER_LEN, GroupHeader, Origin};
+use super::handle::Submission;
+use super::position::{Position, Progress};
+use crate::disk::{Disk, DiskFile};
+
+/// Why the journal stopped. The node cannot go on: it exits, and its restart rewrites
+/// the journal's tail before it promises anything (R2).
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum JournalError {
+    /// A write failed.
+    #[error("writing the journal at LSN {lsn} failed: {source}")]
+    Write {
+        /// The group that was being written.
+        lsn: u64,
+        /// What the disk said.
+        source: Arc<io::Error>,
+    },
+    /// A sync failed: what it covered may be lost although it can still be read.
+    #[error("syncing the journal up to LSN {lsn} failed: {source}")]
+    Sync {
+        /// The newest group that the sync was to make durable.
+        lsn: u64,
+        /// What the disk said.
+        source: Arc<io::Error>,
+    },
+    /// The node is stopping.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+pub(super) struct Writer {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) directory: PathBuf,
+    pub(super) files: Arc<Mutex<Files>>,
+    pub(super) file_bytes: u64,
+    journal_id: u64,
+    origin: Origin,
+    file: Arc<dyn DiskFile>,
+    generation: u64,
+    capacity: u64,
+    position: u64,
+    next_lsn: u64,
+    durable_lsn: u64,
+    stated_lsn: u64,
+    dirty: bool,
+}
+
+/// Where a writer starts.
+pub(super) struct WriterStart {
+    pub(super) journal_id: u64,
+    pub(super) generation: u64,
+    pub(super) next_lsn: u64,
+    pub(super) durable_lsn: u64,
+    pub(super) origin: Origin,
+    pub(super) first_file_bytes: u64,
+}
+
+impl Writer {
+    /// Begins the first file. Nothing in it counts until a group of it is synced.
+    pub(super) fn begin(
+        disk: Arc<dyn Disk>,
+        directory: PathBuf,
+        files: Arc<Mutex<Files>>,
+        file_bytes: u64,
+        start: &WriterStart,
+    ) -> io::Result<Self> {
+        let mut header = FileHeader {
+            generation: start.generation,
+            first_lsn: start.next_lsn,
+            capacity: start.first_file_bytes,
+            journal_id: start.journal_id,
+            durable_lsn: start.durable_lsn,
+            origin: start.origin,
+        };
+        let file = begin_file(&*disk, &directory, &files, &mut header)?;
+        Ok(Self {
+            disk,
+            directory,
+            files,
+            file_bytes,
+            journal_id: start.journal_id,
+            origin: start.origin,
+            file,
+            generation: start.generation,
+            capacity: header.capacity,
+            position: FIRST_GROUP_POSITION,
+            next_lsn: start.next_lsn,
+            durable_lsn: start.durable_lsn,
+            stated_lsn: start.durable_lsn,
+            dirty: false,
+        })
+    }
+
+    /// From here on files continue one another; called once a checkpoint names the recovery's file.
+    pub(super) fn recovery_committed(&mut self) {
+        self.origin = Origin::Continued;
+    }
+
+    /// Where the next group goes, unless it needs a new file.
+    fn next(&self) -> Position {
+        Position {
+            lsn: self.next_lsn,
+            generation: self.generation,
+            at: FilePosition(self.position),
+        }
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        Progress {
+            next: self.next(),
+            durable_lsn: self.durable_lsn,
+        }
+    }
+
+    pub(super) fn room_in_file(&self) -> u64 {
+        self.capacity.saturating_sub(self.position)
+    }
+
+    /// Writes the submissions' frames as one group. Durable only after [`Writer::sync`].
+    pub(super) fn write(&mut self, submissions: &[Submission]) -> Result<Position, JournalError> {
+        let parts: Vec<&[u8]> = submissions
+            .iter()
+            .flat_map(|s| &s.frames)
+            .flat_map(super::frame::Frame::parts)
+            .collect();
+        let frames = submissions.iter().map(|s| s.frames.len()).sum::<usize>();
+        self.write_parts(&parts, frames)
+    }
+
+    /// Writes a group without frames, which states what is durable, so that damage to it can be told
+    /// from a torn tail though nothing follows. Not synced: it is worth only what it tells.
+    pub(super) fn mark(&mut self) -> Result<(), JournalError> {
+        if self.stated_lsn < self.durable_lsn && self.room_in_file() >= 2 * GROUP_HEADER_LEN as u64
+        {
+            self.write_parts(&[], 0)?;
+        }
+        Ok(())
+    }
+
+    fn write_parts(&mut self, parts: &[&[u8]], frames: usize) -> Result<Position, JournalError> {
+        let body_len: usize = parts.iter().map(|part| part.len()).sum();
+        let needed = (GROUP_HEADER_LEN + body_len) as u64;
+        if needed > self.room_in_file() {
+            self.rotate(needed)?;
+        }
+        let header = GroupHeader {
+            generation: self.generation,
+            lsn: self.next_lsn,
+            durable_lsn: self.durable_lsn,
+            body_len: u32::try_from(body_len).expect("limits keep a group below 4 GiB"),
+            frames: u32::try_from(frames).expect("limits keep a group's frames below 2^32"),
+            body_crc: parts
+                .iter()
+                .fold(0, |crc, part| crc32c::crc32c_append(crc, part)),
+        };
+        let head = header.encode(self.journal_id);
+        let mut slices = Vec::with_capacity(parts.len() + 1);
+        slices.push(IoSlice::new(&head));
+        slices.extend(
+            parts
+                .iter()
+                .filter(|part| !part.is_empty())
+                .map(|part| IoSlice::new(part)),
+        );
+        self.file
+            .write_all_at(&mut slices, self.position)
+            .map_err(|source| self.write_error(source))?;
+        let written = self.next();
+        self.position = header.end(self.position);
+        self.stated_lsn = self.durable_lsn;
+        self.dirty |= frames > 0;
+        self.files
+            .lock()
+            .written(self.generation, self.next_lsn, self.capacity);
+        self.next_lsn += 1;
+        Ok(written)
+    }
+
+    /// Makes all written groups durable.
+    pub(super) fn sync(&mut self) -> Result<(), JournalError> {
+        let lsn = self.next_lsn - 1;
+        if self.dirty {
+            self.file.sync_data().map_err(|source| JournalError::Sync {
+                lsn,
+                source: Arc::new(source),
+            })?;
+            self.dirty = false;
+        }
+        self.durable_lsn = lsn;
+        Ok(())
+    }
+
+    /// Goes on in the next file, with the old one durable.
+    fn rotate(&mut self, needed: u64) -> Result<(), JournalError> {
+        self.sync()?;
+        let mut header = FileHeader {
+            generation: self.generation + 1,
+            first_lsn: self.next_lsn,
+            capacity: (FIRST_GROUP_POSITION + needed).max(self.file_bytes),
+            journal_id: self.journal_id,
+            durable_lsn: self.durable_lsn,
+            origin: self.origin,
+        };
+        self.file = begin_file(&*self.disk, &self.directory, &self.files, &mut header)
+            .map_err(|source| self.write_error(source))?;
+        self.generation = header.generation;
+        self.capacity = header.capacity;
+        self.position = FIRST_GROUP_POSITION;
+        Ok(())
+    }
+
+    fn write_error(&self, source: io::Error) -> JournalError {
+        JournalError::Write {
+            lsn: self.next_lsn,
+            source: Arc::new(source),
+        }
+    }
+}
+
+/// Takes a spare file (or makes one) into use under the header's generation; its name is durable on
+/// return, its header with the file's first sync. Sets the header's capacity to the file's.
+fn begin_file(
+    disk: &dyn Disk,
+    directory: &std::path::Path,
+    files: &Mutex<Files>,
+    header: &mut FileHeader,
+) -> io::Result<Arc<dyn DiskFile>> {
+    let mut spare = files.lock().take_spare(header.capacity);
+    if spare.is_none() {
+        file::prepare_spare(disk, directory, files, header.capacity)?;
+        spare = files.lock().take_spare(header.capacity);
+    }
+    let spare = spare.expect("a spare file of this capacity was just prepared");
+    header.capacity = spare.capacity;
+    let path = file::live_path(directory, header.generation);
+    disk.rename(&spare.path, &path)?;
+    disk.sync_dir(directory)?;
+    let file = disk.open(&path)?;
+    file.write_all_at(&mut [IoSlice::new(&header.encode())], 0)?;
+    // An empty file counts as live too, so that its room is part of the journal's size.
+    files.lock().written(
+        header.generation,
+        header.first_lsn.saturating_sub(1),
+        header.capacity,
+    );
+    Ok(file)
+}
+
+/// Splits what a write completed at once from what must wait for the sync: a submission
+/// that asks for it, and every later one of the same Raft group (R15).
+pub(super) fn split_by_sync(submissions: Vec<Submission>) -> (Vec<Submission>, Vec<Submission>) {
+    let mut waiting: BTreeSet<GroupId> = BTreeSet::new();
+    let mut at_once = Vec::new();
+    let mut after_sync = Vec::new();
+    for submission in submissions {
+        if submission.sync || waiting.contains(&submission.group) {
+            waiting.insert(submission.group);
+            after_sync.push(submission);
+        } else {
+            at_once.push(submission);
+        }
+    }
+    (at_once, after_sync)
+}

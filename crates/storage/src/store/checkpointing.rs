@@ -1,0 +1,122 @@
+//! Taking a checkpoint while the node works.
+//!
+//! 1. note how far the journal is; capture every group (a lock each, no IO);
+//! 2. wait until the journal is durable up to there: nothing applied is checkpointed past it (R12);
+//! 3. sync the segments that changed;
+//! 4. write the checkpoint, both copies;
+//! 5. recycle the journal's files before the position, delete segments that the checkpoint no longer lists.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use highwater_types::GroupId;
+use tokio::sync::oneshot;
+
+use super::{Store, StoreError};
+use crate::checkpoint::{self, Checkpoint};
+use crate::group::{Captured, GroupLog};
+use crate::journal::{Journal, JournalError, Position, Progress};
+use crate::layout;
+use crate::segment::CheckpointWork;
+
+/// Files that an uncommitted tail may hold back before it is written again.
+const FILES_HELD_BACK_MAX: u64 = 2;
+
+impl Store {
+    /// Takes a checkpoint; durable on return. One at a time; a second call waits for the first.
+    ///
+    /// # Errors
+    /// A full disk passes ([`StoreError::is_no_space`]): the journal keeps what the checkpoint would have.
+    /// After any other error the node must end (R2).
+    pub async fn checkpoint(&self) -> Result<(), StoreError> {
+        let journal = self.running_journal()?;
+        let mut sequence = self.sequence.lock().await;
+        let progress = journal.progress();
+        let groups: Vec<Arc<GroupLog>> = self.groups.read().values().cloned().collect();
+        let captured: Vec<Captured> = groups.iter().map(|log| log.capture(&progress)).collect();
+        let marks: Vec<_> = captured
+            .iter()
+            .map(|group| group.work.as_ref().map(CheckpointWork::mark))
+            .collect();
+        let removed: Vec<GroupId> = self.removed.lock().iter().copied().collect();
+        durable(journal).await?;
+        let durable_lsn = journal.progress().durable_lsn;
+
+        let (mut checkpoint, work, replay_from) = assemble(captured, &removed, &progress);
+        checkpoint.sequence = *sequence + 1;
+        checkpoint.journal_id = self.journal_id;
+        checkpoint.durable_lsn = durable_lsn;
+        let disk = self.services.disk.clone();
+        let written = self.blocking(move || {
+            for work in work {
+                work.sync().map_err(Arc::new)?;
+            }
+            checkpoint::write(&*disk, Path::new(layout::CHECKPOINT), &checkpoint)
+                .map_err(StoreError::io("writing the checkpoint"))
+        });
+        written.await?;
+        *sequence += 1;
+
+        let services = self.services.clone();
+        let cleaned = self.blocking(move || {
+            let Some(journal) = services.journal.get() else {
+                return Ok(());
+            };
+            let held_back = journal
+                .progress()
+                .next
+                .generation
+                .saturating_sub(FILES_HELD_BACK_MAX);
+            for (log, mark) in groups.iter().zip(marks) {
+                if let (Some(segments), Some(mark)) = (log.segments(), mark) {
+                    segments.delete_detached(mark).map_err(Arc::new)?;
+                }
+                log.carry_forward(held_back);
+            }
+            journal
+                .recycle_below(replay_from.lsn)
+                .map_err(StoreError::io("recycling the journal"))
+        });
+        cleaned.await?;
+        tracing::debug!(sequence = *sequence, replay_from = %replay_from, "checkpoint");
+        Ok(())
+    }
+}
+
+/// Waits until all that was submitted before is durable.
+async fn durable(journal: &Journal) -> Result<(), JournalError> {
+    let (sender, receiver) = oneshot::channel();
+    journal.barrier(
+        GroupId::Metadata,
+        Box::new(move |result| drop(sender.send(result))),
+    );
+    receiver
+        .await
+        .unwrap_or(Err(JournalError::Closed))
+        .map(drop)
+}
+
+/// The checkpoint of what was captured, what to sync before it counts, and where its replay starts.
+pub(super) fn assemble(
+    captured: Vec<Captured>,
+    removed: &[GroupId],
+    progress: &Progress,
+) -> (Checkpoint, Vec<CheckpointWork>, Position) {
+    let mut replay_from = progress.next;
+    let mut sections = Vec::with_capacity(captured.len());
+    let mut work = Vec::new();
+    for group in captured {
+        if group.replay_from.lsn < replay_from.lsn {
+            replay_from = group.replay_from;
+        }
+        sections.push(group.section);
+        work.extend(group.work);
+    }
+    let checkpoint = Checkpoint {
+        replay_from: Some(replay_from.into()),
+        groups: sections,
+        removed: removed.iter().map(|id| id.to_bytes().to_vec()).collect(),
+        ..Checkpoint::default()
+    };
+    (checkpoint, work, replay_from)
+}

@@ -1,0 +1,239 @@
+//! A node's store: the journal, the logs of all groups, and the checkpoints that
+//! tie them together.
+
+mod checkpointing;
+mod open;
+mod recovery;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use highwater_types::{GroupId, Offset, RaftIndex};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::oneshot;
+
+pub use open::{OpenError, StoreOptions};
+
+use crate::disk::Disk;
+use crate::group::{GroupLog, GroupOptions, Opened, Services, Tail};
+use crate::journal::frame::{Change, Frame};
+use crate::journal::{Journal, JournalError, Submission};
+use crate::layout;
+use crate::segment::{MapBudget, SegmentError, SegmentedLog};
+
+/// Why the store failed. All but `Quarantined` mean that the node cannot go on.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The journal failed or is closed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A segment failed.
+    #[error(transparent)]
+    Segment(#[from] Arc<SegmentError>),
+    /// The disk failed.
+    #[error("{doing} failed: {source}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// What the disk said.
+        source: Arc<std::io::Error>,
+    },
+    /// The journal is damaged: the store is open for reading only.
+    #[error("the node is quarantined: {0}")]
+    Quarantined(String),
+}
+
+impl StoreError {
+    fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io {
+            doing,
+            source: Arc::new(source),
+        }
+    }
+
+    /// Whether the cause is a full disk, which passes.
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => crate::disk::is_no_space(source),
+            Self::Segment(error) => matches!(**error, SegmentError::NoSpace { .. }),
+            Self::Journal(_) | Self::Quarantined(_) => false,
+        }
+    }
+}
+
+/// What is called once when the journal fails: the host must end the process (R2).
+pub type OnFailure = Arc<dyn Fn(&JournalError) + Send + Sync>;
+
+/// A node's store. One process at a time has it open; the data directory's lock sees to that.
+pub struct Store {
+    services: Services,
+    journal_id: u64,
+    quarantine: Option<String>,
+    maps: Arc<MapBudget>,
+    groups: RwLock<BTreeMap<GroupId, Arc<GroupLog>>>,
+    removed: Mutex<BTreeSet<GroupId>>,
+    sequence: tokio::sync::Mutex<u64>,
+}
+
+impl Store {
+    /// The log of a group that exists.
+    pub fn group(&self, id: GroupId) -> Option<Arc<GroupLog>> {
+        self.groups.read().get(&id).cloned()
+    }
+
+    /// The groups that exist.
+    pub fn groups(&self) -> Vec<GroupId> {
+        self.groups.read().keys().copied().collect()
+    }
+
+    /// Why the whole store is kept out of service, when its journal is damaged.
+    pub fn quarantine(&self) -> Option<&str> {
+        self.quarantine.as_deref()
+    }
+
+    /// The disk below.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.services.disk
+    }
+
+    /// Creates the log of a group, or returns it when it exists. Its existence is durable no later than its first vote.
+    ///
+    /// # Errors
+    /// When the segments cannot be set up, or the store is quarantined.
+    pub fn create_group(
+        &self,
+        id: GroupId,
+        options: GroupOptions,
+    ) -> Result<Arc<GroupLog>, StoreError> {
+        let journal = self.running_journal()?;
+        let mut groups = self.groups.write();
+        if let Some(log) = groups.get(&id) {
+            return Ok(log.clone());
+        }
+        let segments = match options.segments {
+            Some(segment_options) => {
+                let directory = layout::group_directory(id);
+                let created = SegmentedLog::create(
+                    self.services.disk.clone(),
+                    directory,
+                    segment_options,
+                    self.maps.clone(),
+                    Offset::ZERO,
+                );
+                Some(Arc::new(created))
+            }
+            None => None,
+        };
+        let opened = Opened {
+            id,
+            options,
+            segments,
+            vote: None,
+            committed: None,
+            purged: None,
+            applied: None,
+            membership: None,
+            kept: BTreeMap::new(),
+            tail: Tail::new(RaftIndex::ZERO, Offset::ZERO),
+            log_start: Offset::ZERO,
+            state: bytes::Bytes::new(),
+            quarantine: None,
+        };
+        let log = GroupLog::open(opened, self.services.clone());
+        journal.submit(Submission {
+            group: id,
+            frames: vec![Frame::new(id, &Change::Create(options.encode()))],
+            sync: false,
+            done: Box::new(|_| ()),
+        });
+        groups.insert(id, log.clone());
+        Ok(log)
+    }
+
+    /// Removes a group and deletes its data, durably. Only for a group whose topic has a committed tombstone (R10).
+    /// Nobody may use the group's log any more; slices that readers hold stay valid.
+    ///
+    /// # Errors
+    /// When the journal or the disk fails. Removing again, also after a restart, is safe.
+    pub async fn remove_group(&self, id: GroupId) -> Result<(), StoreError> {
+        let journal = self.running_journal()?;
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut groups = self.groups.write();
+            if groups.remove(&id).is_none() && !self.removed.lock().contains(&id) {
+                return Ok(());
+            }
+            self.removed.lock().insert(id);
+            journal.submit(Submission {
+                group: id,
+                frames: vec![Frame::new(id, &Change::Remove)],
+                sync: true,
+                done: Box::new(move |result| drop(sender.send(result))),
+            });
+        }
+        receiver.await.unwrap_or(Err(JournalError::Closed))?;
+        let disk = self.services.disk.clone();
+        self.blocking(move || delete_group_data(&*disk, id))
+            .await
+            .map_err(StoreError::io("deleting a partition's data"))?;
+        self.removed.lock().remove(&id);
+        Ok(())
+    }
+
+    /// Completes when the journal has grown so far that a checkpoint is due.
+    pub async fn checkpoint_due(&self) {
+        match self.services.journal.get() {
+            Some(journal) => journal.checkpoint_due().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops: a last checkpoint, then the journal is closed. Later appends fail.
+    ///
+    /// # Errors
+    /// When the checkpoint fails; the next start replays the journal then.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        let Some(journal) = self.services.journal.get() else {
+            return Ok(());
+        };
+        let checkpoint = self.checkpoint().await;
+        journal.close().await;
+        checkpoint
+    }
+
+    fn running_journal(&self) -> Result<&Journal, StoreError> {
+        self.services
+            .journal
+            .get()
+            .ok_or_else(|| StoreError::Quarantined(self.quarantine.clone().unwrap_or_default()))
+    }
+
+    /// Runs what blocks on a thread of its own; inline on a simulated disk, which does not block.
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        if self.services.disk.is_simulated() {
+            return work();
+        }
+        match tokio::task::spawn_blocking(work).await {
+            Ok(value) => value,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+/// Deletes a partition's directory, and its topic's when that was the last.
+fn delete_group_data(disk: &dyn Disk, id: GroupId) -> std::io::Result<()> {
+    let directory = layout::group_directory(id);
+    let Some(topic) = directory.parent().map(Path::to_path_buf) else {
+        return Ok(());
+    };
+    if disk.exists(&directory)? {
+        disk.remove_dir_all(&directory)?;
+        disk.sync_dir(&topic)?;
+    }
+    if disk.exists(&topic)? && disk.list(&topic)?.is_empty() {
+        disk.remove_dir_all(&topic)?;
+        disk.sync_dir(Path::new(layout::TOPICS))?;
+    }
+    Ok(())
+}
