@@ -160,7 +160,7 @@ impl GroupLog {
             if start >= segments.next_offset() {
                 segments.seal_active()?;
             }
-            segments.detach_before(start);
+            segments.detach_before(start)?;
         }
         Ok(())
     }

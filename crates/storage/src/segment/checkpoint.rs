@@ -13,18 +13,22 @@ use super::segment_file::Segment;
 use super::segmented_log::SegmentedLog;
 use crate::disk::Disk;
 
+/// Names one capture of one log; see [`SegmentedLog::delete_detached`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CheckpointMark(pub(crate) u64);
+
 /// A captured state, and the syncs that make it durable.
 pub struct CheckpointWork {
     /// What is durable once [`sync`](Self::sync) has returned.
     pub manifest: SegmentManifest,
+    mark: CheckpointMark,
     dirty: Vec<Arc<Segment>>,
     names: u64,
     durability: Arc<Durability>,
 }
 
 impl SegmentedLog {
-    /// Captures the log as it is now. Costs no IO; appends go on while the work is synced. One checkpoint
-    /// at a time: see [`delete_detached`](Self::delete_detached).
+    /// Captures the log as it is now. Costs no IO; appends go on while the work is synced.
     #[must_use]
     pub fn checkpoint(&self) -> CheckpointWork {
         let _writer = self.writer.lock();
@@ -48,6 +52,7 @@ impl SegmentedLog {
             .map(|published| &published.segment);
         CheckpointWork {
             manifest,
+            mark: CheckpointMark(published.checkpoints),
             dirty: segments
                 .filter(|segment| segment.is_dirty())
                 .map(Arc::clone)
@@ -59,6 +64,12 @@ impl SegmentedLog {
 }
 
 impl CheckpointWork {
+    /// Names this capture, for [`SegmentedLog::delete_detached`].
+    #[must_use]
+    pub fn mark(&self) -> CheckpointMark {
+        self.mark
+    }
+
     /// Whether [`sync`](Self::sync) has nothing to do.
     #[must_use]
     pub fn is_clean(&self) -> bool {

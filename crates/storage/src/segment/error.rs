@@ -96,12 +96,6 @@ impl SegmentError {
         matches!(self, Self::Corrupt { .. })
     }
 
-    /// Whether stored data is damaged: what quarantines a partition.
-    #[must_use]
-    pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Corrupt { .. })
-    }
-
     /// Wraps an error of the disk.
     pub(crate) fn io(operation: &'static str, file: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Io {

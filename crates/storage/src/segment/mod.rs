@@ -42,7 +42,7 @@ mod view;
 mod walker;
 
 pub use append::Append;
-pub use checkpoint::CheckpointWork;
+pub use checkpoint::{CheckpointMark, CheckpointWork};
 pub use error::{Damage, SegmentError};
 pub use log_slices::{IndexedBatch, LogSlices};
 pub use manifest::{

@@ -47,7 +47,8 @@ impl SegmentedLog {
     }
 
     /// Opens the log as [`open`](Self::open) does but leaves every file as it is: for a node whose journal is
-    /// damaged, where bytes beyond the manifest may be the only copy there is. Nothing may be appended.
+    /// damaged, where bytes beyond the manifest may be the only copy there is. Whatever would write
+    /// fails with [`SegmentError::ReadOnly`].
     ///
     /// Fails as [`open`](Self::open) does.
     pub fn open_read_only(
@@ -60,7 +61,9 @@ impl SegmentedLog {
         let (extents, runs) = check_manifest(&dir, manifest)?;
         let names = list(&*disk, &dir)?;
         check_files(&*disk, &dir, &names, &extents)?;
-        Ok(Self::opened(disk, dir, options, maps, extents, runs))
+        let log = Self::opened(disk, dir, options, maps, extents, runs);
+        log.writer.lock().read_only = true;
+        Ok(log)
     }
 
     fn opened(

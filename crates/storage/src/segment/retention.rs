@@ -5,6 +5,7 @@
 
 use highwater_types::{FilePosition, Offset, RaftIndex, TimestampMs};
 
+use super::checkpoint::CheckpointMark;
 use super::error::SegmentError;
 use super::run_table::RunTable;
 use super::segmented_log::{Detached, Published, SegmentedLog};
@@ -102,18 +103,17 @@ impl SegmentedLog {
         Ok(())
     }
 
-    /// Deletes the files of the segments that were detached before the last checkpoint was captured; returns
-    /// how many. Call it when that checkpoint is durable: from then on no crash brings them back.
-    pub fn delete_detached(&self) -> Result<usize, SegmentError> {
+    /// Deletes the files of the segments that were detached before the checkpoint of `mark` was captured;
+    /// returns how many. Call it when that checkpoint is durable: from then on no crash brings them back.
+    pub fn delete_detached(&self, mark: CheckpointMark) -> Result<usize, SegmentError> {
         let due: Vec<Detached> = {
             let mut published = self.published.write();
             published
                 .deleted
                 .retain(|deleted| deleted.segment.is_pinned());
-            let captured = published.checkpoints;
             published
                 .detached
-                .extract_if(.., |detached| detached.checkpoints < captured)
+                .extract_if(.., |detached| detached.checkpoints < mark.0)
                 .collect()
         };
         let count = due.len();

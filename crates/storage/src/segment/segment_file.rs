@@ -91,11 +91,6 @@ impl Segment {
         })
     }
 
-    /// The offset that names the files.
-    pub(crate) fn base(&self) -> Offset {
-        self.base
-    }
-
     /// The path of one of the files.
     pub(crate) fn path(&self, extension: &str) -> PathBuf {
         self.dir.join(file_name(self.base, extension))
@@ -212,14 +207,14 @@ impl Segment {
         Ok(())
     }
 
-    /// Whether a sync has anything to do.
+    /// Whether a sync may have anything to do. Never waits: an index in use counts as changed.
     pub(crate) fn is_dirty(&self) -> bool {
+        let index_is_clean = || match self.index.try_lock() {
+            Some(index) => index.as_ref().is_none_or(SparseIndex::is_persisted),
+            None => false,
+        };
         self.synced.load(Ordering::Acquire) < self.written.load(Ordering::Acquire)
-            || self
-                .index
-                .lock()
-                .as_ref()
-                .is_some_and(|index| !index.is_persisted())
+            || !index_is_clean()
     }
 
     /// Makes everything written so far durable, with its index. Returns whether files were created.

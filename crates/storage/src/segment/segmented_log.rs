@@ -17,7 +17,7 @@ use super::error::SegmentError;
 use super::extent::Extent;
 use super::map_budget::MapBudget;
 use super::run_table::{Located, RunTable};
-use super::segment_file::{Segment, parse_file_name};
+use super::segment_file::Segment;
 use super::view::SegmentView;
 use crate::disk::Disk;
 
@@ -164,34 +164,28 @@ impl Published {
 }
 
 impl SegmentedLog {
-    /// A log that holds nothing and continues at `start`. Creates nothing: the directory and the first
-    /// file come with the first reservation or batch.
-    ///
-    /// Fails with [`SegmentError::NotEmpty`] when the directory holds segments: data is only replaced by
-    /// [opening](Self::open) it with a manifest that does not list it.
+    /// A log that holds nothing and continues at `start`. Touches no file: the directory and the first
+    /// file come with the first reservation or batch, which fails with [`SegmentError::NotEmpty`] when
+    /// the directory holds segments: only [opening](Self::open) it with a manifest that does not list
+    /// them removes data.
     ///
     /// # Panics
     /// When the options allow segments whose positions do not fit 32 bits.
+    #[must_use]
     pub fn create(
         disk: Arc<dyn Disk>,
         dir: PathBuf,
         options: SegmentOptions,
         maps: Arc<MapBudget>,
         start: Offset,
-    ) -> Result<Self, SegmentError> {
-        if super::open::list(&*disk, &dir)?
-            .iter()
-            .any(|name| parse_file_name(name).is_some())
-        {
-            return Err(SegmentError::NotEmpty { directory: dir });
-        }
-        Ok(Self::with(
+    ) -> Self {
+        Self::with(
             disk,
             dir,
             options,
             maps,
             Published::new(RunTable::new(start)),
-        ))
+        )
     }
 
     pub(crate) fn with(

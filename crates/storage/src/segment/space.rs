@@ -13,7 +13,8 @@ use highwater_types::limits::{DISK_RESERVE_BYTES, SEGMENT_FIRST_ALLOCATION_BYTES
 
 use super::error::SegmentError;
 use super::extent::Extent;
-use super::segment_file::{LOG, Segment};
+use super::open::list;
+use super::segment_file::{LOG, Segment, parse_file_name};
 use super::segmented_log::{Published, PublishedSegment, SegmentedLog, Writer};
 
 /// The first allocation of a file, and the shortest mapping.
@@ -100,11 +101,7 @@ impl SegmentedLog {
     ) -> Result<PublishedSegment, SegmentError> {
         // Before a file is created in vain.
         self.check_free(bytes.max(FIRST_BYTES), room)?;
-        if !writer.dir_exists {
-            let created = self.disk.create_dir_all(&self.dir);
-            created.map_err(|source| SegmentError::io("create directory", &self.dir, source))?;
-            writer.dir_exists = true;
-        }
+        self.make_directory(writer)?;
         let base = self.next_offset();
         let interval = writer.options.index_interval_bytes;
         let segment = Segment::new(
@@ -141,6 +138,27 @@ impl SegmentedLog {
         writer.allocated = allocated;
         writer.indexed_at = Some(0);
         Ok(next)
+    }
+
+    /// Creates the directory before the first file, and makes sure that no other log's segments are there.
+    fn make_directory(&self, writer: &mut Writer) -> Result<(), SegmentError> {
+        if writer.dir_exists {
+            return Ok(());
+        }
+        self.disk
+            .create_dir_all(&self.dir)
+            .map_err(|source| SegmentError::io("create directory", &self.dir, source))?;
+        let is_new = {
+            let published = self.published.read();
+            published.segments.is_empty() && published.detached.is_empty()
+        };
+        let names = list(&*self.disk, &self.dir)?;
+        if is_new && names.iter().any(|name| parse_file_name(name).is_some()) {
+            let directory = self.dir.clone();
+            return Err(SegmentError::NotEmpty { directory });
+        }
+        writer.dir_exists = true;
+        Ok(())
     }
 
     /// Seals the active segment without starting another one, which the next append does.
