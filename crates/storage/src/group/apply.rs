@@ -36,11 +36,7 @@ pub(super) enum Machine {
 
 impl AppliedState {
     pub(super) fn stored(last: Option<LogId>, membership: Option<Entry>, state: Bytes) -> Self {
-        Self {
-            last,
-            membership,
-            machine: Machine::Stored(state),
-        }
+        Self { last, membership, machine: Machine::Stored(state) }
     }
 
     pub(super) fn snapshot(&self) -> Bytes {
@@ -90,32 +86,18 @@ impl GroupLog {
         let mut results = Vec::with_capacity(entries.len());
         for entry in entries {
             let next = applied.last.map_or(0, |last| last.index.0 + 1);
-            assert_eq!(
-                entry.id.index.0, next,
-                "group {} applies its log in order",
-                self.id
-            );
+            assert_eq!(entry.id.index.0, next, "group {} applies its log in order", self.id);
             let base_offset = self.store(&entry, now)?;
-            let Applied {
-                response,
-                log_start,
-            } = match &mut applied.machine {
+            let Applied { response, log_start } = match &mut applied.machine {
                 Machine::Live(applier) => applier.apply(&entry),
-                Machine::Stored(_) => panic!(
-                    "group {} applies before its state machine is installed",
-                    self.id
-                ),
+                Machine::Stored(_) => panic!("group {} applies before its state machine is installed", self.id),
             };
             applied.last = Some(entry.id);
-            results.push(AppliedEntry {
-                id: entry.id,
-                base_offset,
-                response,
-            });
+            results.push(AppliedEntry { id: entry.id, base_offset, response });
             if matches!(entry.payload, Payload::Membership(_)) {
                 applied.membership = Some(entry.clone());
             }
-            self.note_applied(entry, log_start)?;
+            self.note_applied(entry, log_start);
         }
         if let Machine::Live(applier) = &mut applied.machine {
             applier.applied();
@@ -131,16 +113,12 @@ impl GroupLog {
         Ok(Some(batch.base_offset()))
     }
 
-    /// Moves the entry out of the tail and the watermarks forward.
-    fn note_applied(&self, entry: Entry, log_start: Option<Offset>) -> Result<(), LogError> {
+    /// Moves the entry out of the tail and the watermarks forward. What lies below a new log start stays
+    /// on the disk until it is purged, for followers may still need it.
+    fn note_applied(&self, entry: Entry, log_start: Option<Offset>) {
         let mut state = self.state.lock();
         let popped = state.tail.pop_applied();
-        assert_eq!(
-            popped.map(|p| p.id()),
-            Some(entry.id),
-            "group {} applies what it appended",
-            self.id
-        );
+        assert_eq!(popped.map(|p| p.id()), Some(entry.id), "group {} applies what it appended", self.id);
         state.applied = Some(entry.id);
         match &entry.payload {
             Payload::Batch(batch) => state.high_watermark = batch.next_offset(),
@@ -148,20 +126,8 @@ impl GroupLog {
                 state.kept.insert(entry.id.index, entry);
             }
         }
-        let Some(start) = log_start.map(|start| start.min(state.high_watermark)) else {
-            return Ok(());
-        };
-        if start <= state.log_start {
-            return Ok(());
+        if let Some(start) = log_start {
+            state.log_start = state.log_start.max(start.min(state.high_watermark));
         }
-        state.log_start = start;
-        drop(state);
-        if let Some(segments) = &self.segments {
-            if start >= segments.next_offset() {
-                segments.seal_active()?;
-            }
-            segments.detach_before(start)?;
-        }
-        Ok(())
     }
 }

@@ -23,11 +23,9 @@ impl GroupLog {
         let state = self.state.lock();
         let replay_from = match state.tail.is_empty() {
             true => progress.next,
-            false => state
-                .tail
-                .first_written()
-                .filter(|at| at.lsn < progress.next.lsn)
-                .unwrap_or(progress.next),
+            false => {
+                state.tail.first_written().filter(|at| at.lsn < progress.next.lsn).unwrap_or(progress.next)
+            }
         };
         let work = self.segments.as_ref().map(|segments| segments.checkpoint());
         let section = GroupSection {
@@ -44,22 +42,14 @@ impl GroupLog {
             state: applied.snapshot(),
             replay_from_lsn: replay_from.lsn,
         };
-        Captured {
-            section,
-            work,
-            replay_from,
-        }
+        Captured { section, work, replay_from }
     }
 
     /// Writes the uncommitted tail into the journal again when it holds back files older than `generation`, so that
     /// they can be recycled by the next checkpoint. Replaying the copies changes nothing.
     pub(crate) fn carry_forward(self: &std::sync::Arc<Self>, generation: u64) {
         let state = self.state.lock();
-        if state
-            .tail
-            .first_written()
-            .is_none_or(|at| at.generation >= generation)
-        {
+        if state.tail.first_written().is_none_or(|at| at.generation >= generation) {
             return;
         }
         let mut frames = Vec::new();

@@ -120,6 +120,8 @@ pub(super) struct LogState {
     pub(super) purged: Option<LogId>,
     /// Mirrors `AppliedState::last`, so that readers need not wait for an apply.
     pub(super) applied: Option<LogId>,
+    /// What the newest durable checkpoint has applied.
+    pub(super) checkpointed: Option<LogId>,
     pub(super) kept: BTreeMap<RaftIndex, Entry>,
     pub(super) tail: Tail,
     pub(super) log_start: Offset,
@@ -139,10 +141,7 @@ pub struct GroupLog {
 
 impl GroupLog {
     pub(crate) fn open(opened: Opened, services: Services) -> Arc<Self> {
-        let high_watermark = opened
-            .segments
-            .as_ref()
-            .map_or(Offset::ZERO, |segments| segments.next_offset());
+        let high_watermark = opened.segments.as_ref().map_or(Offset::ZERO, |segments| segments.next_offset());
         Arc::new(Self {
             id: opened.id,
             services,
@@ -155,16 +154,13 @@ impl GroupLog {
                 committed_saved: opened.committed,
                 purged: opened.purged,
                 applied: opened.applied,
+                checkpointed: opened.applied,
                 kept: opened.kept,
                 tail: opened.tail,
                 log_start: opened.log_start,
                 high_watermark: high_watermark.max(opened.log_start),
             }),
-            applied: Mutex::new(AppliedState::stored(
-                opened.applied,
-                opened.membership,
-                opened.state,
-            )),
+            applied: Mutex::new(AppliedState::stored(opened.applied, opened.membership, opened.state)),
             quarantine: opened.quarantine,
         })
     }
@@ -227,11 +223,7 @@ impl GroupLog {
     ///
     /// # Panics
     /// When the vote would go back: the consensus layer is broken then.
-    pub fn save_vote(
-        &self,
-        vote: Vote,
-        done: impl FnOnce(Result<(), JournalError>) + Send + 'static,
-    ) {
+    pub fn save_vote(&self, vote: Vote, done: impl FnOnce(Result<(), JournalError>) + Send + 'static) {
         let mut state = self.state.lock();
         assert!(
             state.vote.is_none_or(|older| vote.supersedes(&older)),
@@ -266,14 +258,8 @@ impl GroupLog {
         let mut state = self.state.lock();
         let entries = self.stamp(&state, entries)?;
         let mut frames = Vec::with_capacity(entries.len() + 1);
-        let (Some(first), Some(last)) =
-            (entries.first().map(|e| e.id), entries.last().map(|e| e.id))
-        else {
-            self.submit(
-                frames,
-                self.is_synced(),
-                Box::new(|result| done(result.map(drop))),
-            );
+        let (Some(first), Some(last)) = (entries.first().map(|e| e.id), entries.last().map(|e| e.id)) else {
+            self.submit(frames, self.is_synced(), Box::new(|result| done(result.map(drop))));
             return Ok(());
         };
         for entry in entries {
@@ -284,10 +270,7 @@ impl GroupLog {
                 state.tail.push(TailEntry::Loaded(entry), next_offset, None);
             }
         }
-        if let Some(committed) = state
-            .committed
-            .filter(|_| state.committed != state.committed_saved)
-        {
+        if let Some(committed) = state.committed.filter(|_| state.committed != state.committed_saved) {
             frames.push(Frame::new(self.id, &Change::Committed(committed)));
             state.committed_saved = state.committed;
         }
@@ -319,14 +302,10 @@ impl GroupLog {
         for entry in entries {
             let expected = previous.map_or(RaftIndex::ZERO, |id| id.index.next());
             if entry.id.index != expected || previous.is_some_and(|id| entry.id.term < id.term) {
-                return Err(
-                    self.not_contiguous(entry.id, format!("index {expected} after {previous:?}"))
-                );
+                return Err(self.not_contiguous(entry.id, format!("index {expected} after {previous:?}")));
             }
             let payload = match entry.payload {
-                NewPayload::Proposed(batch) => {
-                    Payload::Batch(batch.stamp(offset, entry.id.term.into()))
-                }
+                NewPayload::Proposed(batch) => Payload::Batch(batch.stamp(offset, entry.id.term.into())),
                 NewPayload::Ready(payload) => payload,
             };
             if let Payload::Batch(batch) = &payload {
@@ -334,10 +313,7 @@ impl GroupLog {
             }
             offset = offset_after(&payload, offset);
             previous = Some(entry.id);
-            stamped.push(Entry {
-                id: entry.id,
-                payload,
-            });
+            stamped.push(Entry { id: entry.id, payload });
         }
         Ok(stamped)
     }
@@ -345,20 +321,13 @@ impl GroupLog {
     /// A batch's CRC leaves out its offset and epoch, so they are checked against the log (R5).
     fn check_batch(&self, batch: &StampedBatch, id: LogId, offset: Offset) -> Result<(), LogError> {
         if batch.base_offset() != offset || batch.partition_leader_epoch() != id.term.into() {
-            return Err(self.not_contiguous(
-                id,
-                format!("a batch at offset {offset} of epoch {}", id.term),
-            ));
+            return Err(self.not_contiguous(id, format!("a batch at offset {offset} of epoch {}", id.term)));
         }
         Ok(())
     }
 
     fn not_contiguous(&self, id: LogId, expected: String) -> LogError {
-        LogError::NotContiguous {
-            group: self.id,
-            id,
-            expected,
-        }
+        LogError::NotContiguous { group: self.id, id, expected }
     }
 
     /// Drops the entries above `index`, which were never committed; `None` drops all of the tail. Durable with the next append,
@@ -369,41 +338,9 @@ impl GroupLog {
     pub fn truncate_after(&self, index: Option<RaftIndex>) {
         let mut state = self.state.lock();
         let applied = state.applied.map(|id| id.index);
-        assert!(
-            index >= applied,
-            "group {} truncates to {index:?}, below applied {applied:?}",
-            self.id
-        );
+        assert!(index >= applied, "group {} truncates to {index:?}, below applied {applied:?}", self.id);
         state.tail.truncate_after(index);
-        self.submit(
-            vec![Frame::new(self.id, &Change::Truncate(index))],
-            false,
-            Box::new(|_| ()),
-        );
-    }
-
-    /// Forgets the entries up to `upto`, inclusive, which a checkpoint has taken in. Never goes back.
-    ///
-    /// # Panics
-    /// When `upto` is not applied yet.
-    pub fn purge(&self, upto: LogId) {
-        let mut state = self.state.lock();
-        assert!(
-            Some(upto) <= state.applied,
-            "group {} purges {upto} above applied {:?}",
-            self.id,
-            state.applied
-        );
-        if Some(upto) <= state.purged {
-            return;
-        }
-        state.purged = Some(upto);
-        state.kept.retain(|index, _| *index > upto.index);
-        self.submit(
-            vec![Frame::new(self.id, &Change::Purge(upto))],
-            false,
-            Box::new(|_| ()),
-        );
+        self.submit(vec![Frame::new(self.id, &Change::Truncate(index))], false, Box::new(|_| ()));
     }
 
     /// Bytes of the uncommitted tail that are held in memory.
@@ -413,12 +350,7 @@ impl GroupLog {
 
     pub(super) fn submit(&self, frames: Vec<Frame>, sync: bool, done: crate::journal::Completion) {
         match self.services.journal.get() {
-            Some(journal) => journal.submit(Submission {
-                group: self.id,
-                frames,
-                sync,
-                done,
-            }),
+            Some(journal) => journal.submit(Submission { group: self.id, frames, sync, done }),
             None => done(Err(JournalError::Closed)),
         }
     }

@@ -13,6 +13,7 @@ mod apply;
 mod capture;
 mod group_log;
 mod options;
+mod purge;
 mod read;
 mod reservation;
 mod section;
@@ -26,4 +27,5 @@ pub use section::{EntryMessage, GroupSection, LogIdMessage, VoteMessage};
 
 pub(crate) use capture::Captured;
 pub(crate) use group_log::{Opened, Services};
+pub(crate) use purge::detach;
 pub(crate) use tail::{Stored, Tail, TailEntry, offset_after};

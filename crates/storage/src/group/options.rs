@@ -63,11 +63,7 @@ impl GroupOptions {
     pub fn decode(bytes: &[u8]) -> Result<Self, prost::DecodeError> {
         let message = OptionsMessage::decode(bytes)?;
         Ok(Self {
-            durability: if message.memory {
-                Durability::Memory
-            } else {
-                Durability::Fsync
-            },
+            durability: if message.memory { Durability::Memory } else { Durability::Fsync },
             segments: message.segments.map(|segments| SegmentOptions {
                 segment_bytes: segments.segment_bytes,
                 segment_ms: segments.segment_ms,

@@ -12,12 +12,7 @@ impl GroupLog {
     ///
     /// # Errors
     /// When an entry is purged, not there, or cannot be read.
-    pub fn entries(
-        &self,
-        start: RaftIndex,
-        end: RaftIndex,
-        bytes_max: usize,
-    ) -> Result<Vec<Entry>, LogError> {
+    pub fn entries(&self, start: RaftIndex, end: RaftIndex, bytes_max: usize) -> Result<Vec<Entry>, LogError> {
         let mut found = Vec::new();
         let mut bytes = 0;
         let mut index = start;
@@ -40,11 +35,7 @@ impl GroupLog {
     pub fn entry(&self, index: RaftIndex) -> Result<Entry, LogError> {
         let located = {
             let state = self.state.lock();
-            state
-                .tail
-                .get(index)
-                .cloned()
-                .or_else(|| state.kept.get(&index).cloned().map(TailEntry::Loaded))
+            state.tail.get(index).cloned().or_else(|| state.kept.get(&index).cloned().map(TailEntry::Loaded))
         };
         match located {
             Some(TailEntry::Loaded(entry)) => Ok(entry),
@@ -59,17 +50,10 @@ impl GroupLog {
         let absent = || self.unreadable(index, "it is not in the log".to_owned());
         let segments = self.segments.as_ref().ok_or_else(absent)?;
         let (batch, term) = segments.batch_at_index(index)?.ok_or_else(absent)?;
-        Ok(Entry {
-            id: crate::entry::LogId { term, index },
-            payload: Payload::Batch(batch),
-        })
+        Ok(Entry { id: crate::entry::LogId { term, index }, payload: Payload::Batch(batch) })
     }
 
     fn unreadable(&self, index: RaftIndex, reason: String) -> LogError {
-        LogError::Read {
-            group: self.id,
-            index,
-            reason,
-        }
+        LogError::Read { group: self.id, index, reason }
     }
 }

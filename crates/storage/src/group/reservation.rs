@@ -14,9 +14,7 @@ const ENTRY_OVERHEAD_BYTES: u64 = 256;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ReserveError {
     /// The disk is full. Nothing was written.
-    #[error(
-        "no space left on the disk for {bytes} bytes; free some space and producing resumes by itself"
-    )]
+    #[error("no space left on the disk for {bytes} bytes; free some space and producing resumes by itself")]
     NoSpace {
         /// The bytes asked for.
         bytes: u64,
@@ -58,25 +56,15 @@ impl GroupLog {
             Capacity::Reserved => {}
             Capacity::Busy => return Err(ReserveError::Busy),
             Capacity::Full => {
-                return Err(ReserveError::NoSpace {
-                    bytes: journal_bytes,
-                });
+                return Err(ReserveError::NoSpace { bytes: journal_bytes });
             }
         }
-        let mut reservation = Reservation {
-            log: self.clone(),
-            journal_bytes,
-            segment_bytes: 0,
-        };
+        let mut reservation = Reservation { log: self.clone(), journal_bytes, segment_bytes: 0 };
         if let Some(segments) = &self.segments {
-            segments
-                .reserve(segment_bytes)
-                .map_err(|error| match error {
-                    SegmentError::NoSpace { .. } => ReserveError::NoSpace {
-                        bytes: segment_bytes,
-                    },
-                    other => ReserveError::Failed(other.to_string()),
-                })?;
+            segments.reserve(segment_bytes).map_err(|error| match error {
+                SegmentError::NoSpace { .. } => ReserveError::NoSpace { bytes: segment_bytes },
+                other => ReserveError::Failed(other.to_string()),
+            })?;
             reservation.segment_bytes = segment_bytes;
         }
         Ok(reservation)

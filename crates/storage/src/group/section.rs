@@ -90,39 +90,25 @@ pub struct EntryMessage {
 
 impl From<Vote> for VoteMessage {
     fn from(vote: Vote) -> Self {
-        Self {
-            term: vote.term.0,
-            node: vote.node.0,
-            committed: vote.committed,
-        }
+        Self { term: vote.term.0, node: vote.node.0, committed: vote.committed }
     }
 }
 
 impl From<VoteMessage> for Vote {
     fn from(message: VoteMessage) -> Self {
-        Self {
-            term: Term(message.term),
-            node: NodeId(message.node),
-            committed: message.committed,
-        }
+        Self { term: Term(message.term), node: NodeId(message.node), committed: message.committed }
     }
 }
 
 impl From<LogId> for LogIdMessage {
     fn from(id: LogId) -> Self {
-        Self {
-            term: id.term.0,
-            index: id.index.0,
-        }
+        Self { term: id.term.0, index: id.index.0 }
     }
 }
 
 impl From<LogIdMessage> for LogId {
     fn from(message: LogIdMessage) -> Self {
-        Self {
-            term: Term(message.term),
-            index: RaftIndex(message.index),
-        }
+        Self { term: Term(message.term), index: RaftIndex(message.index) }
     }
 }
 
@@ -135,11 +121,7 @@ impl EntryMessage {
             Payload::Control(bytes) => (2, bytes.clone()),
             Payload::Batch(_) => return None,
         };
-        Some(Self {
-            id: entry.id.into(),
-            kind,
-            payload,
-        })
+        Some(Self { id: entry.id.into(), kind, payload })
     }
 
     /// The entry; `None` for an unknown kind.
@@ -150,9 +132,6 @@ impl EntryMessage {
             2 => Payload::Control(self.payload),
             _ => return None,
         };
-        Some(Entry {
-            id: self.id.into(),
-            payload,
-        })
+        Some(Entry { id: self.id.into(), payload })
     }
 }

@@ -24,20 +24,14 @@ pub(crate) struct Stored {
 
 impl Stored {
     pub(crate) fn id(&self) -> LogId {
-        self.header
-            .entry_id()
-            .expect("only entries are kept in the tail")
+        self.header.entry_id().expect("only entries are kept in the tail")
     }
 
     /// Reads the entry from the journal's file.
     ///
     /// # Errors
     /// What is wrong, as text: the disk failed, or the file does not hold the entry.
-    pub(crate) fn read(
-        &self,
-        disk: &Arc<dyn Disk>,
-        journal_directory: &Path,
-    ) -> Result<Entry, String> {
+    pub(crate) fn read(&self, disk: &Arc<dyn Disk>, journal_directory: &Path) -> Result<Entry, String> {
         let path = live_path(journal_directory, self.generation);
         let mut payload = vec![0; self.header.payload_len as usize];
         disk.open(&path)
@@ -45,11 +39,7 @@ impl Stored {
             .map_err(|error| error.to_string())?;
         match self.header.change(payload.into()) {
             Some(Change::Append(entry)) => Ok(entry),
-            _ => Err(format!(
-                "{} does not hold it at {}",
-                path.display(),
-                self.payload_at
-            )),
+            _ => Err(format!("{} does not hold it at {}", path.display(), self.payload_at)),
         }
     }
 }
@@ -92,19 +82,12 @@ pub(crate) struct Tail {
 impl Tail {
     /// An empty tail whose first entry will be `first` and whose first batch will start at `start_offset`.
     pub(crate) fn new(first: RaftIndex, start_offset: Offset) -> Self {
-        Self {
-            slots: VecDeque::new(),
-            first,
-            start_offset,
-            bytes: 0,
-        }
+        Self { slots: VecDeque::new(), first, start_offset, bytes: 0 }
     }
 
     /// The offset after the last entry: the log end.
     pub(crate) fn next_offset(&self) -> Offset {
-        self.slots
-            .back()
-            .map_or(self.start_offset, |slot| slot.next_offset)
+        self.slots.back().map_or(self.start_offset, |slot| slot.next_offset)
     }
 
     pub(crate) fn last(&self) -> Option<LogId> {
@@ -122,20 +105,11 @@ impl Tail {
 
     /// # Panics
     /// When the index is not the next one.
-    pub(crate) fn push(
-        &mut self,
-        entry: TailEntry,
-        next_offset: Offset,
-        written: Option<Position>,
-    ) {
+    pub(crate) fn push(&mut self, entry: TailEntry, next_offset: Offset, written: Option<Position>) {
         let expected = self.first.0 + self.slots.len() as u64;
         assert_eq!(entry.id().index.0, expected, "entries of a log are dense");
         self.bytes += loaded_bytes(&entry);
-        self.slots.push_back(Slot {
-            entry,
-            next_offset,
-            written,
-        });
+        self.slots.push_back(Slot { entry, next_offset, written });
     }
 
     /// Notes where the entries from `from` to `last`, inclusive, were written. Entries that were replaced meanwhile are left alone.
@@ -187,9 +161,7 @@ impl Tail {
 
     pub(crate) fn get(&self, index: RaftIndex) -> Option<&TailEntry> {
         let place = index.0.checked_sub(self.first.0)?;
-        self.slots
-            .get(usize::try_from(place).ok()?)
-            .map(|slot| &slot.entry)
+        self.slots.get(usize::try_from(place).ok()?).map(|slot| &slot.entry)
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = &TailEntry> {

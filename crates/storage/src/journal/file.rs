@@ -39,10 +39,7 @@ pub fn classify(name: &str) -> FileKind {
     if name.ends_with(UNFINISHED_SUFFIX) {
         return FileKind::Unfinished;
     }
-    let number = |suffix| {
-        name.strip_suffix(suffix)
-            .and_then(|hex: &str| u64::from_str_radix(hex, 16).ok())
-    };
+    let number = |suffix| name.strip_suffix(suffix).and_then(|hex: &str| u64::from_str_radix(hex, 16).ok());
     match (number(LIVE_SUFFIX), number(SPARE_SUFFIX)) {
         (Some(generation), _) => FileKind::Live(generation),
         (_, Some(spare)) => FileKind::Spare(spare),
@@ -88,21 +85,12 @@ impl Files {
 
     /// Notes that a group was written.
     pub(super) fn written(&mut self, generation: u64, lsn: u64, capacity: u64) {
-        self.live.insert(
-            generation,
-            Live {
-                last_lsn: lsn,
-                capacity,
-            },
-        );
+        self.live.insert(generation, Live { last_lsn: lsn, capacity });
     }
 
     /// The first spare file with room for `needed` bytes.
     pub(super) fn take_spare(&mut self, needed: u64) -> Option<Spare> {
-        let fitting = self
-            .spares
-            .iter()
-            .position(|spare| spare.capacity >= needed)?;
+        let fitting = self.spares.iter().position(|spare| spare.capacity >= needed)?;
         self.spares.remove(fitting)
     }
 
@@ -154,10 +142,7 @@ pub(super) fn recycle_below(
         if keep(capacity, spare_bytes) {
             let spare = files.lock().draw_spare_path(directory);
             disk.rename(&path, &spare)?;
-            files.lock().add_spare(Spare {
-                path: spare,
-                capacity,
-            });
+            files.lock().add_spare(Spare { path: spare, capacity });
         } else {
             disk.remove_file(&path)?;
         }
@@ -195,8 +180,7 @@ fn fill_with_zeros(disk: &dyn Disk, path: &Path, capacity: u64) -> io::Result<()
     let zeros = vec![0; ZEROS_LEN];
     let mut position = 0;
     while position < capacity {
-        let piece =
-            usize::try_from(capacity - position).map_or(ZEROS_LEN, |rest| rest.min(ZEROS_LEN));
+        let piece = usize::try_from(capacity - position).map_or(ZEROS_LEN, |rest| rest.min(ZEROS_LEN));
         file.write_all_at(&mut [IoSlice::new(&zeros[..piece])], position)?;
         position += piece as u64;
     }

@@ -233,10 +233,7 @@ pub struct Frame {
 impl Frame {
     /// Lays out a change of `group`. A batch's body is shared, not copied.
     pub fn new(group: GroupId, change: &Change) -> Self {
-        let none = LogId {
-            term: Term(0),
-            index: RaftIndex(0),
-        };
+        let none = LogId { term: Term(0), index: RaftIndex(0) };
         let (kind, id, body) = match change {
             Change::Append(entry) => match &entry.payload {
                 Payload::Blank => (KIND_BLANK, entry.id, Bytes::new()),
@@ -248,14 +245,7 @@ impl Frame {
                 let mut body = Vec::with_capacity(9);
                 body.put_u64_le(vote.node.0);
                 body.put_u8(u8::from(vote.committed));
-                (
-                    KIND_VOTE,
-                    LogId {
-                        term: vote.term,
-                        ..none
-                    },
-                    body.into(),
-                )
+                (KIND_VOTE, LogId { term: vote.term, ..none }, body.into())
             }
             Change::Committed(id) => (KIND_COMMITTED, *id, Bytes::new()),
             Change::Truncate(after) => {
@@ -288,11 +278,7 @@ impl Frame {
         out.put_u64_le(id.index.0);
         out.put_u64_le(id.term.0);
         out.put_slice(batch_head);
-        Self {
-            head,
-            head_len: FRAME_HEADER_LEN + batch_head.len(),
-            body,
-        }
+        Self { head, head_len: FRAME_HEADER_LEN + batch_head.len(), body }
     }
 
     /// The frame's bytes, in two pieces for a vectored write.
@@ -332,37 +318,21 @@ impl FrameHeader {
         bytes.advance(4);
         let index = RaftIndex(bytes.get_u64_le());
         let term = Term(bytes.get_u64_le());
-        Some(Self {
-            group: GroupId::from_bytes(group),
-            kind,
-            id: LogId { term, index },
-            payload_len,
-        })
+        Some(Self { group: GroupId::from_bytes(group), kind, id: LogId { term, index }, payload_len })
     }
 
     /// Whether the frame is an entry; its identity.
     pub fn entry_id(&self) -> Option<LogId> {
-        matches!(
-            self.kind,
-            KIND_BATCH | KIND_BLANK | KIND_MEMBERSHIP | KIND_CONTROL
-        )
-        .then_some(self.id)
+        matches!(self.kind, KIND_BATCH | KIND_BLANK | KIND_MEMBERSHIP | KIND_CONTROL).then_some(self.id)
     }
 
     /// The change that the frame with this header and `payload` says; `None` when the payload is not of its kind.
     pub fn change(&self, payload: Bytes) -> Option<Change> {
-        let entry = |payload| {
-            Change::Append(Entry {
-                id: self.id,
-                payload,
-            })
-        };
+        let entry = |payload| Change::Append(Entry { id: self.id, payload });
         Some(match self.kind {
             KIND_BATCH => {
                 let batch = highwater_records::Batch::parse(payload).ok()?;
-                entry(Payload::Batch(highwater_records::StampedBatch::from_batch(
-                    batch,
-                )))
+                entry(Payload::Batch(highwater_records::StampedBatch::from_batch(batch)))
             }
             KIND_BLANK => entry(Payload::Blank),
             KIND_MEMBERSHIP => entry(Payload::Membership(payload)),
@@ -373,11 +343,7 @@ impl FrameHeader {
                     return None;
                 }
                 let node = NodeId(payload.get_u64_le());
-                Change::Vote(Vote {
-                    term: self.id.term,
-                    node,
-                    committed: payload.get_u8() != 0,
-                })
+                Change::Vote(Vote { term: self.id.term, node, committed: payload.get_u8() != 0 })
             }
             KIND_COMMITTED => Change::Committed(self.id),
             KIND_TRUNCATE => Change::Truncate(self.id.index.0.checked_sub(1).map(RaftIndex)),

@@ -156,10 +156,7 @@ impl Prepared {
             match file::classify(&name) {
                 file::FileKind::Spare(number) => {
                     files.reserve_spare_number(number);
-                    files.add_spare(file::Spare {
-                        capacity: disk.open(&path)?.len()?,
-                        path,
-                    });
+                    files.add_spare(file::Spare { capacity: disk.open(&path)?.len()?, path });
                 }
                 file::FileKind::Unfinished => disk.remove_file(&path)?,
                 file::FileKind::Live(_) | file::FileKind::Foreign => {}
@@ -178,21 +175,12 @@ impl Prepared {
             first_file_bytes: options.first_file_bytes,
         };
         let writer = Writer::begin(disk, directory, files.clone(), options.file_bytes, &start)?;
-        Ok(Self {
-            writer,
-            files,
-            options,
-        })
+        Ok(Self { writer, files, options })
     }
 
     /// Writes one group of changes; durable after [`Prepared::sync`].
     pub fn write(&mut self, group: GroupId, frames: Vec<Frame>) -> Result<Position, JournalError> {
-        self.writer.write(&[Submission {
-            group,
-            frames,
-            sync: true,
-            done: Box::new(|_| ()),
-        }])
+        self.writer.write(&[Submission { group, frames, sync: true, done: Box::new(|_| ()) }])
     }
 
     /// Makes what was written durable.
@@ -208,10 +196,7 @@ impl Prepared {
     /// Runs the journal, once a checkpoint names the fresh file. `on_failure` is called once, when a write or a sync fails.
     ///
     /// On a simulated disk this must be called within a tokio runtime.
-    pub fn run(
-        mut self,
-        on_failure: Box<dyn Fn(&JournalError) + Send + Sync>,
-    ) -> io::Result<Journal> {
+    pub fn run(mut self, on_failure: Box<dyn Fn(&JournalError) + Send + Sync>) -> io::Result<Journal> {
         self.writer.recovery_committed();
         let shared = Arc::new(Shared {
             options: self.options,
@@ -243,10 +228,7 @@ impl Prepared {
                     .spawn(move || prepare_files(&preparing))?,
             ])
         };
-        Ok(Journal {
-            shared,
-            runner: Mutex::new(Some(runner)),
-        })
+        Ok(Journal { shared, runner: Mutex::new(Some(runner)) })
     }
 }
 
@@ -276,12 +258,7 @@ impl Journal {
 
     /// Completes when all that was submitted before is durable.
     pub fn barrier(&self, group: GroupId, done: Completion) {
-        self.submit(Submission {
-            group,
-            frames: Vec::new(),
-            sync: true,
-            done,
-        });
+        self.submit(Submission { group, frames: Vec::new(), sync: true, done });
     }
 
     /// Sets room for `bytes` aside; give it back with [`Journal::release`] once they were written or dropped.
@@ -306,11 +283,7 @@ impl Journal {
     /// Gives back what [`Journal::reserve`] set aside.
     pub fn release(&self, bytes: u64) {
         let mut room = self.shared.room.lock();
-        debug_assert!(
-            room.reserved >= bytes,
-            "released {bytes} bytes of {} reserved",
-            room.reserved
-        );
+        debug_assert!(room.reserved >= bytes, "released {bytes} bytes of {} reserved", room.reserved);
         room.reserved = room.reserved.saturating_sub(bytes);
         drop(room);
         self.shared.room_changed.notify_waiters();
@@ -344,13 +317,7 @@ impl Journal {
             capacity >= shared.options.file_bytes && spare_bytes + capacity <= spare_bytes_max
         };
         let current = self.progress().next.generation;
-        file::recycle_below(
-            &*shared.disk,
-            &shared.directory,
-            &shared.files,
-            (lsn, current),
-            keep,
-        )?;
+        file::recycle_below(&*shared.disk, &shared.directory, &shared.files, (lsn, current), keep)?;
         shared.count_files();
         shared.room_changed.notify_waiters();
         Ok(())
@@ -362,9 +329,8 @@ impl Journal {
         let runner = self.runner.lock().take();
         match runner {
             Some(Runner::Threads(threads)) => {
-                let joined = tokio::task::spawn_blocking(move || {
-                    threads.into_iter().for_each(|t| drop(t.join()))
-                });
+                let joined =
+                    tokio::task::spawn_blocking(move || threads.into_iter().for_each(|t| drop(t.join())));
                 drop(joined.await);
             }
             Some(Runner::Task(task)) => drop(task.await),
@@ -431,17 +397,9 @@ impl Shared {
     }
 
     /// Writes, completes what need not be durable, and hands back what waits for the sync.
-    fn write(
-        &self,
-        writer: &mut Writer,
-        taken: Vec<Submission>,
-    ) -> Option<(Vec<Submission>, Position)> {
+    fn write(&self, writer: &mut Writer, taken: Vec<Submission>) -> Option<(Vec<Submission>, Position)> {
         let has_frames = taken.iter().any(|s| !s.frames.is_empty());
-        let written = if has_frames {
-            writer.write(&taken)
-        } else {
-            Ok(writer.progress().next)
-        };
+        let written = if has_frames { writer.write(&taken) } else { Ok(writer.progress().next) };
         match written {
             Ok(written) => {
                 self.publish(writer);
@@ -481,20 +439,12 @@ impl Shared {
             std::mem::take(&mut queue.submissions)
         };
         (self.on_failure)(error);
-        waiting
-            .into_iter()
-            .chain(queued)
-            .for_each(|s| (s.done)(Err(error.clone())));
+        waiting.into_iter().chain(queued).for_each(|s| (s.done)(Err(error.clone())));
     }
 
     /// Prepares one spare file; on a full disk says so and waits to be asked again.
     fn prepare_one(&self) {
-        let prepared = file::prepare_spare(
-            &*self.disk,
-            &self.directory,
-            &self.files,
-            self.options.file_bytes,
-        );
+        let prepared = file::prepare_spare(&*self.disk, &self.directory, &self.files, self.options.file_bytes);
         let mut room = self.room.lock();
         room.preparing = false;
         match prepared {

@@ -23,8 +23,6 @@ mod position;
 pub mod scan;
 mod writer;
 
-pub use handle::{
-    Capacity, Completion, Continuation, Journal, JournalOptions, Prepared, Submission,
-};
+pub use handle::{Capacity, Completion, Continuation, Journal, JournalOptions, Prepared, Submission};
 pub use position::{Position, Progress};
 pub use writer::JournalError;

@@ -17,11 +17,7 @@ pub struct Position {
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "LSN {} (file {:016x} at {})",
-            self.lsn, self.generation, self.at
-        )
+        write!(f, "LSN {} (file {:016x} at {})", self.lsn, self.generation, self.at)
     }
 }
 

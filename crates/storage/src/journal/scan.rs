@@ -14,8 +14,8 @@ use highwater_types::FilePosition;
 
 use super::file::{self, FileKind};
 use super::frame::{
-    FILE_HEADER_LEN, FIRST_GROUP_POSITION, FRAME_HEADER_LEN, FileHeader, FrameHeader,
-    GROUP_ALIGNMENT, GROUP_MAGIC, GroupHeader, Origin,
+    FILE_HEADER_LEN, FIRST_GROUP_POSITION, FRAME_HEADER_LEN, FileHeader, FrameHeader, GROUP_ALIGNMENT,
+    GROUP_MAGIC, GroupHeader, Origin,
 };
 use super::position::Position;
 use crate::disk::Disk;
@@ -130,10 +130,7 @@ pub fn scan(
 
 /// Generation, newest LSN (not known without reading: 0, so that it counts as below any) and length of every live file.
 pub fn live_files(disk: &dyn Disk, directory: &Path) -> io::Result<Vec<(u64, u64, u64)>> {
-    Ok(generations(disk, directory)?
-        .into_iter()
-        .map(|(generation, length)| (generation, 0, length))
-        .collect())
+    Ok(generations(disk, directory)?.into_iter().map(|(generation, length)| (generation, 0, length)).collect())
 }
 
 /// The generations of all live files, with their lengths.
@@ -159,25 +156,15 @@ struct Scanner<'a> {
 }
 
 impl Scanner<'_> {
-    fn run(
-        &mut self,
-        visit: &mut dyn FnMut(FrameAt) -> Result<(), ScanError>,
-    ) -> Result<ScanEnd, ScanError> {
+    fn run(&mut self, visit: &mut dyn FnMut(FrameAt) -> Result<(), ScanError>) -> Result<ScanEnd, ScanError> {
         let last_generation = self.generations.keys().next_back().copied().unwrap_or(0);
         if !self.generations.contains_key(&self.at.generation) {
-            return Err(ScanError::Missing {
-                path: self.path(self.at.generation),
-                lsn: self.at.lsn,
-            });
+            return Err(ScanError::Missing { path: self.path(self.at.generation), lsn: self.at.lsn });
         }
         loop {
             let bytes = self.read_file(self.at.generation)?;
             self.read_groups(&bytes, visit)?;
-            self.files.push((
-                self.at.generation,
-                self.at.lsn.saturating_sub(1),
-                bytes.len() as u64,
-            ));
+            self.files.push((self.at.generation, self.at.lsn.saturating_sub(1), bytes.len() as u64));
             if !self.enter_next_file()? {
                 let ending = self.judge(&bytes)?;
                 return Ok(ScanEnd {
@@ -198,9 +185,7 @@ impl Scanner<'_> {
         visit: &mut dyn FnMut(FrameAt) -> Result<(), ScanError>,
     ) -> Result<(), ScanError> {
         while let Some((header, body)) = group_at(bytes, self.at, self.journal_id) {
-            self.note_durable(header.durable_lsn, || {
-                format!("the group header of LSN {}", header.lsn)
-            });
+            self.note_durable(header.durable_lsn, || format!("the group header of LSN {}", header.lsn));
             visit_frames(&body, self.at, visit).map_err(|()| ScanError::Malformed {
                 path: self.path(self.at.generation),
                 lsn: self.at.lsn,
@@ -217,11 +202,7 @@ impl Scanner<'_> {
         if !self.generations.contains_key(&generation) {
             return Ok(false);
         }
-        let next = Position {
-            generation,
-            at: FilePosition(FIRST_GROUP_POSITION),
-            lsn: self.at.lsn,
-        };
+        let next = Position { generation, at: FilePosition(FIRST_GROUP_POSITION), lsn: self.at.lsn };
         let bytes = self.read_file(generation)?;
         let enters = match self.header(&bytes) {
             Some(header) => header.origin == Origin::Continued && header.first_lsn == self.at.lsn,
@@ -238,11 +219,8 @@ impl Scanner<'_> {
     fn judge(&mut self, bytes: &Bytes) -> Result<Ending, ScanError> {
         let here = self.at;
         let mut later = self.note_headers(bytes, here.generation, here.at.0)?;
-        let following: Vec<u64> = self
-            .generations
-            .range(here.generation + 1..)
-            .map(|(generation, _)| *generation)
-            .collect();
+        let following: Vec<u64> =
+            self.generations.range(here.generation + 1..).map(|(generation, _)| *generation).collect();
         for generation in following {
             let bytes = self.read_file(generation)?;
             if let Some(header) = self.header(&bytes) {
@@ -251,54 +229,32 @@ impl Scanner<'_> {
                     break;
                 }
                 let path = self.path(generation);
-                self.note_durable(header.durable_lsn, || {
-                    format!("the header of {}", path.display())
-                });
+                self.note_durable(header.durable_lsn, || format!("the header of {}", path.display()));
             }
             later |= self.note_headers(&bytes, generation, FIRST_GROUP_POSITION)?;
         }
         if self.durable_lsn >= here.lsn {
             let stated_by = self.stated_by.clone();
-            return Ok(Ending::Corrupt(Corruption {
-                path: self.path(here.generation),
-                at: here,
-                stated_by,
-            }));
+            return Ok(Ending::Corrupt(Corruption { path: self.path(here.generation), at: here, stated_by }));
         }
-        let remains = bytes
-            .get(usize::try_from(here.at.0).unwrap_or(usize::MAX)..)
-            .unwrap_or_default();
+        let remains = bytes.get(usize::try_from(here.at.0).unwrap_or(usize::MAX)..).unwrap_or_default();
         let begun = remains.starts_with(&GROUP_MAGIC)
             && GroupHeader::decode(remains, self.journal_id)
                 .is_none_or(|header| header.generation == here.generation);
-        Ok(if later || begun {
-            Ending::Torn(here)
-        } else {
-            Ending::Clean
-        })
+        Ok(if later || begun { Ending::Torn(here) } else { Ending::Clean })
     }
 
     /// Notes what every valid group header from `from` on states; whether there was any.
-    fn note_headers(
-        &mut self,
-        bytes: &Bytes,
-        generation: u64,
-        from: u64,
-    ) -> Result<bool, ScanError> {
+    fn note_headers(&mut self, bytes: &Bytes, generation: u64, from: u64) -> Result<bool, ScanError> {
         let mut found = false;
         let mut position = usize::try_from(from).unwrap_or(usize::MAX);
-        while let Some(rest) = bytes
-            .get(position..)
-            .filter(|rest| rest.len() >= GROUP_MAGIC.len())
-        {
+        while let Some(rest) = bytes.get(position..).filter(|rest| rest.len() >= GROUP_MAGIC.len()) {
             if rest.starts_with(&GROUP_MAGIC)
                 && let Some(header) = GroupHeader::decode(rest, self.journal_id)
                 && header.generation == generation
             {
                 found = true;
-                self.note_durable(header.durable_lsn, || {
-                    format!("the group header of LSN {}", header.lsn)
-                });
+                self.note_durable(header.durable_lsn, || format!("the group header of LSN {}", header.lsn));
             }
             position += GROUP_ALIGNMENT as usize;
         }
@@ -319,15 +275,9 @@ impl Scanner<'_> {
 
     fn read_file(&self, generation: u64) -> Result<Bytes, ScanError> {
         let length = self.generations.get(&generation).copied().unwrap_or(0);
-        let mut bytes = vec![
-            0;
-            usize::try_from(length)
-                .map_err(|_| io::ErrorKind::FileTooLarge)
-                .map_err(io::Error::from)?
-        ];
-        self.disk
-            .open(&self.path(generation))?
-            .read_exact_at(&mut bytes, 0)?;
+        let mut bytes =
+            vec![0; usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge).map_err(io::Error::from)?];
+        self.disk.open(&self.path(generation))?.read_exact_at(&mut bytes, 0)?;
         Ok(bytes.into())
     }
 
@@ -365,14 +315,8 @@ fn visit_frames(
         if payload_end > body.len() {
             return Err(());
         }
-        let payload_at =
-            FilePosition(group.at.0 + (super::frame::GROUP_HEADER_LEN + payload_start) as u64);
-        let frame = FrameAt {
-            group,
-            payload_at,
-            header,
-            payload: body.slice(payload_start..payload_end),
-        };
+        let payload_at = FilePosition(group.at.0 + (super::frame::GROUP_HEADER_LEN + payload_start) as u64);
+        let frame = FrameAt { group, payload_at, header, payload: body.slice(payload_start..payload_end) };
         if let Err(error) = visit(frame) {
             return Ok(Err(error));
         }

@@ -112,18 +112,11 @@ impl Writer {
 
     /// Where the next group goes, unless it needs a new file.
     fn next(&self) -> Position {
-        Position {
-            lsn: self.next_lsn,
-            generation: self.generation,
-            at: FilePosition(self.position),
-        }
+        Position { lsn: self.next_lsn, generation: self.generation, at: FilePosition(self.position) }
     }
 
     pub(super) fn progress(&self) -> Progress {
-        Progress {
-            next: self.next(),
-            durable_lsn: self.durable_lsn,
-        }
+        Progress { next: self.next(), durable_lsn: self.durable_lsn }
     }
 
     pub(super) fn room_in_file(&self) -> u64 {
@@ -132,11 +125,8 @@ impl Writer {
 
     /// Writes the submissions' frames as one group. Durable only after [`Writer::sync`].
     pub(super) fn write(&mut self, submissions: &[Submission]) -> Result<Position, JournalError> {
-        let parts: Vec<&[u8]> = submissions
-            .iter()
-            .flat_map(|s| &s.frames)
-            .flat_map(super::frame::Frame::parts)
-            .collect();
+        let parts: Vec<&[u8]> =
+            submissions.iter().flat_map(|s| &s.frames).flat_map(super::frame::Frame::parts).collect();
         let frames = submissions.iter().map(|s| s.frames.len()).sum::<usize>();
         self.write_parts(&parts, frames)
     }
@@ -144,8 +134,7 @@ impl Writer {
     /// Writes a group without frames, which states what is durable, so that damage to it can be told
     /// from a torn tail though nothing follows. Not synced: it is worth only what it tells.
     pub(super) fn mark(&mut self) -> Result<(), JournalError> {
-        if self.stated_lsn < self.durable_lsn && self.room_in_file() >= 2 * GROUP_HEADER_LEN as u64
-        {
+        if self.stated_lsn < self.durable_lsn && self.room_in_file() >= 2 * GROUP_HEADER_LEN as u64 {
             self.write_parts(&[], 0)?;
         }
         Ok(())
@@ -163,29 +152,18 @@ impl Writer {
             durable_lsn: self.durable_lsn,
             body_len: u32::try_from(body_len).expect("limits keep a group below 4 GiB"),
             frames: u32::try_from(frames).expect("limits keep a group's frames below 2^32"),
-            body_crc: parts
-                .iter()
-                .fold(0, |crc, part| crc32c::crc32c_append(crc, part)),
+            body_crc: parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part)),
         };
         let head = header.encode(self.journal_id);
         let mut slices = Vec::with_capacity(parts.len() + 1);
         slices.push(IoSlice::new(&head));
-        slices.extend(
-            parts
-                .iter()
-                .filter(|part| !part.is_empty())
-                .map(|part| IoSlice::new(part)),
-        );
-        self.file
-            .write_all_at(&mut slices, self.position)
-            .map_err(|source| self.write_error(source))?;
+        slices.extend(parts.iter().filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)));
+        self.file.write_all_at(&mut slices, self.position).map_err(|source| self.write_error(source))?;
         let written = self.next();
         self.position = header.end(self.position);
         self.stated_lsn = self.durable_lsn;
         self.dirty |= frames > 0;
-        self.files
-            .lock()
-            .written(self.generation, self.next_lsn, self.capacity);
+        self.files.lock().written(self.generation, self.next_lsn, self.capacity);
         self.next_lsn += 1;
         Ok(written)
     }
@@ -194,10 +172,7 @@ impl Writer {
     pub(super) fn sync(&mut self) -> Result<(), JournalError> {
         let lsn = self.next_lsn - 1;
         if self.dirty {
-            self.file.sync_data().map_err(|source| JournalError::Sync {
-                lsn,
-                source: Arc::new(source),
-            })?;
+            self.file.sync_data().map_err(|source| JournalError::Sync { lsn, source: Arc::new(source) })?;
             self.dirty = false;
         }
         self.durable_lsn = lsn;
@@ -224,10 +199,7 @@ impl Writer {
     }
 
     fn write_error(&self, source: io::Error) -> JournalError {
-        JournalError::Write {
-            lsn: self.next_lsn,
-            source: Arc::new(source),
-        }
+        JournalError::Write { lsn: self.next_lsn, source: Arc::new(source) }
     }
 }
 
@@ -252,11 +224,7 @@ fn begin_file(
     let file = disk.open(&path)?;
     file.write_all_at(&mut [IoSlice::new(&header.encode())], 0)?;
     // An empty file counts as live too, so that its room is part of the journal's size.
-    files.lock().written(
-        header.generation,
-        header.first_lsn.saturating_sub(1),
-        header.capacity,
-    );
+    files.lock().written(header.generation, header.first_lsn.saturating_sub(1), header.capacity);
     Ok(file)
 }
 

@@ -36,7 +36,7 @@ impl Store {
         let captured: Vec<Captured> = groups.iter().map(|log| log.capture(&progress)).collect();
         let marks: Vec<_> = captured
             .iter()
-            .map(|group| group.work.as_ref().map(CheckpointWork::mark))
+            .map(|group| (group.section.applied.map(Into::into), group.work.as_ref().map(CheckpointWork::mark)))
             .collect();
         let removed: Vec<GroupId> = self.removed.lock().iter().copied().collect();
         durable(journal).await?;
@@ -62,20 +62,15 @@ impl Store {
             let Some(journal) = services.journal.get() else {
                 return Ok(());
             };
-            let held_back = journal
-                .progress()
-                .next
-                .generation
-                .saturating_sub(FILES_HELD_BACK_MAX);
-            for (log, mark) in groups.iter().zip(marks) {
+            let held_back = journal.progress().next.generation.saturating_sub(FILES_HELD_BACK_MAX);
+            for (log, (applied, mark)) in groups.iter().zip(marks) {
+                log.checkpointed(applied);
                 if let (Some(segments), Some(mark)) = (log.segments(), mark) {
                     segments.delete_detached(mark).map_err(Arc::new)?;
                 }
                 log.carry_forward(held_back);
             }
-            journal
-                .recycle_below(replay_from.lsn)
-                .map_err(StoreError::io("recycling the journal"))
+            journal.recycle_below(replay_from.lsn).map_err(StoreError::io("recycling the journal"))
         });
         cleaned.await?;
         tracing::debug!(sequence = *sequence, replay_from = %replay_from, "checkpoint");
@@ -86,14 +81,8 @@ impl Store {
 /// Waits until all that was submitted before is durable.
 async fn durable(journal: &Journal) -> Result<(), JournalError> {
     let (sender, receiver) = oneshot::channel();
-    journal.barrier(
-        GroupId::Metadata,
-        Box::new(move |result| drop(sender.send(result))),
-    );
-    receiver
-        .await
-        .unwrap_or(Err(JournalError::Closed))
-        .map(drop)
+    journal.barrier(GroupId::Metadata, Box::new(move |result| drop(sender.send(result))));
+    receiver.await.unwrap_or(Err(JournalError::Closed)).map(drop)
 }
 
 /// The checkpoint of what was captured, what to sync before it counts, and where its replay starts.

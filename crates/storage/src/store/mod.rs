@@ -46,10 +46,7 @@ pub enum StoreError {
 
 impl StoreError {
     fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
-        move |source| Self::Io {
-            doing,
-            source: Arc::new(source),
-        }
+        move |source| Self::Io { doing, source: Arc::new(source) }
     }
 
     /// Whether the cause is a full disk, which passes.
@@ -101,11 +98,7 @@ impl Store {
     ///
     /// # Errors
     /// When the segments cannot be set up, or the store is quarantined.
-    pub fn create_group(
-        &self,
-        id: GroupId,
-        options: GroupOptions,
-    ) -> Result<Arc<GroupLog>, StoreError> {
+    pub fn create_group(&self, id: GroupId, options: GroupOptions) -> Result<Arc<GroupLog>, StoreError> {
         let journal = self.running_journal()?;
         let mut groups = self.groups.write();
         if let Some(log) = groups.get(&id) {

@@ -87,8 +87,7 @@ impl Store {
     ) -> Result<Arc<Self>, OpenError> {
         let journal_directory = PathBuf::from(layout::JOURNAL);
         for directory in [layout::JOURNAL, layout::CHECKPOINT, layout::TOPICS] {
-            disk.create_dir_all(Path::new(directory))
-                .map_err(OpenError::io("creating the data directory"))?;
+            disk.create_dir_all(Path::new(directory)).map_err(OpenError::io("creating the data directory"))?;
         }
         let base = match checkpoint::read(&*disk, Path::new(layout::CHECKPOINT))? {
             Some(checkpoint) => checkpoint,
@@ -98,13 +97,7 @@ impl Store {
         let recovered = recover(&disk, &base, &journal_directory, &maps)?;
         if let Some(corruption) = recovered.corruption.clone() {
             tracing::error!(%corruption, "the journal is damaged: the node is quarantined and serves only what the checkpoint proves whole");
-            return Ok(Self::quarantined(
-                disk,
-                base.journal_id,
-                maps,
-                recovered,
-                corruption,
-            ));
+            return Ok(Self::quarantined(disk, base.journal_id, maps, recovered, corruption));
         }
         Self::start(disk, options, maps, &base, recovered)
     }
@@ -116,11 +109,8 @@ impl Store {
         recovered: Recovered,
         reason: String,
     ) -> Arc<Self> {
-        let services = Services {
-            disk,
-            journal_directory: PathBuf::from(layout::JOURNAL),
-            journal: Arc::default(),
-        };
+        let services =
+            Services { disk, journal_directory: PathBuf::from(layout::JOURNAL), journal: Arc::default() };
         let groups = recovered.groups.into_iter().map(|mut opened| {
             opened.quarantine.get_or_insert_with(|| reason.clone());
             (opened.id, GroupLog::open(opened, services.clone()))
@@ -166,16 +156,9 @@ impl Store {
         prepared.sync()?;
         let progress = prepared.progress();
 
-        let services = Services {
-            disk: disk.clone(),
-            journal_directory,
-            journal: Arc::default(),
-        };
-        let logs: Vec<Arc<GroupLog>> = recovered
-            .groups
-            .into_iter()
-            .map(|opened| GroupLog::open(opened, services.clone()))
-            .collect();
+        let services = Services { disk: disk.clone(), journal_directory, journal: Arc::default() };
+        let logs: Vec<Arc<GroupLog>> =
+            recovered.groups.into_iter().map(|opened| GroupLog::open(opened, services.clone())).collect();
         let captured = logs.iter().map(|log| log.capture(&progress)).collect();
         let (mut checkpoint, work, replay_from) = assemble(captured, &recovered.removed, &progress);
         checkpoint.sequence = base.sequence + 1;
@@ -188,17 +171,14 @@ impl Store {
             .map_err(OpenError::io("writing the checkpoint"))?;
 
         for id in &recovered.removed {
-            delete_group_data(&*disk, *id)
-                .map_err(OpenError::io("deleting a removed partition's data"))?;
+            delete_group_data(&*disk, *id).map_err(OpenError::io("deleting a removed partition's data"))?;
         }
         let on_failure = options.on_failure.clone();
         let journal: Journal = prepared
             .run(Box::new(move |error| on_failure(error)))
             .map_err(OpenError::io("starting the journal"))?;
         let journal = services.journal.get_or_init(|| journal);
-        journal
-            .recycle_below(replay_from.lsn)
-            .map_err(OpenError::io("recycling the journal"))?;
+        journal.recycle_below(replay_from.lsn).map_err(OpenError::io("recycling the journal"))?;
         Ok(Arc::new(Self {
             services,
             journal_id: base.journal_id,
@@ -212,22 +192,11 @@ impl Store {
 }
 
 /// The first checkpoint of an empty directory: a journal's id, no journal yet. Durable on return.
-fn be_born(
-    disk: &dyn Disk,
-    journal_directory: &Path,
-    random: &dyn Random,
-) -> Result<Checkpoint, OpenError> {
-    if !disk
-        .list(journal_directory)
-        .map_err(OpenError::io("listing the journal"))?
-        .is_empty()
-    {
+fn be_born(disk: &dyn Disk, journal_directory: &Path, random: &dyn Random) -> Result<Checkpoint, OpenError> {
+    if !disk.list(journal_directory).map_err(OpenError::io("listing the journal"))?.is_empty() {
         return Err(OpenError::CheckpointMissing);
     }
-    let checkpoint = Checkpoint {
-        journal_id: random.next_u64(),
-        ..Checkpoint::default()
-    };
+    let checkpoint = Checkpoint { journal_id: random.next_u64(), ..Checkpoint::default() };
     checkpoint::write(disk, Path::new(layout::CHECKPOINT), &checkpoint)
         .map_err(OpenError::io("writing the first checkpoint"))?;
     Ok(checkpoint)
@@ -246,22 +215,13 @@ fn rewrite_tail(
     let mut chunk_bytes = 0;
     while let Some((stored, next_offset)) = opened.tail.pop_stored() {
         let entry = stored.read(disk, journal_directory).map_err(|reason| {
-            OpenError::Section(format!(
-                "entry {} of group {}: {reason}",
-                stored.id().index,
-                opened.id
-            ))
+            OpenError::Section(format!("entry {} of group {}: {reason}", stored.id().index, opened.id))
         })?;
         let frame = Frame::new(opened.id, &Change::Append(entry));
         chunk_bytes += frame.len();
         chunk.push((frame, stored, next_offset));
         if chunk_bytes >= REWRITE_GROUP_BYTES {
-            write_chunk(
-                opened.id,
-                prepared,
-                std::mem::take(&mut chunk),
-                &mut rewritten,
-            )?;
+            write_chunk(opened.id, prepared, std::mem::take(&mut chunk), &mut rewritten)?;
             chunk_bytes = 0;
         }
     }
@@ -279,20 +239,14 @@ fn write_chunk(
     if chunk.is_empty() {
         return Ok(());
     }
-    let (frames, entries): (Vec<Frame>, Vec<_>) = chunk
-        .into_iter()
-        .map(|(frame, stored, next_offset)| (frame, (stored, next_offset)))
-        .unzip();
+    let (frames, entries): (Vec<Frame>, Vec<_>) =
+        chunk.into_iter().map(|(frame, stored, next_offset)| (frame, (stored, next_offset))).unzip();
     let lengths: Vec<u64> = frames.iter().map(|frame| frame.len() as u64).collect();
     let group = prepared.write(id, frames)?;
     let mut frame_at = group.at.0 + GROUP_HEADER_LEN as u64;
     for ((stored, next_offset), length) in entries.into_iter().zip(lengths) {
         let payload_at = FilePosition(frame_at + FRAME_HEADER_LEN as u64);
-        let moved = Stored {
-            generation: group.generation,
-            payload_at,
-            ..stored
-        };
+        let moved = Stored { generation: group.generation, payload_at, ..stored };
         rewritten.push(TailEntry::Stored(moved), next_offset, Some(group));
         frame_at += length;
     }

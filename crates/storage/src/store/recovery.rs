@@ -47,21 +47,11 @@ pub(super) fn recover(
         next_lsn: base.durable_lsn + 1,
         durable_lsn: base.durable_lsn,
         last_generation: 0,
-        files: scan::live_files(&**disk, journal_directory)
-            .map_err(OpenError::io("listing the journal"))?,
+        files: scan::live_files(&**disk, journal_directory).map_err(OpenError::io("listing the journal"))?,
     };
-    recovered.last_generation = recovered
-        .files
-        .iter()
-        .map(|(generation, ..)| *generation)
-        .max()
-        .unwrap_or(0);
+    recovered.last_generation = recovered.files.iter().map(|(generation, ..)| *generation).max().unwrap_or(0);
     if let Some(from) = base.replay_from {
-        let start = ScanStart {
-            journal_id: base.journal_id,
-            from: from.into(),
-            durable_lsn: base.durable_lsn,
-        };
+        let start = ScanStart { journal_id: base.journal_id, from: from.into(), durable_lsn: base.durable_lsn };
         let end = scan::scan(disk, journal_directory, &start, &mut |frame| {
             replay.frame(frame);
             Ok(())
@@ -69,9 +59,7 @@ pub(super) fn recover(
         recovered.next_lsn = end.next_lsn;
         recovered.durable_lsn = end.durable_lsn;
         for read in end.files {
-            recovered
-                .files
-                .retain(|(generation, ..)| *generation != read.0);
+            recovered.files.retain(|(generation, ..)| *generation != read.0);
             recovered.files.push(read);
         }
         match end.ending {
@@ -89,9 +77,7 @@ pub(super) fn recover(
     recovered.removed = replay.removed.iter().copied().collect();
     let read_only = recovered.corruption.is_some();
     for (id, group) in replay.groups {
-        recovered
-            .groups
-            .push(group.open(id, disk, maps, read_only)?);
+        recovered.groups.push(group.open(id, disk, maps, read_only)?);
     }
     Ok(recovered)
 }
@@ -124,29 +110,18 @@ impl Replay {
         for section in &base.groups {
             groups.insert(decode_id(&section.group)?, GroupReplay::new(section)?);
         }
-        let removed = base
-            .removed
-            .iter()
-            .map(|id| decode_id(id))
-            .collect::<Result<_, _>>()?;
+        let removed = base.removed.iter().map(|id| decode_id(id)).collect::<Result<_, _>>()?;
         Ok(Self { groups, removed })
     }
 
     fn frame(&mut self, frame: FrameAt) {
         let id = frame.header.group;
         let lsn = frame.group.lsn;
-        if self
-            .groups
-            .get(&id)
-            .is_some_and(|group| lsn < group.replay_from_lsn)
-        {
+        if self.groups.get(&id).is_some_and(|group| lsn < group.replay_from_lsn) {
             return;
         }
-        let stored = Stored {
-            header: frame.header,
-            generation: frame.group.generation,
-            payload_at: frame.payload_at,
-        };
+        let stored =
+            Stored { header: frame.header, generation: frame.group.generation, payload_at: frame.payload_at };
         let Some(change) = frame.header.change(frame.payload) else {
             tracing::error!(group = %id, lsn, "a frame of the journal cannot be understood; its group ends before it");
             return;
@@ -182,9 +157,8 @@ impl Replay {
 }
 
 fn decode_id(bytes: &[u8]) -> Result<GroupId, OpenError> {
-    let id = bytes
-        .try_into()
-        .map_err(|_| OpenError::Section(format!("a group id of {} bytes", bytes.len())))?;
+    let id =
+        bytes.try_into().map_err(|_| OpenError::Section(format!("a group id of {} bytes", bytes.len())))?;
     Ok(GroupId::from_bytes(id))
 }
 
@@ -198,9 +172,7 @@ impl GroupReplay {
             purged: None,
             membership: None,
             kept: BTreeMap::new(),
-            segments: options
-                .segments
-                .map(|_| SegmentManifest::empty(Offset::ZERO)),
+            segments: options.segments.map(|_| SegmentManifest::empty(Offset::ZERO)),
             log_start: Offset::ZERO,
             state: Bytes::new(),
             replay_from_lsn: 0,
@@ -212,24 +184,17 @@ impl GroupReplay {
         let invalid = |what: &str| OpenError::Section(what.to_owned());
         let mut kept = BTreeMap::new();
         for message in &section.kept {
-            let entry = message
-                .clone()
-                .entry()
-                .ok_or_else(|| invalid("a kept entry of unknown kind"))?;
+            let entry = message.clone().entry().ok_or_else(|| invalid("a kept entry of unknown kind"))?;
             kept.insert(entry.id.index, entry);
         }
         let membership = match &section.membership {
-            Some(message) => Some(
-                message
-                    .clone()
-                    .entry()
-                    .ok_or_else(|| invalid("a membership of unknown kind"))?,
-            ),
+            Some(message) => {
+                Some(message.clone().entry().ok_or_else(|| invalid("a membership of unknown kind"))?)
+            }
             None => None,
         };
         Ok(Self {
-            options: GroupOptions::decode(&section.options)
-                .map_err(|error| invalid(&error.to_string()))?,
+            options: GroupOptions::decode(&section.options).map_err(|error| invalid(&error.to_string()))?,
             vote: section.vote.map(Into::into),
             committed: section.committed.map(Into::into),
             applied: section.applied.map(Into::into),
@@ -247,10 +212,7 @@ impl GroupReplay {
     fn change(&mut self, change: Change, stored: Stored) {
         match change {
             Change::Append(entry) => {
-                if self
-                    .applied
-                    .is_some_and(|applied| entry.id.index <= applied.index)
-                {
+                if self.applied.is_some_and(|applied| entry.id.index <= applied.index) {
                     return;
                 }
                 self.entries.split_off(&entry.id.index);
@@ -285,25 +247,16 @@ impl GroupReplay {
         read_only: bool,
     ) -> Result<Opened, OpenError> {
         let mut quarantine = None;
-        let start = self
-            .segments
-            .as_ref()
-            .map_or(Offset::ZERO, |manifest| Offset(manifest.next_offset));
+        let start = self.segments.as_ref().map_or(Offset::ZERO, |manifest| Offset(manifest.next_offset));
         let tail = self.take_tail(id, start, &mut quarantine);
         let segments = match (&self.segments, self.options.segments) {
             (Some(manifest), Some(options)) => {
                 let directory = layout::group_directory(id);
                 let opened = match read_only || quarantine.is_some() {
-                    true => SegmentedLog::open_read_only(
-                        disk.clone(),
-                        directory,
-                        options,
-                        maps.clone(),
-                        manifest,
-                    ),
-                    false => {
-                        SegmentedLog::open(disk.clone(), directory, options, maps.clone(), manifest)
+                    true => {
+                        SegmentedLog::open_read_only(disk.clone(), directory, options, maps.clone(), manifest)
                     }
+                    false => SegmentedLog::open(disk.clone(), directory, options, maps.clone(), manifest),
                 };
                 match opened {
                     Ok(segments) => Some(Arc::new(segments)),
@@ -319,6 +272,9 @@ impl GroupReplay {
         };
         if let Some(purged) = self.purged {
             self.kept.retain(|index, _| *index > purged.index);
+            if let (Some(segments), false) = (&segments, read_only) {
+                crate::group::detach(segments, purged)?;
+            }
         }
         Ok(Opened {
             id,
@@ -339,9 +295,7 @@ impl GroupReplay {
 
     /// The tail must follow the applied entry without a gap, in indexes, terms and offsets.
     fn take_tail(&mut self, id: GroupId, start: Offset, quarantine: &mut Option<String>) -> Tail {
-        let first = self
-            .applied
-            .map_or(RaftIndex::ZERO, |applied| applied.index.next());
+        let first = self.applied.map_or(RaftIndex::ZERO, |applied| applied.index.next());
         let mut tail = Tail::new(first, start);
         let mut previous = self.applied;
         for (index, (stored, next_offset)) in std::mem::take(&mut self.entries) {
@@ -351,8 +305,7 @@ impl GroupReplay {
                 && previous.is_none_or(|previous| previous.term <= entry.term)
                 && next_offset.is_none_or(|offset| offset > tail.next_offset());
             if !follows {
-                let reason =
-                    format!("the journal holds entry {entry} where index {expected} must follow");
+                let reason = format!("the journal holds entry {entry} where index {expected} must follow");
                 tracing::error!(group = %id, reason, "the group's log has a gap; it is quarantined");
                 quarantine.get_or_insert(reason);
                 break;
