@@ -112,6 +112,7 @@ struct RecordReader<'a, I> {
 }
 
 impl<I: RecordInput> RecordReader<'_, I> {
+    #[inline]
     fn byte(&mut self) -> Result<u8, RecordsError> {
         if self.remaining == 0 {
             return Err(self.truncated(1));
@@ -121,6 +122,7 @@ impl<I: RecordInput> RecordReader<'_, I> {
         Ok(byte)
     }
 
+    #[inline]
     fn chunk(&mut self, len: usize) -> Result<I::Chunk, RecordsError> {
         if len > self.remaining {
             return Err(self.truncated(len));
@@ -131,6 +133,7 @@ impl<I: RecordInput> RecordReader<'_, I> {
     }
 
     /// Bits beyond the 64th are refused by the last byte's value, so none gets lost.
+    #[inline]
     fn varlong(&mut self) -> Result<i64, RecordsError> {
         let mut value = 0_u64;
         for position in 0..varint::BYTES_MAX_64 {
@@ -149,6 +152,7 @@ impl<I: RecordInput> RecordReader<'_, I> {
         })
     }
 
+    #[inline]
     fn varint(&mut self) -> Result<i32, RecordsError> {
         let mut value = 0_u32;
         for position in 0..varint::BYTES_MAX_32 {
@@ -210,6 +214,7 @@ impl<I: RecordInput> RecordReader<'_, I> {
         Ok(headers)
     }
 
+    #[cold]
     fn ends_early(&self) -> RecordsError {
         RecordsError::RecordsEndEarly {
             index: self.index,
@@ -217,6 +222,7 @@ impl<I: RecordInput> RecordReader<'_, I> {
         }
     }
 
+    #[cold]
     fn truncated(&self, needed: usize) -> RecordsError {
         RecordsError::RecordTruncated {
             index: self.index,

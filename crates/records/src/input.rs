@@ -33,6 +33,7 @@ pub(crate) trait RecordInput {
 impl RecordInput for Bytes {
     type Chunk = Bytes;
 
+    #[inline]
     fn byte(&mut self) -> Result<Option<u8>, RecordsError> {
         Ok(self.try_get_u8().ok())
     }
@@ -80,6 +81,7 @@ impl<R: BufRead> CheckInput<R> {
 impl<R: BufRead> RecordInput for CheckInput<R> {
     type Chunk = ();
 
+    #[inline]
     fn byte(&mut self) -> Result<Option<u8>, RecordsError> {
         let byte = match self.source.fill_buf() {
             Ok(buffer) => buffer.first().copied(),
