@@ -37,10 +37,7 @@ impl Compression {
 
     /// The codec with this number in the attribute bits.
     pub fn from_id(id: u8) -> Result<Self, RecordsError> {
-        Self::ALL
-            .into_iter()
-            .find(|codec| *codec as u8 == id)
-            .ok_or(RecordsError::UnknownCompression { id })
+        Self::ALL.into_iter().find(|codec| *codec as u8 == id).ok_or(RecordsError::UnknownCompression { id })
     }
 
     /// The name as Kafka's `compression.type` has it.
@@ -88,11 +85,7 @@ impl Attributes {
 
     /// Attributes of a batch with the producer's timestamps.
     pub fn new(compression: Compression, transactional: bool) -> Self {
-        let transactional = if transactional {
-            Self::TRANSACTIONAL
-        } else {
-            0
-        };
+        let transactional = if transactional { Self::TRANSACTIONAL } else { 0 };
         Self(compression as u16 | transactional)
     }
 
@@ -100,10 +93,7 @@ impl Attributes {
     pub fn from_bits(bits: u16) -> Result<Self, RecordsError> {
         let reserved = bits & Self::RESERVED;
         if reserved != 0 {
-            return Err(RecordsError::ReservedAttributes {
-                attributes: bits,
-                reserved,
-            });
+            return Err(RecordsError::ReservedAttributes { attributes: bits, reserved });
         }
         let attributes = Self(bits);
         Compression::from_id(attributes.compression_id())?;

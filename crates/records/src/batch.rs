@@ -102,10 +102,7 @@ impl Batch {
         bytes.extend_from_slice(payload);
         header.crc = crc32c::crc32c(&bytes[field::ATTRIBUTES..]);
         bytes[field::CRC..field::ATTRIBUTES].copy_from_slice(&header.crc.to_be_bytes());
-        Self {
-            bytes: Bytes::from(bytes),
-            header,
-        }
+        Self { bytes: Bytes::from(bytes), header }
     }
 
     /// The decoded header.
@@ -207,8 +204,6 @@ impl Batch {
 impl fmt::Debug for Batch {
     /// The header only: a batch may hold megabytes, and its records are not for logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch")
-            .field("header", &self.header)
-            .finish_non_exhaustive()
+        f.debug_struct("Batch").field("header", &self.header).finish_non_exhaustive()
     }
 }

@@ -56,12 +56,7 @@ impl BatchBuilder {
 
     /// Makes it a batch of an idempotent producer.
     #[must_use]
-    pub fn producer(
-        mut self,
-        id: ProducerId,
-        epoch: ProducerEpoch,
-        base_sequence: Sequence,
-    ) -> Self {
+    pub fn producer(mut self, id: ProducerId, epoch: ProducerEpoch, base_sequence: Sequence) -> Self {
         self.producer_id = id;
         self.producer_epoch = epoch;
         self.base_sequence = base_sequence;
@@ -85,22 +80,14 @@ impl BatchBuilder {
         timestamp: TimestampMs,
     ) -> Result<(), RecordsError> {
         if self.record_count == BATCH_RECORDS_MAX {
-            return Err(RecordsError::TooManyRecords {
-                max: BATCH_RECORDS_MAX,
-            });
+            return Err(RecordsError::TooManyRecords { max: BATCH_RECORDS_MAX });
         }
         if headers.len() > RECORD_HEADERS_MAX {
             let count = i64::try_from(headers.len()).unwrap_or(i64::MAX);
-            return Err(RecordsError::HeaderCount {
-                index: self.record_count,
-                count,
-                max: RECORD_HEADERS_MAX,
-            });
+            return Err(RecordsError::HeaderCount { index: self.record_count, count, max: RECORD_HEADERS_MAX });
         }
         if timestamp < TimestampMs::NONE {
-            return Err(RecordsError::TimestampOutOfRange {
-                timestamp: timestamp.0,
-            });
+            return Err(RecordsError::TimestampOutOfRange { timestamp: timestamp.0 });
         }
         let bytes = self.size_hint_after(key, value, headers, timestamp);
         let max = self.size_in_bytes_max();
@@ -110,9 +97,7 @@ impl BatchBuilder {
         let base_timestamp = self.base_timestamp_with(timestamp);
         // With both at least −1 this is out of reach for all but the last representable time.
         let Some(delta) = timestamp.0.checked_sub(base_timestamp.0) else {
-            return Err(RecordsError::TimestampOutOfRange {
-                timestamp: timestamp.0,
-            });
+            return Err(RecordsError::TimestampOutOfRange { timestamp: timestamp.0 });
         };
         self.records.reserve(bytes - self.size_in_bytes());
         let body = self.body_size(key, value, headers, timestamp);
@@ -176,10 +161,7 @@ impl BatchBuilder {
         };
         let size_in_bytes = BatchHeader::LEN + payload.len();
         if size_in_bytes > BATCH_BYTES_MAX {
-            return Err(RecordsError::BatchTooLarge {
-                bytes: size_in_bytes,
-                max: BATCH_BYTES_MAX,
-            });
+            return Err(RecordsError::BatchTooLarge { bytes: size_in_bytes, max: BATCH_BYTES_MAX });
         }
         let header = BatchHeader {
             base_offset: Offset::ZERO,
@@ -192,8 +174,7 @@ impl BatchBuilder {
             producer_id: self.producer_id,
             producer_epoch: self.producer_epoch,
             base_sequence: self.base_sequence,
-            record_count: i32::try_from(self.record_count)
-                .expect("the limit on records fits 31 bits"),
+            record_count: i32::try_from(self.record_count).expect("the limit on records fits 31 bits"),
         };
         crate::verify::producer_fields(&header)?;
         Ok(Batch::assemble(header, payload))
@@ -209,11 +190,7 @@ impl BatchBuilder {
     }
 
     fn base_timestamp_with(&self, timestamp: TimestampMs) -> TimestampMs {
-        if self.is_empty() {
-            timestamp
-        } else {
-            self.base_timestamp
-        }
+        if self.is_empty() { timestamp } else { self.base_timestamp }
     }
 
     /// Bytes of a record after its length field.
@@ -225,14 +202,11 @@ impl BatchBuilder {
         timestamp: TimestampMs,
     ) -> usize {
         const ATTRIBUTES: usize = 1;
-        let delta = timestamp
-            .0
-            .saturating_sub(self.base_timestamp_with(timestamp).0);
+        let delta = timestamp.0.saturating_sub(self.base_timestamp_with(timestamp).0);
         let headers_size: usize = headers
             .iter()
             .map(|header| {
-                nullable_size(Some(&header.key))
-                    + nullable_size(header.value.as_ref().map(Bytes::as_ref))
+                nullable_size(Some(&header.key)) + nullable_size(header.value.as_ref().map(Bytes::as_ref))
             })
             .sum();
         ATTRIBUTES

@@ -42,12 +42,7 @@ pub(crate) fn record<I: RecordInput>(
     input: &mut I,
 ) -> Result<RawRecord<I::Chunk>, RecordsError> {
     let remaining = input.remaining_max();
-    let mut reader = RecordReader {
-        input,
-        index,
-        count: batch.record_count,
-        remaining,
-    };
+    let mut reader = RecordReader { input, index, count: batch.record_count, remaining };
     if reader.input.at_end()? {
         return Err(reader.ends_early());
     }
@@ -60,45 +55,26 @@ pub(crate) fn record<I: RecordInput>(
     let timestamp = record_timestamp(batch, index, reader.varlong()?)?;
     let offset_delta = reader.varint()?;
     if usize::try_from(offset_delta) != Ok(index) {
-        return Err(RecordsError::RecordOffsetDelta {
-            index,
-            offset_delta,
-        });
+        return Err(RecordsError::RecordOffsetDelta { index, offset_delta });
     }
     let key = reader.nullable()?;
     let value = reader.nullable()?;
     let headers = reader.headers()?;
     if reader.remaining > 0 {
-        return Err(RecordsError::RecordLeftover {
-            index,
-            extra: reader.remaining,
-        });
+        return Err(RecordsError::RecordLeftover { index, extra: reader.remaining });
     }
-    Ok(RawRecord {
-        timestamp,
-        key,
-        value,
-        headers,
-    })
+    Ok(RawRecord { timestamp, key, value, headers })
 }
 
 /// With the log's time the deltas mean nothing, so they are not looked at.
-fn record_timestamp(
-    batch: &BatchHeader,
-    index: usize,
-    delta: i64,
-) -> Result<TimestampMs, RecordsError> {
+fn record_timestamp(batch: &BatchHeader, index: usize, delta: i64) -> Result<TimestampMs, RecordsError> {
     if batch.timestamp_type() == TimestampType::LogAppendTime {
         return Ok(batch.max_timestamp);
     }
     let base_timestamp = batch.base_timestamp.0;
     match base_timestamp.checked_add(delta) {
         Some(timestamp) if timestamp >= TimestampMs::NONE.0 => Ok(TimestampMs(timestamp)),
-        _ => Err(RecordsError::TimestampDelta {
-            index,
-            base_timestamp,
-            delta,
-        }),
+        _ => Err(RecordsError::TimestampDelta { index, base_timestamp, delta }),
     }
 }
 
@@ -146,10 +122,7 @@ impl<I: RecordInput> RecordReader<'_, I> {
                 return Ok(varint::unzigzag(value));
             }
         }
-        Err(RecordsError::VarintOverflow {
-            index: self.index,
-            bytes_max: varint::BYTES_MAX_64,
-        })
+        Err(RecordsError::VarintOverflow { index: self.index, bytes_max: varint::BYTES_MAX_64 })
     }
 
     #[inline]
@@ -165,18 +138,12 @@ impl<I: RecordInput> RecordReader<'_, I> {
                 return Ok((value >> 1) as i32 ^ -((value & 1) as i32));
             }
         }
-        Err(RecordsError::VarintOverflow {
-            index: self.index,
-            bytes_max: varint::BYTES_MAX_32,
-        })
+        Err(RecordsError::VarintOverflow { index: self.index, bytes_max: varint::BYTES_MAX_32 })
     }
 
     fn length(&mut self) -> Result<usize, RecordsError> {
         let length = self.varint()?;
-        usize::try_from(length).map_err(|_| RecordsError::NegativeLength {
-            index: self.index,
-            length,
-        })
+        usize::try_from(length).map_err(|_| RecordsError::NegativeLength { index: self.index, length })
     }
 
     fn nullable(&mut self) -> Result<Option<I::Chunk>, RecordsError> {
@@ -184,10 +151,7 @@ impl<I: RecordInput> RecordReader<'_, I> {
             -1 => Ok(None),
             length => match usize::try_from(length) {
                 Ok(len) => self.chunk(len).map(Some),
-                Err(_) => Err(RecordsError::NegativeLength {
-                    index: self.index,
-                    length,
-                }),
+                Err(_) => Err(RecordsError::NegativeLength { index: self.index, length }),
             },
         }
     }
@@ -199,11 +163,7 @@ impl<I: RecordInput> RecordReader<'_, I> {
             Ok(count) if count <= max => count,
             _ => {
                 let count = i64::from(stated);
-                return Err(RecordsError::HeaderCount {
-                    index: self.index,
-                    count,
-                    max,
-                });
+                return Err(RecordsError::HeaderCount { index: self.index, count, max });
             }
         };
         let mut headers = Vec::with_capacity(count);
@@ -216,18 +176,11 @@ impl<I: RecordInput> RecordReader<'_, I> {
 
     #[cold]
     fn ends_early(&self) -> RecordsError {
-        RecordsError::RecordsEndEarly {
-            index: self.index,
-            count: self.count,
-        }
+        RecordsError::RecordsEndEarly { index: self.index, count: self.count }
     }
 
     #[cold]
     fn truncated(&self, needed: usize) -> RecordsError {
-        RecordsError::RecordTruncated {
-            index: self.index,
-            needed,
-            remaining: self.remaining,
-        }
+        RecordsError::RecordTruncated { index: self.index, needed, remaining: self.remaining }
     }
 }

@@ -58,9 +58,7 @@ pub enum RecordsError {
         count: i32,
     },
     /// The record count is not possible.
-    #[error(
-        "batch states {count} records; 1 to {max} is possible for its {payload_bytes} payload bytes"
-    )]
+    #[error("batch states {count} records; 1 to {max} is possible for its {payload_bytes} payload bytes")]
     CountOutOfRange {
         /// The record count field.
         count: i32,
@@ -262,9 +260,9 @@ impl RecordsError {
             Self::TimestampOutOfRange { .. }
             | Self::TimestampDelta { .. }
             | Self::LogAppendTimeFromProducer => ErrorCode::InvalidTimestamp,
-            Self::TooManyRecords { .. }
-            | Self::BatchTooLarge { .. }
-            | Self::DecompressedTooLarge { .. } => ErrorCode::MessageTooLarge,
+            Self::TooManyRecords { .. } | Self::BatchTooLarge { .. } | Self::DecompressedTooLarge { .. } => {
+                ErrorCode::MessageTooLarge
+            }
             Self::UnsupportedMagic { .. }
             | Self::CountOutOfRange { .. }
             | Self::OffsetDeltaMismatch { .. }

@@ -103,10 +103,7 @@ impl BatchHeader {
     /// length field is read and checked. Fails on fewer than [`BatchHeader::PEEK_LEN`] bytes.
     pub fn peek_size(bytes: &[u8]) -> Result<usize, RecordsError> {
         let Some(prefix) = bytes.first_chunk::<{ Self::PEEK_LEN }>() else {
-            return Err(RecordsError::HeaderTruncated {
-                available: bytes.len(),
-                needed: Self::PEEK_LEN,
-            });
+            return Err(RecordsError::HeaderTruncated { available: bytes.len(), needed: Self::PEEK_LEN });
         };
         let length = i32::from_be_bytes(field_at::<4>(prefix, field::LENGTH));
         match usize::try_from(length) {
@@ -123,10 +120,7 @@ impl BatchHeader {
     /// be there; the checksum is not checked.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecordsError> {
         let Some(raw) = bytes.first_chunk::<{ Self::LEN }>() else {
-            return Err(RecordsError::HeaderTruncated {
-                available: bytes.len(),
-                needed: Self::LEN,
-            });
+            return Err(RecordsError::HeaderTruncated { available: bytes.len(), needed: Self::LEN });
         };
         let magic = i8::from_be_bytes(field_at(raw, field::MAGIC));
         if magic != Self::MAGIC {
@@ -135,15 +129,9 @@ impl BatchHeader {
         let header = Self {
             base_offset: Offset(i64::from_be_bytes(field_at(raw, field::BASE_OFFSET))),
             size_in_bytes: Self::peek_size(raw)?,
-            partition_leader_epoch: LeaderEpoch(i32::from_be_bytes(field_at(
-                raw,
-                field::LEADER_EPOCH,
-            ))),
+            partition_leader_epoch: LeaderEpoch(i32::from_be_bytes(field_at(raw, field::LEADER_EPOCH))),
             crc: u32::from_be_bytes(field_at(raw, field::CRC)),
-            attributes: Attributes::from_bits(u16::from_be_bytes(field_at(
-                raw,
-                field::ATTRIBUTES,
-            )))?,
+            attributes: Attributes::from_bits(u16::from_be_bytes(field_at(raw, field::ATTRIBUTES)))?,
             base_timestamp: TimestampMs(i64::from_be_bytes(field_at(raw, field::BASE_TIMESTAMP))),
             max_timestamp: TimestampMs(i64::from_be_bytes(field_at(raw, field::MAX_TIMESTAMP))),
             producer_id: ProducerId(i64::from_be_bytes(field_at(raw, field::PRODUCER_ID))),
@@ -154,15 +142,9 @@ impl BatchHeader {
         header.check_count()?;
         let last_offset_delta = i32::from_be_bytes(field_at(raw, field::LAST_OFFSET_DELTA));
         if last_offset_delta != header.record_count - 1 {
-            return Err(RecordsError::OffsetDeltaMismatch {
-                last_offset_delta,
-                count: header.record_count,
-            });
+            return Err(RecordsError::OffsetDeltaMismatch { last_offset_delta, count: header.record_count });
         }
-        let end = header
-            .base_offset
-            .0
-            .checked_add(i64::from(header.record_count));
+        let end = header.base_offset.0.checked_add(i64::from(header.record_count));
         if header.base_offset.0 < 0 || end.is_none() {
             return Err(RecordsError::OffsetOutOfRange {
                 base_offset: header.base_offset.0,
@@ -174,23 +156,16 @@ impl BatchHeader {
 
     /// The header as it stands at the start of a batch.
     pub fn to_bytes(&self) -> [u8; Self::LEN] {
-        let length = i32::try_from(self.size_in_bytes - LENGTH_OVERHEAD)
-            .expect("a batch length fits 31 bits");
+        let length = i32::try_from(self.size_in_bytes - LENGTH_OVERHEAD).expect("a batch length fits 31 bits");
         let mut raw = [0; Self::LEN];
         let mut put = |at: usize, value: &[u8]| raw[at..at + value.len()].copy_from_slice(value);
         put(field::BASE_OFFSET, &self.base_offset.0.to_be_bytes());
         put(field::LENGTH, &length.to_be_bytes());
-        put(
-            field::LEADER_EPOCH,
-            &self.partition_leader_epoch.0.to_be_bytes(),
-        );
+        put(field::LEADER_EPOCH, &self.partition_leader_epoch.0.to_be_bytes());
         put(field::MAGIC, &Self::MAGIC.to_be_bytes());
         put(field::CRC, &self.crc.to_be_bytes());
         put(field::ATTRIBUTES, &self.attributes.bits().to_be_bytes());
-        put(
-            field::LAST_OFFSET_DELTA,
-            &(self.record_count - 1).to_be_bytes(),
-        );
+        put(field::LAST_OFFSET_DELTA, &(self.record_count - 1).to_be_bytes());
         put(field::BASE_TIMESTAMP, &self.base_timestamp.0.to_be_bytes());
         put(field::MAX_TIMESTAMP, &self.max_timestamp.0.to_be_bytes());
         put(field::PRODUCER_ID, &self.producer_id.0.to_be_bytes());
@@ -230,11 +205,7 @@ impl BatchHeader {
         };
         match usize::try_from(self.record_count) {
             Ok(count) if (1..=max).contains(&count) => Ok(()),
-            _ => Err(RecordsError::CountOutOfRange {
-                count: self.record_count,
-                max,
-                payload_bytes,
-            }),
+            _ => Err(RecordsError::CountOutOfRange { count: self.record_count, max, payload_bytes }),
         }
     }
 }

@@ -61,11 +61,7 @@ pub(crate) struct CheckInput<R> {
 impl<R: BufRead> CheckInput<R> {
     /// Checks what comes from `source`, at most `remaining_max` bytes.
     pub(crate) fn new(source: R, compression: Compression, remaining_max: usize) -> Self {
-        Self {
-            source,
-            compression,
-            remaining_max,
-        }
+        Self { source, compression, remaining_max }
     }
 
     fn consume(&mut self, len: usize) {
@@ -123,9 +119,6 @@ impl<R: BufRead> RecordInput for CheckInput<R> {
 pub(crate) fn from_io(compression: Compression, error: io::Error) -> RecordsError {
     match error.downcast::<RecordsError>() {
         Ok(ours) => ours,
-        Err(codec) => RecordsError::Decompress {
-            compression,
-            detail: codec.to_string(),
-        },
+        Err(codec) => RecordsError::Decompress { compression, detail: codec.to_string() },
     }
 }

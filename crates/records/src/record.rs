@@ -26,10 +26,7 @@ pub struct Header {
 impl Header {
     /// A header of a name and a value.
     pub fn new(key: impl Into<Bytes>, value: Option<Bytes>) -> Self {
-        Self {
-            key: key.into(),
-            value,
-        }
+        Self { key: key.into(), value }
     }
 
     /// The name as text; bytes that are not UTF-8 become U+FFFD.
@@ -68,14 +65,7 @@ pub struct Records {
 impl Records {
     pub(crate) fn new(batch: BatchHeader, payload: Bytes, decompressed_bytes_max: usize) -> Self {
         let compressed = batch.compression() != Compression::None;
-        Self {
-            batch,
-            rest: payload,
-            compressed,
-            decompressed_bytes_max,
-            next_index: 0,
-            done: false,
-        }
+        Self { batch, rest: payload, compressed, decompressed_bytes_max, next_index: 0, done: false }
     }
 
     // Not `count`: on `&mut self` that would be the iterator's own, which consumes it.
@@ -85,11 +75,7 @@ impl Records {
 
     fn decode_next(&mut self) -> Result<Record, RecordsError> {
         if self.compressed {
-            self.rest = decompress(
-                self.batch.compression(),
-                self.rest.clone(),
-                self.decompressed_bytes_max,
-            )?;
+            self.rest = decompress(self.batch.compression(), self.rest.clone(), self.decompressed_bytes_max)?;
             self.compressed = false;
         }
         let index = self.next_index;
@@ -97,9 +83,7 @@ impl Records {
         self.next_index += 1;
         self.done = self.next_index == self.record_count();
         if self.done && !self.rest.at_end()? {
-            return Err(RecordsError::BytesAfterRecords {
-                count: self.record_count(),
-            });
+            return Err(RecordsError::BytesAfterRecords { count: self.record_count() });
         }
         let delta = i64::try_from(index).expect("an index within a batch fits 31 bits");
         Ok(Record {
@@ -107,11 +91,7 @@ impl Records {
             timestamp: raw.timestamp,
             key: raw.key,
             value: raw.value,
-            headers: raw
-                .headers
-                .into_iter()
-                .map(|(key, value)| Header { key, value })
-                .collect(),
+            headers: raw.headers.into_iter().map(|(key, value)| Header { key, value }).collect(),
         })
     }
 }
@@ -129,11 +109,7 @@ impl Iterator for Records {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        if self.done {
-            (0, Some(0))
-        } else {
-            (1, Some(self.record_count() - self.next_index))
-        }
+        if self.done { (0, Some(0)) } else { (1, Some(self.record_count() - self.next_index)) }
     }
 }
 

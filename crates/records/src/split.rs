@@ -56,8 +56,6 @@ impl FusedIterator for Batches {}
 
 impl fmt::Debug for Batches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batches")
-            .field("remaining_bytes", &self.rest.len())
-            .finish()
+        f.debug_struct("Batches").field("remaining_bytes", &self.rest.len()).finish()
     }
 }

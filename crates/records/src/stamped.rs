@@ -42,11 +42,7 @@ impl StampedBatch {
             "a log stamps offsets from 0 up, without overflow: {base_offset} for {} records",
             batch.record_count()
         );
-        let header = BatchHeader {
-            base_offset,
-            partition_leader_epoch: epoch,
-            ..*batch.header()
-        };
+        let header = BatchHeader { base_offset, partition_leader_epoch: epoch, ..*batch.header() };
         Self::with_header(batch, header)
     }
 
@@ -59,11 +55,7 @@ impl StampedBatch {
     fn with_header(batch: Batch, header: BatchHeader) -> Self {
         let mut head = [0; Self::HEAD_LEN];
         head.copy_from_slice(&header.to_bytes()[..Self::HEAD_LEN]);
-        Self {
-            head,
-            body: batch.into_bytes().slice(Self::HEAD_LEN..),
-            header,
-        }
+        Self { head, body: batch.into_bytes().slice(Self::HEAD_LEN..), header }
     }
 
     /// Puts a stamped batch together from its parts, as they came from [`StampedBatch::parts`].
@@ -72,10 +64,7 @@ impl StampedBatch {
         const BODY_HEADER_LEN: usize = BatchHeader::LEN - StampedBatch::HEAD_LEN;
         let available = Self::HEAD_LEN + body.len();
         let Some(body_header) = body.first_chunk::<BODY_HEADER_LEN>() else {
-            return Err(RecordsError::HeaderTruncated {
-                available,
-                needed: BatchHeader::LEN,
-            });
+            return Err(RecordsError::HeaderTruncated { available, needed: BatchHeader::LEN });
         };
         let mut raw = [0; BatchHeader::LEN];
         raw[..Self::HEAD_LEN].copy_from_slice(&head);
@@ -109,10 +98,7 @@ impl StampedBatch {
 
     /// Checks what [`Batch::verify`] checks, without copying.
     pub fn verify(&self) -> Result<(), RecordsError> {
-        verify::batch(
-            &self.header,
-            &self.body[field::ATTRIBUTES - Self::HEAD_LEN..],
-        )
+        verify::batch(&self.header, &self.body[field::ATTRIBUTES - Self::HEAD_LEN..])
     }
 
     /// The records with their stamped offsets, as [`Batch::records`] gives them.
@@ -164,8 +150,6 @@ impl StampedBatch {
 
 impl fmt::Debug for StampedBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StampedBatch")
-            .field("header", &self.header)
-            .finish_non_exhaustive()
+        f.debug_struct("StampedBatch").field("header", &self.header).finish_non_exhaustive()
     }
 }

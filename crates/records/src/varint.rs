@@ -40,11 +40,7 @@ mod tests {
     #[test]
     fn the_size_is_what_is_written_at_every_power_of_two() {
         for shift in 0..64 {
-            for value in [
-                1_i64 << shift,
-                (1_i64 << shift).wrapping_sub(1),
-                (1_i64 << shift).wrapping_neg(),
-            ] {
+            for value in [1_i64 << shift, (1_i64 << shift).wrapping_sub(1), (1_i64 << shift).wrapping_neg()] {
                 let mut out = Vec::new();
                 put(&mut out, value);
                 assert_eq!(out.len(), size(value), "value {value}");

@@ -20,16 +20,11 @@ const WALK_BUFFER_BYTES: usize = 16 << 10;
 pub(crate) fn batch(header: &BatchHeader, covered: &[u8]) -> Result<(), RecordsError> {
     let computed = crc32c::crc32c(covered);
     if computed != header.crc {
-        return Err(RecordsError::ChecksumMismatch {
-            stated: header.crc,
-            computed,
-        });
+        return Err(RecordsError::ChecksumMismatch { stated: header.crc, computed });
     }
     for timestamp in [header.base_timestamp, header.max_timestamp] {
         if timestamp < TimestampMs::NONE {
-            return Err(RecordsError::TimestampOutOfRange {
-                timestamp: timestamp.0,
-            });
+            return Err(RecordsError::TimestampOutOfRange { timestamp: timestamp.0 });
         }
     }
     producer_fields(header)
@@ -68,24 +63,14 @@ pub(crate) fn allowed_from_producer(header: &BatchHeader) -> Result<(), RecordsE
     Ok(())
 }
 
-pub(crate) fn records(
-    header: &BatchHeader,
-    payload: &Bytes,
-    bytes_max: usize,
-) -> Result<(), RecordsError> {
+pub(crate) fn records(header: &BatchHeader, payload: &Bytes, bytes_max: usize) -> Result<(), RecordsError> {
     let compression = header.compression();
     if compression == Compression::None {
-        return walk(
-            header,
-            &mut CheckInput::new(&payload[..], compression, payload.len()),
-        );
+        return walk(header, &mut CheckInput::new(&payload[..], compression, payload.len()));
     }
     let stream = Decompressor::new(compression, payload.clone(), bytes_max)?;
     let buffered = BufReader::with_capacity(WALK_BUFFER_BYTES, stream);
-    walk(
-        header,
-        &mut CheckInput::new(buffered, compression, input::UNKNOWN),
-    )
+    walk(header, &mut CheckInput::new(buffered, compression, input::UNKNOWN))
 }
 
 fn walk(header: &BatchHeader, input: &mut impl RecordInput) -> Result<(), RecordsError> {
@@ -98,10 +83,7 @@ fn walk(header: &BatchHeader, input: &mut impl RecordInput) -> Result<(), Record
         return Err(RecordsError::BytesAfterRecords { count });
     }
     if latest != header.max_timestamp {
-        return Err(RecordsError::MaxTimestampMismatch {
-            stated: header.max_timestamp.0,
-            actual: latest.0,
-        });
+        return Err(RecordsError::MaxTimestampMismatch { stated: header.max_timestamp.0, actual: latest.0 });
     }
     Ok(())
 }

@@ -5,8 +5,7 @@ mod support;
 
 use bytes::Bytes;
 use highwater_records::{
-    Batch, BatchBuilder, BatchHeader, Compression, Header, Record, RecordsError, field,
-    split_batches,
+    Batch, BatchBuilder, BatchHeader, Compression, Header, Record, RecordsError, field, split_batches,
 };
 use highwater_types::{Offset, TimestampMs};
 use support::{golden_files, read_fully, reseal, sample};
@@ -18,13 +17,7 @@ fn is_stamp(position: usize) -> bool {
 }
 
 fn without_offsets(records: Vec<Record>) -> Vec<Record> {
-    records
-        .into_iter()
-        .map(|record| Record {
-            offset: Offset::ZERO,
-            ..record
-        })
-        .collect()
+    records.into_iter().map(|record| Record { offset: Offset::ZERO, ..record }).collect()
 }
 
 #[test]
@@ -39,10 +32,7 @@ fn every_flipped_bit_is_refused_or_only_moves_the_batch() {
                 match read_fully(Bytes::from(damaged)) {
                     Err(_) => {}
                     Ok(records) => {
-                        assert!(
-                            is_stamp(position),
-                            "{compression}: bit {bit} of byte {position} went unseen"
-                        );
+                        assert!(is_stamp(position), "{compression}: bit {bit} of byte {position} went unseen");
                         assert_eq!(without_offsets(records), expected);
                     }
                 }
@@ -62,10 +52,7 @@ fn every_truncation_and_every_extension_is_refused() {
         }
         let longer = Bytes::from([&bytes[..], b"\0"].concat());
         Batch::parse(longer.clone()).unwrap_err();
-        assert!(
-            split_batches(longer).any(|batch| batch.is_err()),
-            "{name} with a byte more"
-        );
+        assert!(split_batches(longer).any(|batch| batch.is_err()), "{name} with a byte more");
     }
 }
 
@@ -95,9 +82,7 @@ fn readers_agree(bytes: Bytes) {
     let _ = batch.verify();
     let records: Result<Vec<_>, _> = batch.records().collect();
     match (batch.verify_records(), records) {
-        (Ok(()), Ok(_))
-        | (Err(RecordsError::MaxTimestampMismatch { .. }), Ok(_))
-        | (Err(_), Err(_)) => {}
+        (Ok(()), Ok(_)) | (Err(RecordsError::MaxTimestampMismatch { .. }), Ok(_)) | (Err(_), Err(_)) => {}
         (verified, records) => panic!("the walk says {verified:?}, the iterator {records:?}"),
     }
 }
@@ -124,42 +109,24 @@ fn header_fields_out_of_range_are_named_in_the_error() {
     for length in [i32::MIN, -1, 0, 48, 17 << 20, i32::MAX] {
         let error = parse(field::LENGTH, &length.to_be_bytes());
         let stated = i64::from(length);
-        assert!(
-            matches!(error, RecordsError::LengthOutOfRange { length, .. } if length == stated),
-            "{error}"
-        );
+        assert!(matches!(error, RecordsError::LengthOutOfRange { length, .. } if length == stated), "{error}");
     }
     for magic in [0_i8, 1, 3, -1] {
-        assert_eq!(
-            parse(field::MAGIC, &magic.to_be_bytes()),
-            RecordsError::UnsupportedMagic { magic }
-        );
+        assert_eq!(parse(field::MAGIC, &magic.to_be_bytes()), RecordsError::UnsupportedMagic { magic });
     }
-    assert_eq!(
-        parse(field::ATTRIBUTES, &[0, 5]),
-        RecordsError::UnknownCompression { id: 5 }
-    );
+    assert_eq!(parse(field::ATTRIBUTES, &[0, 5]), RecordsError::UnknownCompression { id: 5 });
     assert_eq!(
         parse(field::ATTRIBUTES, &[0x80, 0x44]),
-        RecordsError::ReservedAttributes {
-            attributes: 0x8044,
-            reserved: 0x8040
-        }
+        RecordsError::ReservedAttributes { attributes: 0x8044, reserved: 0x8040 }
     );
     assert_eq!(
         parse(field::LAST_OFFSET_DELTA, &4_i32.to_be_bytes()),
-        RecordsError::OffsetDeltaMismatch {
-            last_offset_delta: 4,
-            count: 4
-        }
+        RecordsError::OffsetDeltaMismatch { last_offset_delta: 4, count: 4 }
     );
     for base_offset in [-1, i64::MIN, i64::MAX - 3] {
         assert_eq!(
             parse(field::BASE_OFFSET, &base_offset.to_be_bytes()),
-            RecordsError::OffsetOutOfRange {
-                base_offset,
-                count: 4
-            }
+            RecordsError::OffsetOutOfRange { base_offset, count: 4 }
         );
     }
 }
@@ -169,27 +136,16 @@ fn a_count_that_the_payload_cannot_hold_is_refused_at_once() {
     for compression in Compression::ALL {
         let batch = sample(compression);
         for count in [i32::MIN, -1, 0, (1 << 20) + 1, i32::MAX] {
-            let error = Batch::parse(with_field(
-                &batch,
-                field::RECORD_COUNT,
-                &count.to_be_bytes(),
-            ))
-            .unwrap_err();
-            assert!(
-                matches!(error, RecordsError::CountOutOfRange { .. }),
-                "{compression}: {error}"
-            );
+            let error =
+                Batch::parse(with_field(&batch, field::RECORD_COUNT, &count.to_be_bytes())).unwrap_err();
+            assert!(matches!(error, RecordsError::CountOutOfRange { .. }), "{compression}: {error}");
         }
         let mut bytes = batch.bytes().to_vec();
         bytes[field::RECORD_COUNT..][..4].copy_from_slice(&5_i32.to_be_bytes());
         bytes[field::LAST_OFFSET_DELTA..][..4].copy_from_slice(&4_i32.to_be_bytes());
         let one_more = Batch::parse(reseal(bytes)).unwrap();
         let error = one_more.verify_records().unwrap_err();
-        assert_eq!(
-            error,
-            RecordsError::RecordsEndEarly { index: 4, count: 5 },
-            "{compression}"
-        );
+        assert_eq!(error, RecordsError::RecordsEndEarly { index: 4, count: 5 }, "{compression}");
         assert_eq!(one_more.records().last().unwrap().unwrap_err(), error);
     }
 }
@@ -211,52 +167,17 @@ fn lengths_inside_a_record_are_checked_against_what_remains() {
     const INT_MAX: [u8; 5] = [0xfe, 0xff, 0xff, 0xff, 0x0f];
     const MINUS_TWO: u8 = 3;
     let huge = i32::MAX as usize;
-    let truncated =
-        |error| matches!(error, RecordsError::RecordTruncated { needed, .. } if needed == huge);
+    let truncated = |error| matches!(error, RecordsError::RecordTruncated { needed, .. } if needed == huge);
     assert!(truncated(record(&[&INT_MAX[..], &[1, 0]].concat())), "key");
-    assert!(
-        truncated(record(&[&[1], &INT_MAX[..], &[0]].concat())),
-        "value"
-    );
-    assert!(
-        truncated(record(&[&[1, 1, 2], &INT_MAX[..], &[1]].concat())),
-        "header key"
-    );
+    assert!(truncated(record(&[&[1], &INT_MAX[..], &[0]].concat())), "value");
+    assert!(truncated(record(&[&[1, 1, 2], &INT_MAX[..], &[1]].concat())), "header key");
     let headers = record(&[&[1, 1], &INT_MAX[..]].concat());
-    assert_eq!(
-        headers,
-        RecordsError::HeaderCount {
-            index: 0,
-            count: i64::from(i32::MAX),
-            max: 0
-        }
-    );
-    assert_eq!(
-        record(&[MINUS_TWO, 1, 0]),
-        RecordsError::NegativeLength {
-            index: 0,
-            length: -2
-        }
-    );
-    assert_eq!(
-        record(&[1, 1, 2, 1, 1]),
-        RecordsError::NegativeLength {
-            index: 0,
-            length: -1
-        }
-    );
-    assert_eq!(
-        record(&[1, 1, 0, 0]),
-        RecordsError::RecordLeftover { index: 0, extra: 1 }
-    );
+    assert_eq!(headers, RecordsError::HeaderCount { index: 0, count: i64::from(i32::MAX), max: 0 });
+    assert_eq!(record(&[MINUS_TWO, 1, 0]), RecordsError::NegativeLength { index: 0, length: -2 });
+    assert_eq!(record(&[1, 1, 2, 1, 1]), RecordsError::NegativeLength { index: 0, length: -1 });
+    assert_eq!(record(&[1, 1, 0, 0]), RecordsError::RecordLeftover { index: 0, extra: 1 });
     let endless = record(&[&[0xff; 5][..], &[1, 0]].concat());
-    assert_eq!(
-        endless,
-        RecordsError::VarintOverflow {
-            index: 0,
-            bytes_max: 5
-        }
-    );
+    assert_eq!(endless, RecordsError::VarintOverflow { index: 0, bytes_max: 5 });
 }
 
 #[test]
@@ -274,30 +195,15 @@ fn bytes_after_the_last_record_are_refused_in_every_codec() {
 #[test]
 fn offsets_and_timestamps_that_contradict_the_header_are_refused() {
     let batch = sample(Compression::None);
-    let wrong_max = Batch::parse(with_field(
-        &batch,
-        field::MAX_TIMESTAMP,
-        &9_i64.to_be_bytes(),
-    ))
-    .unwrap();
+    let wrong_max = Batch::parse(with_field(&batch, field::MAX_TIMESTAMP, &9_i64.to_be_bytes())).unwrap();
     assert_eq!(
         wrong_max.verify_records().unwrap_err(),
-        RecordsError::MaxTimestampMismatch {
-            stated: 9,
-            actual: 1_700_000_000_007
-        }
+        RecordsError::MaxTimestampMismatch { stated: 9, actual: 1_700_000_000_007 }
     );
     for timestamp in [-2, i64::MIN] {
-        let negative = Batch::parse(with_field(
-            &batch,
-            field::BASE_TIMESTAMP,
-            &timestamp.to_be_bytes(),
-        ))
-        .unwrap();
-        assert_eq!(
-            negative.verify().unwrap_err(),
-            RecordsError::TimestampOutOfRange { timestamp }
-        );
+        let negative =
+            Batch::parse(with_field(&batch, field::BASE_TIMESTAMP, &timestamp.to_be_bytes())).unwrap();
+        assert_eq!(negative.verify().unwrap_err(), RecordsError::TimestampOutOfRange { timestamp });
         negative.verify_records().unwrap_err();
     }
     let mut bytes = batch.bytes().to_vec();
@@ -307,10 +213,7 @@ fn offsets_and_timestamps_that_contradict_the_header_are_refused() {
     let moved = Batch::parse(reseal(bytes)).unwrap();
     assert_eq!(
         moved.verify_records().unwrap_err(),
-        RecordsError::RecordOffsetDelta {
-            index: 0,
-            offset_delta: 1
-        }
+        RecordsError::RecordOffsetDelta { index: 0, offset_delta: 1 }
     );
 }
 
@@ -320,57 +223,27 @@ fn producers_may_not_write_control_batches_or_the_time_of_the_log() {
     let control = Batch::parse(with_field(&batch, field::ATTRIBUTES, &[0, 0x20])).unwrap();
     control.verify().unwrap();
     assert!(control.is_control());
-    assert_eq!(
-        control.verify_from_producer().unwrap_err(),
-        RecordsError::ControlFromProducer
-    );
+    assert_eq!(control.verify_from_producer().unwrap_err(), RecordsError::ControlFromProducer);
     let log_time = batch.with_log_append_time(TimestampMs(1));
     log_time.verify().unwrap();
-    assert_eq!(
-        log_time.verify_from_producer().unwrap_err(),
-        RecordsError::LogAppendTimeFromProducer
-    );
+    assert_eq!(log_time.verify_from_producer().unwrap_err(), RecordsError::LogAppendTimeFromProducer);
 }
 
 #[test]
 fn the_builder_refuses_what_no_reader_would_take_and_stays_usable() {
     let mut builder = BatchBuilder::new();
-    assert_eq!(
-        builder.clone().build().unwrap_err(),
-        RecordsError::EmptyBatch
-    );
-    builder
-        .append(None, Some(b"first"), &[], TimestampMs::NONE)
-        .unwrap();
+    assert_eq!(builder.clone().build().unwrap_err(), RecordsError::EmptyBatch);
+    builder.append(None, Some(b"first"), &[], TimestampMs::NONE).unwrap();
     let size = builder.size_in_bytes();
     let huge = vec![0; 16 << 20];
-    let too_large = builder
-        .append(None, Some(&huge), &[], TimestampMs(0))
-        .unwrap_err();
-    assert!(
-        matches!(too_large, RecordsError::BatchTooLarge { .. }),
-        "{too_large}"
-    );
+    let too_large = builder.append(None, Some(&huge), &[], TimestampMs(0)).unwrap_err();
+    assert!(matches!(too_large, RecordsError::BatchTooLarge { .. }), "{too_large}");
     let headers = vec![Header::new("h", None); 10_001];
-    let too_many = builder
-        .append(None, None, &headers, TimestampMs(0))
-        .unwrap_err();
-    assert!(
-        matches!(too_many, RecordsError::HeaderCount { count: 10_001, .. }),
-        "{too_many}"
-    );
+    let too_many = builder.append(None, None, &headers, TimestampMs(0)).unwrap_err();
+    assert!(matches!(too_many, RecordsError::HeaderCount { count: 10_001, .. }), "{too_many}");
     for timestamp in [TimestampMs(-2), TimestampMs(i64::MAX)] {
         builder.append(None, None, &[], timestamp).unwrap_err();
     }
-    assert_eq!(
-        builder.size_in_bytes(),
-        size,
-        "a refused record leaves no trace"
-    );
-    assert_eq!(
-        read_fully(builder.build().unwrap().into_bytes())
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(builder.size_in_bytes(), size, "a refused record leaves no trace");
+    assert_eq!(read_fully(builder.build().unwrap().into_bytes()).unwrap().len(), 1);
 }

@@ -38,29 +38,16 @@ fn uncompressed_batches_are_built_to_the_very_bytes_that_kafka_builds() {
             continue;
         }
         let mut builder = BatchBuilder::new()
-            .producer(
-                kafkas.producer_id(),
-                kafkas.producer_epoch(),
-                kafkas.base_sequence(),
-            )
+            .producer(kafkas.producer_id(), kafkas.producer_epoch(), kafkas.base_sequence())
             .transactional(kafkas.is_transactional());
-        let times = if name == "none-log-append-time" {
-            [1_700_000_000_000, 1_700_000_000_009]
-        } else {
-            [0; 2]
-        };
+        let times =
+            if name == "none-log-append-time" { [1_700_000_000_000, 1_700_000_000_009] } else { [0; 2] };
         for (index, record) in kafkas.records().enumerate() {
             let record = record.unwrap();
             // The log's time hides the records' own: these are the ones that Golden.java wrote.
-            let timestamp = if times[0] > 0 {
-                TimestampMs(times[index])
-            } else {
-                record.timestamp
-            };
+            let timestamp = if times[0] > 0 { TimestampMs(times[index]) } else { record.timestamp };
             let (key, value) = (record.key.as_deref(), record.value.as_deref());
-            builder
-                .append(key, value, &record.headers, timestamp)
-                .unwrap();
+            builder.append(key, value, &record.headers, timestamp).unwrap();
         }
         let mut ours = builder.build().unwrap();
         if times[0] > 0 {
@@ -82,23 +69,15 @@ fn kafka_reads_our_batches_of_every_codec() {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("batches-for-kafka");
     fs::create_dir_all(&dir).unwrap();
     let mut java = Command::new("java");
-    java.arg("-cp")
-        .arg(lib.join("*"))
-        .arg(golden_dir().join("Golden.java"))
-        .arg("describe");
+    java.arg("-cp").arg(lib.join("*")).arg(golden_dir().join("Golden.java")).arg("describe");
     let mut expected = String::new();
     for (name, batches) in ours() {
         let path = dir.join(&name);
-        let bytes: Vec<u8> = batches
-            .iter()
-            .flat_map(|batch| batch.bytes().to_vec())
-            .collect();
+        let bytes: Vec<u8> = batches.iter().flat_map(|batch| batch.bytes().to_vec()).collect();
         fs::write(&path, bytes).unwrap();
         java.arg(&path);
         expected.push_str(&format!("file {name}\n"));
-        batches
-            .iter()
-            .for_each(|batch| expected.push_str(&describe(batch)));
+        batches.iter().for_each(|batch| expected.push_str(&describe(batch)));
     }
     let output = java.output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -118,10 +97,7 @@ fn kafka_lib() -> Result<PathBuf, String> {
     if lib.is_dir() {
         return Ok(lib);
     }
-    Err(format!(
-        "no Kafka jars in {}: tests/kafka/fetch-jars.sh fetches them",
-        lib.display()
-    ))
+    Err(format!("no Kafka jars in {}: tests/kafka/fetch-jars.sh fetches them", lib.display()))
 }
 
 fn ours() -> Vec<(String, Vec<Batch>)> {
@@ -131,10 +107,7 @@ fn ours() -> Vec<(String, Vec<Batch>)> {
         all.push((format!("large-{compression}"), vec![large(compression)]));
         let stamped = producer(compression).stamp(Offset(1 << 40), LeaderEpoch(12));
         let log_time = sample(compression).with_log_append_time(TimestampMs(1_800_000_000_000));
-        all.push((
-            format!("two-{compression}"),
-            vec![stamped.to_batch(), log_time],
-        ));
+        all.push((format!("two-{compression}"), vec![stamped.to_batch(), log_time]));
     }
     all
 }
@@ -149,23 +122,13 @@ fn large(compression: Compression) -> Batch {
         noise.extend_from_slice(&state.to_le_bytes());
     }
     let text = "All work and no play. ".repeat(20_000);
-    for (index, value) in [&noise[..], text.as_bytes(), &noise[1..], b""]
-        .into_iter()
-        .enumerate()
-    {
+    for (index, value) in [&noise[..], text.as_bytes(), &noise[1..], b""].into_iter().enumerate() {
         let time = TimestampMs(i64::try_from(index).unwrap());
         builder.append(None, Some(value), &[], time).unwrap();
     }
     for index in 0..20_000_i64 {
         let header = Header::new("n", Some(Bytes::from(index.to_string())));
-        builder
-            .append(
-                Some(b"k"),
-                Some(b"many small ones"),
-                &[header],
-                TimestampMs(index),
-            )
-            .unwrap();
+        builder.append(Some(b"k"), Some(b"many small ones"), &[header], TimestampMs(index)).unwrap();
     }
     builder.build().unwrap()
 }
@@ -173,17 +136,9 @@ fn large(compression: Compression) -> Batch {
 fn producer(compression: Compression) -> Batch {
     let mut builder = BatchBuilder::new()
         .compression(compression)
-        .producer(
-            ProducerId(i64::MAX),
-            ProducerEpoch(i16::MAX),
-            Sequence(i32::MAX),
-        )
+        .producer(ProducerId(i64::MAX), ProducerEpoch(i16::MAX), Sequence(i32::MAX))
         .transactional(true);
-    builder
-        .append(Some(b"k"), Some(b"v"), &[], TimestampMs::NONE)
-        .unwrap();
-    builder
-        .append(Some(b"k"), Some(b"v"), &[], TimestampMs(1))
-        .unwrap();
+    builder.append(Some(b"k"), Some(b"v"), &[], TimestampMs::NONE).unwrap();
+    builder.append(Some(b"k"), Some(b"v"), &[], TimestampMs(1)).unwrap();
     builder.build().unwrap()
 }

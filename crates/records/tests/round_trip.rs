@@ -4,9 +4,7 @@
 mod support;
 
 use bytes::Bytes;
-use highwater_records::{
-    Batch, BatchBuilder, BatchHeader, Compression, Header, Record, split_batches,
-};
+use highwater_records::{Batch, BatchBuilder, BatchHeader, Compression, Header, Record, split_batches};
 use highwater_types::{Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 use proptest::collection::vec;
 use proptest::option;
@@ -15,11 +13,8 @@ use proptest::test_runner::TestRunner;
 use support::{read_fully, seeded};
 
 fn some_bytes(len_max: usize) -> impl Strategy<Value = Bytes> {
-    prop_oneof![
-        vec(any::<u8>(), 0..40),
-        (any::<u8>(), 0..len_max).prop_map(|(byte, len)| vec![byte; len]),
-    ]
-    .prop_map(Bytes::from)
+    prop_oneof![vec(any::<u8>(), 0..40), (any::<u8>(), 0..len_max).prop_map(|(byte, len)| vec![byte; len]),]
+        .prop_map(Bytes::from)
 }
 
 fn header() -> impl Strategy<Value = Header> {
@@ -32,19 +27,9 @@ fn timestamp() -> impl Strategy<Value = TimestampMs> {
 }
 
 fn record() -> impl Strategy<Value = Record> {
-    (
-        timestamp(),
-        option::of(some_bytes(300)),
-        option::of(some_bytes(70_000)),
-        vec(header(), 0..4),
+    (timestamp(), option::of(some_bytes(300)), option::of(some_bytes(70_000)), vec(header(), 0..4)).prop_map(
+        |(timestamp, key, value, headers)| Record { offset: Offset::ZERO, timestamp, key, value, headers },
     )
-        .prop_map(|(timestamp, key, value, headers)| Record {
-            offset: Offset::ZERO,
-            timestamp,
-            key,
-            value,
-            headers,
-        })
 }
 
 /// Offsets count up from 0.
@@ -66,9 +51,7 @@ fn build(compression: Compression, records: &[Record]) -> Batch {
     for record in records {
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         let hint = builder.size_hint_after(key, value, &record.headers, record.timestamp);
-        builder
-            .append(key, value, &record.headers, record.timestamp)
-            .unwrap();
+        builder.append(key, value, &record.headers, record.timestamp).unwrap();
         assert_eq!(builder.size_in_bytes(), hint, "the size hint is exact");
     }
     let uncompressed = builder.size_in_bytes();
@@ -84,10 +67,7 @@ fn records_of_every_shape_survive_every_codec() {
             let batch = build(compression, &records);
             prop_assert_eq!(batch.compression(), compression);
             prop_assert_eq!(batch.header(), &BatchHeader::parse(batch.bytes()).unwrap());
-            prop_assert_eq!(
-                &batch.header().to_bytes()[..],
-                &batch.bytes()[..BatchHeader::LEN]
-            );
+            prop_assert_eq!(&batch.header().to_bytes()[..], &batch.bytes()[..BatchHeader::LEN]);
             let latest = records.iter().map(|record| record.timestamp).max();
             prop_assert_eq!(Some(batch.max_timestamp()), latest);
             batch.verify_from_producer().unwrap();
@@ -100,22 +80,14 @@ fn records_of_every_shape_survive_every_codec() {
 #[test]
 fn the_log_append_time_replaces_every_timestamp_and_nothing_else() {
     TestRunner::new(seeded(100))
-        .run(
-            &(compression(), records(), timestamp()),
-            |(compression, records, time)| {
-                let batch = build(compression, &records).with_log_append_time(time);
-                prop_assert_eq!(batch.max_timestamp(), time);
-                let expected: Vec<_> = records
-                    .into_iter()
-                    .map(|record| Record {
-                        timestamp: time,
-                        ..record
-                    })
-                    .collect();
-                prop_assert_eq!(read_fully(batch.into_bytes()).unwrap(), expected);
-                Ok(())
-            },
-        )
+        .run(&(compression(), records(), timestamp()), |(compression, records, time)| {
+            let batch = build(compression, &records).with_log_append_time(time);
+            prop_assert_eq!(batch.max_timestamp(), time);
+            let expected: Vec<_> =
+                records.into_iter().map(|record| Record { timestamp: time, ..record }).collect();
+            prop_assert_eq!(read_fully(batch.into_bytes()).unwrap(), expected);
+            Ok(())
+        })
         .unwrap();
 }
 
@@ -123,14 +95,9 @@ fn the_log_append_time_replaces_every_timestamp_and_nothing_else() {
 fn batches_one_after_the_other_are_split_into_what_they_were() {
     TestRunner::new(seeded(100))
         .run(&vec((compression(), records()), 0..5), |batches| {
-            let batches: Vec<_> = batches
-                .iter()
-                .map(|(compression, records)| build(*compression, records))
-                .collect();
-            let bytes: Vec<u8> = batches
-                .iter()
-                .flat_map(|batch| batch.bytes().to_vec())
-                .collect();
+            let batches: Vec<_> =
+                batches.iter().map(|(compression, records)| build(*compression, records)).collect();
+            let bytes: Vec<u8> = batches.iter().flat_map(|batch| batch.bytes().to_vec()).collect();
             let split: Result<Vec<_>, _> = split_batches(Bytes::from(bytes)).collect();
             prop_assert_eq!(split.unwrap(), batches);
             Ok(())
@@ -142,12 +109,9 @@ fn batches_one_after_the_other_are_split_into_what_they_were() {
 fn the_producer_is_kept_and_contradictions_are_refused() {
     let with = |id, epoch, sequence, transactional| {
         let producer = (ProducerId(id), ProducerEpoch(epoch), Sequence(sequence));
-        let mut builder = BatchBuilder::new()
-            .producer(producer.0, producer.1, producer.2)
-            .transactional(transactional);
-        builder
-            .append(None, Some(b"v"), &[], TimestampMs(0))
-            .unwrap();
+        let mut builder =
+            BatchBuilder::new().producer(producer.0, producer.1, producer.2).transactional(transactional);
+        builder.append(None, Some(b"v"), &[], TimestampMs(0)).unwrap();
         builder.build()
     };
     let batch = with(7, 1, i32::MAX, true).unwrap();
@@ -167,15 +131,8 @@ fn the_producer_is_kept_and_contradictions_are_refused() {
 fn uncompressed_records_are_slices_of_the_batch() {
     let value = vec![b'x'; 1000];
     let mut builder = BatchBuilder::new();
-    builder
-        .append(Some(b"k"), Some(&value), &[], TimestampMs(0))
-        .unwrap();
+    builder.append(Some(b"k"), Some(&value), &[], TimestampMs(0)).unwrap();
     let batch = builder.build().unwrap();
     let record = batch.records().next().unwrap().unwrap();
-    assert!(
-        batch
-            .bytes()
-            .as_ptr_range()
-            .contains(&record.value.unwrap().as_ptr())
-    );
+    assert!(batch.bytes().as_ptr_range().contains(&record.value.unwrap().as_ptr()));
 }

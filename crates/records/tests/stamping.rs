@@ -14,28 +14,15 @@ fn stamping_changes_offset_and_epoch_only_and_shares_the_body() {
         let batch = sample(compression);
         let stamped = batch.clone().stamp(Offset(1000), LeaderEpoch(7));
         let (head, body) = stamped.parts();
-        assert_eq!(
-            body.as_ptr(),
-            batch.bytes()[StampedBatch::HEAD_LEN..].as_ptr(),
-            "the body is not copied"
-        );
+        assert_eq!(body.as_ptr(), batch.bytes()[StampedBatch::HEAD_LEN..].as_ptr(), "the body is not copied");
         assert_eq!([&head[..], &body[..]].concat(), stamped.to_bytes());
         assert_eq!(head[8..12], batch.bytes()[8..12], "the length stays");
-        assert_eq!(
-            (stamped.base_offset(), stamped.partition_leader_epoch()),
-            (Offset(1000), LeaderEpoch(7))
-        );
-        assert_eq!(
-            (stamped.last_offset(), stamped.next_offset()),
-            (Offset(1003), Offset(1004))
-        );
+        assert_eq!((stamped.base_offset(), stamped.partition_leader_epoch()), (Offset(1000), LeaderEpoch(7)));
+        assert_eq!((stamped.last_offset(), stamped.next_offset()), (Offset(1003), Offset(1004)));
         assert_eq!(stamped.size_in_bytes(), batch.size_in_bytes());
 
-        let offsets: Vec<_> = read_fully(stamped.to_bytes())
-            .unwrap()
-            .into_iter()
-            .map(|record| record.offset.0)
-            .collect();
+        let offsets: Vec<_> =
+            read_fully(stamped.to_bytes()).unwrap().into_iter().map(|record| record.offset.0).collect();
         assert_eq!(offsets, [1000, 1001, 1002, 1003]);
         stamped.verify().unwrap();
         let without_copy: Result<Vec<_>, _> = stamped.records().collect();
@@ -55,21 +42,11 @@ fn a_batch_read_back_keeps_its_place() {
 fn parts_that_do_not_belong_together_are_refused() {
     let stamped = sample(Compression::None).stamp(Offset(5), LeaderEpoch(3));
     let (head, body) = stamped.parts();
-    assert_eq!(
-        StampedBatch::from_parts(*head, body.clone()).unwrap(),
-        stamped
-    );
+    assert_eq!(StampedBatch::from_parts(*head, body.clone()).unwrap(), stamped);
     let short = StampedBatch::from_parts(*head, body.slice(..body.len() - 1)).unwrap_err();
-    assert!(
-        matches!(short, RecordsError::BatchTruncated { .. }),
-        "{short}"
-    );
-    let long =
-        StampedBatch::from_parts(*head, Bytes::from([body, &b"x"[..]].concat())).unwrap_err();
-    assert!(
-        matches!(long, RecordsError::BytesAfterBatch { .. }),
-        "{long}"
-    );
+    assert!(matches!(short, RecordsError::BatchTruncated { .. }), "{short}");
+    let long = StampedBatch::from_parts(*head, Bytes::from([body, &b"x"[..]].concat())).unwrap_err();
+    assert!(matches!(long, RecordsError::BytesAfterBatch { .. }), "{long}");
     for len in 0..45 {
         StampedBatch::from_parts(*head, body.slice(..len)).unwrap_err();
     }

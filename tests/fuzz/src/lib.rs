@@ -23,19 +23,7 @@ pub struct Target {
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
-    Target {
-        name: "batch_parse",
-        run: records::batch_parse,
-        seeds: records::batch_seeds,
-    },
-    Target {
-        name: "batch_records",
-        run: records::batch_records,
-        seeds: records::batch_seeds,
-    },
-    Target {
-        name: "decompress",
-        run: records::decompress,
-        seeds: records::decompress_seeds,
-    },
+    Target { name: "batch_parse", run: records::batch_parse, seeds: records::batch_seeds },
+    Target { name: "batch_records", run: records::batch_records, seeds: records::batch_seeds },
+    Target { name: "decompress", run: records::decompress, seeds: records::decompress_seeds },
 ];

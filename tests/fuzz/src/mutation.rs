@@ -34,20 +34,8 @@ pub fn mutate(seeds: &[Vec<u8>], choices: &mut Choices) -> Vec<u8> {
 }
 
 /// Numbers at which parsers tend to go wrong.
-const EDGES: [i64; 12] = [
-    0,
-    1,
-    -1,
-    0x7f,
-    0x80,
-    0xff,
-    0x7fff,
-    0xffff,
-    i32::MAX as i64,
-    i32::MIN as i64,
-    i64::MAX,
-    i64::MIN,
-];
+const EDGES: [i64; 12] =
+    [0, 1, -1, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, i32::MAX as i64, i32::MIN as i64, i64::MAX, i64::MIN];
 
 fn mutate_once(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], choices: &mut Choices) {
     if bytes.is_empty() {
@@ -66,9 +54,7 @@ fn mutate_once(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], choices: &mut Choices) {
             let width = [1, 2, 4, 8][choices.below(4)].min(bytes.len() - at);
             bytes[at..at + width].copy_from_slice(&edge[edge.len() - width..]);
         }
-        6 => bytes
-            .splice(at..at, [0xff, 0xff, 0xff, 0xff, 0x0f])
-            .for_each(drop),
+        6 => bytes.splice(at..at, [0xff, 0xff, 0xff, 0xff, 0x0f]).for_each(drop),
         _ => {
             let other = &seeds[choices.below(seeds.len())];
             let from = choices.below(other.len().max(1)).min(other.len());

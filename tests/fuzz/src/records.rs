@@ -15,33 +15,19 @@ pub fn batch_parse(data: &[u8]) {
     let header = BatchHeader::parse(data);
     if let Ok(header) = header {
         assert_eq!(BatchHeader::peek_size(data), Ok(header.size_in_bytes));
-        assert_eq!(
-            header.to_bytes(),
-            data[..BatchHeader::LEN],
-            "a header is all there is in its bytes"
-        );
+        assert_eq!(header.to_bytes(), data[..BatchHeader::LEN], "a header is all there is in its bytes");
         assert!(header.next_offset() > header.last_offset());
     }
     let mut split_bytes = 0;
     for batch in split_batches(bytes.clone()) {
         let Ok(batch) = batch else { break };
-        assert_eq!(
-            batch.bytes()[..],
-            data[split_bytes..][..batch.size_in_bytes()]
-        );
+        assert_eq!(batch.bytes()[..], data[split_bytes..][..batch.size_in_bytes()]);
         split_bytes += batch.size_in_bytes();
         let _ = batch.verify_from_producer();
         let stamped = batch.clone().stamp(Offset(7), LeaderEpoch(3));
-        assert_eq!(
-            stamped.to_batch().verify(),
-            batch.verify(),
-            "stamps are outside the checksum"
-        );
+        assert_eq!(stamped.to_batch().verify(), batch.verify(), "stamps are outside the checksum");
         let (head, body) = stamped.parts();
-        assert_eq!(
-            StampedBatch::from_parts(*head, body.clone()).as_ref(),
-            Ok(&stamped)
-        );
+        assert_eq!(StampedBatch::from_parts(*head, body.clone()).as_ref(), Ok(&stamped));
     }
     if let Ok(batch) = Batch::parse(bytes) {
         assert_eq!(split_bytes, data.len());
@@ -106,10 +92,7 @@ fn readers_agree(batch: &Batch) {
 /// Batches of every codec by Kafka's client; the bulky ones would only slow the search down.
 pub fn batch_seeds() -> Vec<Vec<u8>> {
     const SEED_BYTES_MAX: usize = 4000;
-    let golden = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../crates/records/tests/golden"
-    );
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crates/records/tests/golden");
     let mut paths: Vec<_> = std::fs::read_dir(golden)
         .expect("the golden batches are part of the checkout")
         .map(|entry| entry.expect("the directory is readable").path())
@@ -117,26 +100,16 @@ pub fn batch_seeds() -> Vec<Vec<u8>> {
         .collect();
     paths.sort();
     let read = |path| std::fs::read(path).expect("a golden batch is readable");
-    paths
-        .into_iter()
-        .map(read)
-        .filter(|batch| batch.len() <= SEED_BYTES_MAX)
-        .collect()
+    paths.into_iter().map(read).filter(|batch| batch.len() <= SEED_BYTES_MAX).collect()
 }
 
 /// The payloads of [`batch_seeds`] in the form that [`decompress`] takes.
 pub fn decompress_seeds() -> Vec<Vec<u8>> {
-    let batches = batch_seeds()
-        .into_iter()
-        .filter_map(|bytes| Batch::parse(Bytes::from(bytes)).ok());
+    let batches = batch_seeds().into_iter().filter_map(|bytes| Batch::parse(Bytes::from(bytes)).ok());
     batches
         .map(|batch| {
             let count = u8::try_from(batch.record_count()).unwrap_or(u8::MAX);
-            [
-                &[batch.compression() as u8, count],
-                &batch.bytes()[field::RECORDS..],
-            ]
-            .concat()
+            [&[batch.compression() as u8, count], &batch.bytes()[field::RECORDS..]].concat()
         })
         .collect()
 }

@@ -31,9 +31,7 @@ const BLOCK_UNCOMPRESSED: u32 = 1 << 31;
 const CHECKSUM_LEN: usize = 4;
 
 pub(super) fn compress(records: &[u8]) -> io::Result<Vec<u8>> {
-    let frame = FrameInfo::new()
-        .block_mode(BlockMode::Independent)
-        .block_size(BlockSize::Max64KB);
+    let frame = FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max64KB);
     let mut encoder = FrameEncoder::with_frame_info(frame, Vec::new());
     encoder.write_all(records)?;
     encoder.finish().map_err(io::Error::from)
@@ -68,11 +66,7 @@ fn check_outline(mut frame: Bytes) -> io::Result<()> {
     }
     let content_size = if flags & FLG_CONTENT_SIZE == 0 { 0 } else { 8 };
     skip(&mut frame, 1 + content_size + 1)?;
-    let block_checksum = if flags & FLG_BLOCK_CHECKSUMS == 0 {
-        0
-    } else {
-        CHECKSUM_LEN
-    };
+    let block_checksum = if flags & FLG_BLOCK_CHECKSUMS == 0 { 0 } else { CHECKSUM_LEN };
     loop {
         let length = take_u32(&mut frame)?;
         if length == 0 {
@@ -81,19 +75,12 @@ fn check_outline(mut frame: Bytes) -> io::Result<()> {
         let length = usize::try_from(length & !BLOCK_UNCOMPRESSED).map_err(|_| ends_early())?;
         skip(&mut frame, length.saturating_add(block_checksum))?;
     }
-    let content_checksum = if flags & FLG_CONTENT_CHECKSUM == 0 {
-        0
-    } else {
-        CHECKSUM_LEN
-    };
+    let content_checksum = if flags & FLG_CONTENT_CHECKSUM == 0 { 0 } else { CHECKSUM_LEN };
     skip(&mut frame, content_checksum)?;
     if frame.is_empty() {
         Ok(())
     } else {
-        Err(damaged(format!(
-            "{} bytes after the end of the frame",
-            frame.len()
-        )))
+        Err(damaged(format!("{} bytes after the end of the frame", frame.len())))
     }
 }
 

@@ -32,10 +32,7 @@ pub(crate) fn compress(compression: Compression, records: &[u8]) -> Result<Vec<u
         Compression::Lz4 => lz4::compress(records),
         Compression::Zstd => zstd::stream::encode_all(records, ZSTD_LEVEL),
     };
-    compressed.map_err(|error| RecordsError::Compress {
-        compression,
-        detail: error.to_string(),
-    })
+    compressed.map_err(|error| RecordsError::Compress { compression, detail: error.to_string() })
 }
 
 fn gzip(records: &[u8]) -> io::Result<Vec<u8>> {
@@ -85,15 +82,8 @@ impl Decompressor {
         bytes_max: usize,
     ) -> Result<Self, RecordsError> {
         let compressed_bytes = compressed.len();
-        let codec =
-            Codec::open(compression, compressed).map_err(|error| from_io(compression, error))?;
-        Ok(Self {
-            codec,
-            compression,
-            compressed_bytes,
-            bytes_max,
-            bytes_left: bytes_max,
-        })
+        let codec = Codec::open(compression, compressed).map_err(|error| from_io(compression, error))?;
+        Ok(Self { codec, compression, compressed_bytes, bytes_max, bytes_left: bytes_max })
     }
 
     fn too_large(&self) -> io::Error {

@@ -54,12 +54,7 @@ pub(super) struct Blocks {
 
 impl Blocks {
     pub(super) fn new(compressed: Bytes) -> Self {
-        Self {
-            compressed,
-            framed: false,
-            block: Vec::new(),
-            position: 0,
-        }
+        Self { compressed, framed: false, block: Vec::new(), position: 0 }
     }
 
     /// Reads into `out`. Fails with [`io::ErrorKind::FileTooLarge`] on a block of more than
@@ -86,16 +81,11 @@ impl Blocks {
             self.stream_header()?;
             self.framed = true;
         }
-        let stated = self
-            .compressed
-            .try_get_u32()
-            .map_err(|_| damaged("the stream ends within a block's length"))?;
+        let stated =
+            self.compressed.try_get_u32().map_err(|_| damaged("the stream ends within a block's length"))?;
         match usize::try_from(stated) {
             Ok(len) if len <= self.compressed.len() => Ok(self.compressed.split_to(len)),
-            _ => Err(damaged(&format!(
-                "a block of {stated} bytes where {} remain",
-                self.compressed.len()
-            ))),
+            _ => Err(damaged(&format!("a block of {stated} bytes where {} remain", self.compressed.len()))),
         }
     }
 
@@ -119,16 +109,11 @@ impl Blocks {
             return Err(io::Error::from(io::ErrorKind::FileTooLarge));
         }
         if stated > block.len().saturating_mul(EXPANSION_MAX) {
-            return Err(damaged(&format!(
-                "{} bytes cannot decompress to the stated {stated}",
-                block.len()
-            )));
+            return Err(damaged(&format!("{} bytes cannot decompress to the stated {stated}", block.len())));
         }
         self.block.resize(stated, 0);
         self.position = 0;
-        let len = snap::raw::Decoder::new()
-            .decompress(block, &mut self.block)
-            .map_err(io::Error::from)?;
+        let len = snap::raw::Decoder::new().decompress(block, &mut self.block).map_err(io::Error::from)?;
         self.block.truncate(len);
         Ok(())
     }

@@ -9,9 +9,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use highwater_records::{
-    Batch, BatchBuilder, Compression, Header, Record, RecordsError, TimestampType, field,
-};
+use highwater_records::{Batch, BatchBuilder, Compression, Header, Record, RecordsError, TimestampType, field};
 use highwater_types::TimestampMs;
 use proptest::test_runner::{Config, RngSeed};
 
@@ -20,17 +18,10 @@ use proptest::test_runner::{Config, RngSeed};
 pub(crate) fn seeded(cases: u32) -> Config {
     let seed = match env::var("HIGHWATER_SEED") {
         Ok(seed) => seed.parse().expect("HIGHWATER_SEED is a number"),
-        Err(_) => SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |now| now.as_nanos() as u64),
+        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64),
     };
     println!("replay with HIGHWATER_SEED={seed}");
-    Config {
-        cases,
-        rng_seed: RngSeed::Fixed(seed),
-        failure_persistence: None,
-        ..Config::default()
-    }
+    Config { cases, rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..Config::default() }
 }
 
 pub(crate) fn golden_dir() -> PathBuf {
@@ -49,31 +40,19 @@ pub(crate) fn golden_files() -> Vec<(String, Bytes)> {
         })
         .collect();
     files.sort();
-    assert!(
-        files.len() >= 20,
-        "the golden files are where they should be"
-    );
+    assert!(files.len() >= 20, "the golden files are where they should be");
     files
 }
 
 /// A batch of a bit of everything.
 pub(crate) fn sample(compression: Compression) -> Batch {
     let mut builder = BatchBuilder::new().compression(compression);
-    let headers = [
-        Header::new("trace", Some(Bytes::from_static(b"abc"))),
-        Header::new("trace", None),
-    ];
+    let headers = [Header::new("trace", Some(Bytes::from_static(b"abc"))), Header::new("trace", None)];
     let at = |ms: i64| TimestampMs(1_700_000_000_000 + ms);
-    builder
-        .append(Some(b"key"), Some(b"value"), &headers, at(0))
-        .unwrap();
-    builder
-        .append(None, Some(b"no key, earlier"), &[], at(-5000))
-        .unwrap();
+    builder.append(Some(b"key"), Some(b"value"), &headers, at(0)).unwrap();
+    builder.append(None, Some(b"no key, earlier"), &[], at(-5000)).unwrap();
     builder.append(Some(b"no value"), None, &[], at(7)).unwrap();
-    builder
-        .append(Some(b""), Some(&[b'x'; 300]), &[], at(3))
-        .unwrap();
+    builder.append(Some(b""), Some(&[b'x'; 300]), &[], at(3)).unwrap();
     builder.build().unwrap()
 }
 
@@ -117,19 +96,9 @@ pub(crate) fn describe(batch: &Batch) -> String {
         let record = record.unwrap();
         let (key, value) = (show(record.key.as_ref()), show(record.value.as_ref()));
         let (offset, timestamp) = (record.offset, record.timestamp);
-        write!(
-            out,
-            "record offset={offset} timestamp={timestamp} key={key} value={value}"
-        )
-        .unwrap();
+        write!(out, "record offset={offset} timestamp={timestamp} key={key} value={value}").unwrap();
         for header in &record.headers {
-            write!(
-                out,
-                " header={}:{}",
-                show(Some(&header.key)),
-                show(header.value.as_ref())
-            )
-            .unwrap();
+            write!(out, " header={}:{}", show(Some(&header.key)), show(header.value.as_ref())).unwrap();
         }
         out.push('\n');
     }
