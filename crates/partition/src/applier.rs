@@ -1,5 +1,5 @@
-//! The state machine above a partition's log: what its producers wrote last, and where
-//! its log starts.
+//! The state machine above a partition's log: what its producers wrote last, and the
+//! partition's commands.
 //!
 //! It is a function of the log alone: no clock, no IO. After each run of applied entries
 //! it wakes the readers that wait for data.
@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use highwater_storage::{Applied, Applier, Entry, Payload, RestoreError};
-use highwater_types::Offset;
 use parking_lot::Mutex;
 use prost::Message as _;
 
@@ -29,12 +28,9 @@ pub struct AppliedState {
 /// Applies the committed entries of one partition.
 pub struct PartitionApplier {
     state: Arc<AppliedState>,
-    log_start: Offset,
-    /// The offset after the last applied batch.
-    next_offset: Offset,
     /// Bytes applied since the waiters were told.
     new_bytes: u64,
-    /// Whether something else than new bytes has to be looked at.
+    /// Whether the log start may have moved since.
     log_start_moved: bool,
 }
 
@@ -45,8 +41,6 @@ impl PartitionApplier {
         let state = Arc::new(AppliedState::default());
         let applier = Self {
             state: Arc::clone(&state),
-            log_start: Offset::ZERO,
-            next_offset: Offset::ZERO,
             new_bytes: 0,
             log_start_moved: false,
         };
@@ -57,14 +51,8 @@ impl PartitionApplier {
     fn apply_command(&mut self, command: &[u8]) -> Applied {
         match PartitionCommand::decode(command) {
             Ok(PartitionCommand::SetLogStart { offset, .. }) => {
-                // Nobody proposes an offset beyond the high watermark. Should one come all the
-                // same, the end of the log is as far as it can mean.
-                let offset = offset.min(self.next_offset);
-                if offset <= self.log_start {
-                    return Applied::default();
-                }
-                self.log_start = offset;
                 self.log_start_moved = true;
+                // The log ignores a start that would go back, and takes none beyond its end.
                 Applied {
                     log_start: Some(offset),
                     ..Applied::default()
@@ -86,7 +74,6 @@ impl Applier for PartitionApplier {
         match &entry.payload {
             Payload::Batch(batch) => {
                 self.state.producers.lock().apply(batch.header());
-                self.next_offset = batch.next_offset();
                 self.new_bytes += batch.size_in_bytes() as u64;
                 Applied::default()
             }
@@ -108,8 +95,6 @@ impl Applier for PartitionApplier {
     fn snapshot(&self) -> Bytes {
         let snapshot = Snapshot {
             version: SNAPSHOT_VERSION,
-            log_start: self.log_start.0,
-            next_offset: self.next_offset.0,
             producers: self.state.producers.lock().snapshot(),
         };
         Bytes::from(snapshot.encode_to_vec())
@@ -124,27 +109,15 @@ impl Applier for PartitionApplier {
         } else {
             Snapshot::decode(state).map_err(|error| RestoreError(error.to_string()))?
         };
-        let Snapshot {
-            version,
-            log_start,
-            next_offset,
-            producers,
-        } = snapshot;
+        let Snapshot { version, producers } = snapshot;
         if version != SNAPSHOT_VERSION {
             return Err(RestoreError(format!(
                 "partition state has version {version}; this node knows version {SNAPSHOT_VERSION}"
             )));
         }
-        if !(0..=next_offset).contains(&log_start) {
-            return Err(RestoreError(format!(
-                "partition state has log start {log_start} and next offset {next_offset}"
-            )));
-        }
         let producers =
             ProducerState::restore(&producers).map_err(|error| RestoreError(error.to_string()))?;
         *self.state.producers.lock() = producers;
-        self.log_start = Offset(log_start);
-        self.next_offset = Offset(next_offset);
         self.new_bytes = 0;
         self.log_start_moved = false;
         self.state.waiters.wake_all();
@@ -164,11 +137,7 @@ impl Drop for PartitionApplier {
 struct Snapshot {
     #[prost(uint32, tag = "1")]
     version: u32,
-    #[prost(int64, tag = "2")]
-    log_start: i64,
-    #[prost(int64, tag = "3")]
-    next_offset: i64,
     /// As the producer state encodes itself.
-    #[prost(bytes = "bytes", tag = "4")]
+    #[prost(bytes = "bytes", tag = "2")]
     producers: Bytes,
 }

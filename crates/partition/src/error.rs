@@ -47,13 +47,11 @@ pub enum PartitionError {
     Sequence(#[from] SequenceError),
     /// There is no room on the disk; nothing was written.
     #[error(
-        "no space for {bytes} bytes: {reason}; nothing was written, free disk space and send it again"
+        "no space for {bytes} bytes on the broker's disk; nothing was written, free disk space and send it again"
     )]
     NoSpace {
         /// Bytes that were to be appended.
-        bytes: usize,
-        /// What is full.
-        reason: String,
+        bytes: u64,
     },
     /// The batch found no room in the queue before its deadline; nothing was written.
     #[error(

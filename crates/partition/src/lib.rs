@@ -33,3 +33,6 @@ pub use new_record::NewRecord;
 pub use partition::{Partition, PartitionDescription};
 pub use read::{FetchSlices, OffsetQuery};
 pub use waiters::{DataWaiter, WaitRegistration};
+
+#[cfg(test)]
+mod tests;

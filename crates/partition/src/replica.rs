@@ -47,13 +47,10 @@ pub enum Write<Reservation> {
 /// Why there is no room for a batch. Nothing was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoRoom {
-    /// The disk is full, for as long as nobody frees space.
-    Disk {
-        /// What is full.
-        reason: String,
-    },
-    /// The journal is being emptied; there will be room soon.
+    /// The journal is being emptied: there will be room soon.
     Busy,
+    /// There will be none until something changes: the disk is full, or out of service.
+    Refused(PartitionError),
 }
 
 /// One partition's replica on this node.
@@ -69,6 +66,9 @@ pub trait Replica: Send + Sync + 'static {
     /// # Errors
     /// When there is none; nothing is held then.
     fn reserve(&self, bytes: usize) -> Result<Self::Reservation, NoRoom>;
+
+    /// Completes when there may be room again after [`NoRoom::Busy`]. Cancel-safe.
+    fn room_changed(&self) -> impl Future<Output = ()> + Send;
 
     /// Puts entries into the log in this order, one handle for each. All are in the group's
     /// queue on return.

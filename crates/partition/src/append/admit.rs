@@ -153,8 +153,8 @@ impl<R: Replica> Appender<R> {
                 self.waits_for_room = true;
                 ControlFlow::Break(())
             }
-            Err(NoRoom::Disk { reason }) => {
-                self.answer_head(Err(PartitionError::NoSpace { bytes, reason }));
+            Err(NoRoom::Refused(error)) => {
+                self.answer_head(Err(error));
                 ControlFlow::Continue(None)
             }
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use highwater_types::{Offset, Term, TimestampMs};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::sleep;
 
 use super::{Appended, Reply, Request};
 use crate::command::PartitionCommand;
@@ -19,8 +20,9 @@ use crate::partition::Inner;
 use crate::producer_state::InFlight;
 use crate::replica::{Replica, Write};
 
-/// How long to wait for the journal before room is asked for again.
-const NO_ROOM_RETRY: Duration = Duration::from_millis(10);
+/// Room is asked for again after this time at the latest, should the news of it come between
+/// asking and waiting.
+const NO_ROOM_RETRY: Duration = Duration::from_millis(50);
 
 /// See the module.
 pub(crate) struct Appender<R: Replica> {
@@ -93,15 +95,17 @@ impl<R: Replica> Appender<R> {
         }
     }
 
-    /// Waits for an outcome, a request, or the time to ask for room again.
+    /// Waits for an outcome, a request, or room.
     async fn next_event(&mut self) {
         let front = self.outstanding.front_mut().map(|(_, handle)| handle);
         let queue = &self.partition.queue;
+        let replica = &self.partition.replica;
         tokio::select! {
             biased;
             Some(outcome) = async { Some(front?.await) } => self.complete_front(outcome),
             () = queue.arrived() => {}
-            () = tokio::time::sleep(NO_ROOM_RETRY), if self.waits_for_room => {}
+            () = replica.room_changed(), if self.waits_for_room => {}
+            () = sleep(NO_ROOM_RETRY), if self.waits_for_room => {}
         }
     }
 
