@@ -13,11 +13,7 @@ use crate::error::PartitionError;
 use crate::new_record::NewRecord;
 
 /// Checks a batch from outside, the cheap checks first.
-pub(crate) fn check_batch(
-    batch: &Batch,
-    config: &TopicConfig,
-    now: TimestampMs,
-) -> Result<(), PartitionError> {
+pub(crate) fn check_batch(batch: &Batch, config: &TopicConfig, now: TimestampMs) -> Result<(), PartitionError> {
     check_size(batch.size_in_bytes(), config)?;
     batch.verify_from_producer()?;
     if batch.is_transactional() {
@@ -95,10 +91,6 @@ impl TimeBounds {
         if timestamp == TimestampMs::NONE || (self.earliest..=self.latest).contains(&timestamp) {
             return Ok(());
         }
-        Err(PartitionError::TimestampOutOfBounds {
-            timestamp,
-            earliest: self.earliest,
-            latest: self.latest,
-        })
+        Err(PartitionError::TimestampOutOfBounds { timestamp, earliest: self.earliest, latest: self.latest })
     }
 }

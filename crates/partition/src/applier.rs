@@ -39,11 +39,7 @@ impl PartitionApplier {
     /// [`Partition`](crate::Partition).
     pub fn new() -> (Self, Arc<AppliedState>) {
         let state = Arc::new(AppliedState::default());
-        let applier = Self {
-            state: Arc::clone(&state),
-            new_bytes: 0,
-            log_start_moved: false,
-        };
+        let applier = Self { state: Arc::clone(&state), new_bytes: 0, log_start_moved: false };
         (applier, state)
     }
 
@@ -53,10 +49,7 @@ impl PartitionApplier {
             Ok(PartitionCommand::SetLogStart { offset, .. }) => {
                 self.log_start_moved = true;
                 // The log ignores a start that would go back, and takes none beyond its end.
-                Applied {
-                    log_start: Some(offset),
-                    ..Applied::default()
-                }
+                Applied { log_start: Some(offset), ..Applied::default() }
             }
             Ok(PartitionCommand::Barrier) => Applied::default(),
             Err(error) => {
@@ -93,19 +86,14 @@ impl Applier for PartitionApplier {
     }
 
     fn snapshot(&self) -> Bytes {
-        let snapshot = Snapshot {
-            version: SNAPSHOT_VERSION,
-            producers: self.state.producers.lock().snapshot(),
-        };
+        let snapshot =
+            Snapshot { version: SNAPSHOT_VERSION, producers: self.state.producers.lock().snapshot() };
         Bytes::from(snapshot.encode_to_vec())
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
         let snapshot = if state.is_empty() {
-            Snapshot {
-                version: SNAPSHOT_VERSION,
-                ..Snapshot::default()
-            }
+            Snapshot { version: SNAPSHOT_VERSION, ..Snapshot::default() }
         } else {
             Snapshot::decode(state).map_err(|error| RestoreError(error.to_string()))?
         };
@@ -115,8 +103,7 @@ impl Applier for PartitionApplier {
                 "partition state has version {version}; this node knows version {SNAPSHOT_VERSION}"
             )));
         }
-        let producers =
-            ProducerState::restore(&producers).map_err(|error| RestoreError(error.to_string()))?;
+        let producers = ProducerState::restore(&producers).map_err(|error| RestoreError(error.to_string()))?;
         *self.state.producers.lock() = producers;
         self.new_bytes = 0;
         self.log_start_moved = false;

@@ -68,16 +68,12 @@ impl PartitionCommand {
     /// The command as a control entry holds it.
     pub fn encode(self) -> Bytes {
         let body = match self {
-            Self::SetLogStart { offset, reason } => wire::Body::SetLogStart(wire::SetLogStart {
-                offset: offset.0,
-                reason: reason.into(),
-            }),
+            Self::SetLogStart { offset, reason } => {
+                wire::Body::SetLogStart(wire::SetLogStart { offset: offset.0, reason: reason.into() })
+            }
             Self::Barrier => wire::Body::Barrier(wire::Barrier {}),
         };
-        let command = wire::Command {
-            version: VERSION,
-            body: Some(body),
-        };
+        let command = wire::Command { version: VERSION, body: Some(body) };
         Bytes::from(command.encode_to_vec())
     }
 
@@ -86,19 +82,16 @@ impl PartitionCommand {
     /// # Errors
     /// When the bytes are no command, or one of a newer version.
     pub fn decode(bytes: &[u8]) -> Result<Self, CommandError> {
-        let command = wire::Command::decode(bytes).map_err(|error| CommandError::Malformed {
-            bytes: bytes.len(),
-            detail: error.to_string(),
-        })?;
+        let command = wire::Command::decode(bytes)
+            .map_err(|error| CommandError::Malformed { bytes: bytes.len(), detail: error.to_string() })?;
         let version = command.version;
         if version != VERSION {
             return Err(CommandError::Version { version });
         }
         match command.body {
-            Some(wire::Body::SetLogStart(set)) => Ok(Self::SetLogStart {
-                offset: Offset(set.offset),
-                reason: set.reason(),
-            }),
+            Some(wire::Body::SetLogStart(set)) => {
+                Ok(Self::SetLogStart { offset: Offset(set.offset), reason: set.reason() })
+            }
             Some(wire::Body::Barrier(wire::Barrier {})) => Ok(Self::Barrier),
             None => Err(CommandError::Unknown { version }),
         }
@@ -143,10 +136,8 @@ mod tests {
 
     #[test]
     fn commands_survive_their_persisted_form() {
-        let set = PartitionCommand::SetLogStart {
-            offset: Offset(1234),
-            reason: LogStartReason::RetentionBytes,
-        };
+        let set =
+            PartitionCommand::SetLogStart { offset: Offset(1234), reason: LogStartReason::RetentionBytes };
         for command in [set, PartitionCommand::Barrier] {
             assert_eq!(PartitionCommand::decode(&command.encode()), Ok(command));
         }
@@ -154,18 +145,9 @@ mod tests {
 
     #[test]
     fn a_command_of_a_newer_version_is_refused_and_never_guessed() {
-        let newer = wire::Command {
-            version: 2,
-            body: Some(wire::Body::Barrier(wire::Barrier {})),
-        };
-        assert_eq!(
-            PartitionCommand::decode(&newer.encode_to_vec()),
-            Err(CommandError::Version { version: 2 })
-        );
-        let unknown = wire::Command {
-            version: 1,
-            body: None,
-        };
+        let newer = wire::Command { version: 2, body: Some(wire::Body::Barrier(wire::Barrier {})) };
+        assert_eq!(PartitionCommand::decode(&newer.encode_to_vec()), Err(CommandError::Version { version: 2 }));
+        let unknown = wire::Command { version: 1, body: None };
         assert_eq!(
             PartitionCommand::decode(&unknown.encode_to_vec()),
             Err(CommandError::Unknown { version: 1 })

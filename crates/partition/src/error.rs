@@ -53,6 +53,12 @@ pub enum PartitionError {
         /// Bytes that were to be appended.
         bytes: u64,
     },
+    /// The disk failed before anything was written.
+    #[error("the broker's disk failed and nothing was written: {reason}")]
+    ReserveFailed {
+        /// What failed.
+        reason: String,
+    },
     /// The batch found no room in the queue before its deadline; nothing was written.
     #[error(
         "the partition is busy: {bytes} bytes found no room before the deadline; nothing was written, send it again later"
@@ -111,6 +117,14 @@ pub enum PartitionError {
         /// What failed.
         reason: String,
     },
+    /// The segment that is written to could not be closed. It stays in use.
+    #[error("closing the segment that ends at offset {offset} failed: {reason}")]
+    RollFailed {
+        /// The offset after its last record.
+        offset: Offset,
+        /// What failed.
+        reason: String,
+    },
 }
 
 impl PartitionError {
@@ -131,7 +145,9 @@ impl PartitionError {
             Self::Quarantined { .. } => ErrorCode::Quarantined,
             Self::DeadlinePassed | Self::OutcomeUnknown { .. } => ErrorCode::Timeout,
             Self::Stopped => ErrorCode::Unavailable,
-            Self::ReadFailed { .. } => ErrorCode::Internal,
+            Self::ReserveFailed { .. } | Self::ReadFailed { .. } | Self::RollFailed { .. } => {
+                ErrorCode::Internal
+            }
         }
     }
 }

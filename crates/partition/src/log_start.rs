@@ -49,15 +49,10 @@ impl<R: Replica> Partition<R> {
             DeleteBefore::HighWatermark => high_watermark,
         };
         if offset > high_watermark || offset < Offset::ZERO {
-            return Err(PartitionError::OffsetOutOfRange {
-                offset,
-                log_start,
-                high_watermark,
-            });
+            return Err(PartitionError::OffsetOutOfRange { offset, log_start, high_watermark });
         }
         if offset > log_start {
-            self.move_log_start(offset, LogStartReason::DeleteRecords, deadline)
-                .await?;
+            self.move_log_start(offset, LogStartReason::DeleteRecords, deadline).await?;
         }
         Ok(self.inner.replica.watermarks().log_start())
     }
@@ -109,10 +104,7 @@ fn retained_from(
 ) -> Option<(Offset, LogStartReason)> {
     let log_start = watermarks.log_start();
     // What lies below the log start is gone already, though its file may still be there.
-    let live: Vec<&SegmentInfo> = segments
-        .iter()
-        .filter(|segment| segment.next > log_start)
-        .collect();
+    let live: Vec<&SegmentInfo> = segments.iter().filter(|segment| segment.next > log_start).collect();
     let by_time = config
         .retention_ms
         .and_then(|retention_ms| expired_before(&live, now, retention_ms))
@@ -131,11 +123,7 @@ fn retained_from(
 
 /// The end of the leading segments whose records are all older than `retention_ms`. A segment
 /// without any timestamp goes together with the next one that goes.
-fn expired_before(
-    segments: &[&SegmentInfo],
-    now: TimestampMs,
-    retention_ms: i64,
-) -> Option<Offset> {
+fn expired_before(segments: &[&SegmentInfo], now: TimestampMs, retention_ms: i64) -> Option<Offset> {
     let oldest_kept = TimestampMs(now.0.saturating_sub(retention_ms));
     segments
         .iter()

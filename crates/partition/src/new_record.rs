@@ -32,16 +32,12 @@ impl NewRecord {
         let headers = self.headers.iter();
         length(&self.key)
             + length(&self.value)
-            + headers
-                .map(|header| header.key.len() + length(&header.value))
-                .sum::<usize>()
+            + headers.map(|header| header.key.len() + length(&header.value)).sum::<usize>()
     }
 
     /// No less than the record takes within a batch.
     pub(crate) fn encoded_bytes_max(&self) -> usize {
-        Self::OVERHEAD_BYTES_MAX
-            + self.headers.len() * Self::HEADER_OVERHEAD_BYTES_MAX
-            + self.payload_bytes()
+        Self::OVERHEAD_BYTES_MAX + self.headers.len() * Self::HEADER_OVERHEAD_BYTES_MAX + self.payload_bytes()
     }
 
     /// Checks what no batch can hold, so that building one from checked records can fail
@@ -56,9 +52,7 @@ impl NewRecord {
         }
         match self.timestamp {
             Some(timestamp) if timestamp < TimestampMs::NONE => {
-                Err(RecordsError::TimestampOutOfRange {
-                    timestamp: timestamp.0,
-                })
+                Err(RecordsError::TimestampOutOfRange { timestamp: timestamp.0 })
             }
             _ => Ok(()),
         }

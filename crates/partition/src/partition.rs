@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use highwater_consensus::Group;
 use highwater_records::Batch;
 use highwater_storage::Watermarks;
 use highwater_types::limits::PARTITION_IN_FLIGHT_BYTES_MAX;
@@ -23,7 +24,7 @@ use crate::new_record::NewRecord;
 use crate::replica::{GroupStatus, Replica, Write};
 
 /// A handle on a partition; cloning is cheap.
-pub struct Partition<R: Replica> {
+pub struct Partition<R: Replica = Group> {
     pub(crate) inner: Arc<Inner<R>>,
 }
 
@@ -101,11 +102,7 @@ impl<R: Replica> Partition<R> {
     /// # Errors
     /// Why it was not written. After [`PartitionError::DeadlinePassed`] and
     /// [`PartitionError::OutcomeUnknown`] it may be written, or come to be.
-    pub async fn append(
-        &self,
-        batch: Batch,
-        deadline: Instant,
-    ) -> Result<Appended, PartitionError> {
+    pub async fn append(&self, batch: Batch, deadline: Instant) -> Result<Appended, PartitionError> {
         self.enqueue(batch, deadline).await?.outcome().await
     }
 
@@ -115,11 +112,7 @@ impl<R: Replica> Partition<R> {
     ///
     /// # Errors
     /// Why it was not queued; nothing is written then.
-    pub async fn enqueue(
-        &self,
-        batch: Batch,
-        deadline: Instant,
-    ) -> Result<PendingAppend, PartitionError> {
+    pub async fn enqueue(&self, batch: Batch, deadline: Instant) -> Result<PendingAppend, PartitionError> {
         admission::check_batch(&batch, &self.config(), self.inner.clock.now())?;
         self.submit(Work::Batch(batch), deadline).await
     }
@@ -167,19 +160,11 @@ impl<R: Replica> Partition<R> {
             Err(_) => return Err(PartitionError::Busy { bytes }),
         };
         let (reply, outcome) = oneshot::channel();
-        let starts = self.inner.queue.push(Request {
-            work,
-            deadline,
-            reply,
-            permit,
-        });
+        let starts = self.inner.queue.push(Request { work, deadline, reply, permit });
         if starts {
             tokio::spawn(Appender::new(Arc::clone(&self.inner)).run());
         }
-        Ok(PendingAppend {
-            reply: outcome,
-            deadline,
-        })
+        Ok(PendingAppend { reply: outcome, deadline })
     }
 
     /// A leader that is too new to know all that was committed before it will know soon.
@@ -250,16 +235,12 @@ impl<R: Replica> Inner<R> {
 
 impl<R: Replica> Clone for Partition<R> {
     fn clone(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-        }
+        Self { inner: Arc::clone(&self.inner) }
     }
 }
 
 impl<R: Replica> fmt::Debug for Partition<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Partition")
-            .field("id", &self.inner.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Partition").field("id", &self.inner.id).finish_non_exhaustive()
     }
 }

@@ -53,11 +53,7 @@ impl<R: Replica> Partition<R> {
     /// [`PartitionError::OffsetOutOfRange`] outside the log; [`PartitionError::NotServing`] above
     /// what a new leader knows; [`PartitionError::NotLeader`] and
     /// [`PartitionError::ReadFailed`].
-    pub async fn fetch(
-        &self,
-        offset: Offset,
-        max_bytes: usize,
-    ) -> Result<FetchSlices, PartitionError> {
+    pub async fn fetch(&self, offset: Offset, max_bytes: usize) -> Result<FetchSlices, PartitionError> {
         let replica = &self.inner.replica;
         self.check_readable(offset)?;
         let watermarks = replica.watermarks();
@@ -108,11 +104,7 @@ impl<R: Replica> Partition<R> {
             if offset > high_watermark {
                 serving?;
             }
-            return Err(PartitionError::OffsetOutOfRange {
-                offset,
-                log_start,
-                high_watermark,
-            });
+            return Err(PartitionError::OffsetOutOfRange { offset, log_start, high_watermark });
         }
         // At the very end. A quarantined replica has no more to come; a new leader may have.
         match serving {
@@ -159,10 +151,7 @@ impl<R: Replica> Partition<R> {
     ///
     /// # Errors
     /// What keeps this replica from knowing the answer.
-    pub fn list_offset(
-        &self,
-        query: OffsetQuery,
-    ) -> Result<Option<(Offset, TimestampMs)>, PartitionError> {
+    pub fn list_offset(&self, query: OffsetQuery) -> Result<Option<(Offset, TimestampMs)>, PartitionError> {
         let replica = &self.inner.replica;
         self.inner.serving_status()?;
         let watermarks = replica.watermarks();

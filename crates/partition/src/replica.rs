@@ -7,28 +7,14 @@
 use std::future::Future;
 
 use bytes::Bytes;
+pub use highwater_consensus::GroupStatus;
 use highwater_records::Batch;
 use highwater_storage::Watermarks;
 use highwater_storage::segment::{LogSlices, SegmentInfo};
-use highwater_types::{NodeId, Offset, Term, TimestampMs};
+use highwater_types::{Offset, TimestampMs};
 use tokio::sync::watch;
 
 use crate::error::PartitionError;
-
-/// How a group stands on this node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupStatus {
-    /// The leader, when it is known.
-    pub leader: Option<NodeId>,
-    /// The term this node is in.
-    pub term: Term,
-    /// Whether this node leads.
-    pub is_leader: bool,
-    /// Whether it leads and has applied an entry of its own term (R18).
-    pub is_serving: bool,
-    /// Why the group's data is kept out of service, when it is.
-    pub quarantined: Option<String>,
-}
 
 /// One entry to propose.
 #[derive(Debug)]
@@ -103,12 +89,7 @@ pub trait Replica: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`PartitionError::ReadFailed`], also when the segment was deleted meanwhile.
-    fn read(
-        &self,
-        from: Offset,
-        below: Offset,
-        bytes_max: usize,
-    ) -> Result<LogSlices, PartitionError>;
+    fn read(&self, from: Offset, below: Offset, bytes_max: usize) -> Result<LogSlices, PartitionError>;
 
     /// The smallest offset in `from .. below` whose timestamp is at or after `time` (R9), with
     /// that timestamp.
@@ -138,6 +119,6 @@ pub trait Replica: Send + Sync + 'static {
     /// Closes the last segment when it is older than the topic's `segment.ms`; says whether it did.
     ///
     /// # Errors
-    /// [`PartitionError::ReadFailed`] when the segment could not be closed; it stays in use.
+    /// [`PartitionError::RollFailed`] when the segment could not be closed; it stays in use.
     fn roll_if_expired(&self, now: TimestampMs) -> Result<bool, PartitionError>;
 }

@@ -24,10 +24,7 @@ impl DataWaiter {
     /// A waiter for `min_bytes` more bytes; 0 counts as 1, or it would never have to wait.
     pub fn new(min_bytes: usize) -> Arc<Self> {
         let remaining = u64::try_from(min_bytes.max(1)).unwrap_or(u64::MAX);
-        Arc::new(Self {
-            remaining_bytes: AtomicU64::new(remaining),
-            woken: Notify::new(),
-        })
+        Arc::new(Self { remaining_bytes: AtomicU64::new(remaining), woken: Notify::new() })
     }
 
     /// Waits until the bytes are there, or until something happened that the reader has to
@@ -54,9 +51,7 @@ impl DataWaiter {
     fn count(&self, bytes: u64) -> bool {
         let before = self
             .remaining_bytes
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
-                Some(left.saturating_sub(bytes))
-            })
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| Some(left.saturating_sub(bytes)))
             .unwrap_or_default();
         if before != 0 && before <= bytes {
             self.woken.notify_one();
@@ -89,18 +84,12 @@ impl Waiters {
         let id = list.next_id;
         list.next_id += 1;
         list.waiting.insert(id, waiter);
-        WaitRegistration {
-            waiters: Arc::clone(self),
-            id,
-        }
+        WaitRegistration { waiters: Arc::clone(self), id }
     }
 
     /// Counts bytes that became readable.
     pub(crate) fn advance(&self, bytes: u64) {
-        self.list
-            .lock()
-            .waiting
-            .retain(|_, waiter| !waiter.count(bytes));
+        self.list.lock().waiting.retain(|_, waiter| !waiter.count(bytes));
     }
 
     /// Wakes everybody, as something else than data has changed.
@@ -137,8 +126,6 @@ impl Drop for WaitRegistration {
 
 impl fmt::Debug for WaitRegistration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WaitRegistration")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("WaitRegistration").field("id", &self.id).finish_non_exhaustive()
     }
 }

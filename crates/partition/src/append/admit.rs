@@ -43,20 +43,12 @@ impl<R: Replica> Appender<R> {
     }
 
     /// A producer's own batch.
-    fn admit_batch(
-        &mut self,
-        batch: Batch,
-        config: &TopicConfig,
-        round: &mut Round<R>,
-    ) -> ControlFlow<()> {
+    fn admit_batch(&mut self, batch: Batch, config: &TopicConfig, round: &mut Round<R>) -> ControlFlow<()> {
         let is_sequenced = batch.producer_id().is_some();
         if is_sequenced {
             match self.check_sequence(&batch) {
                 Ok(Verdict::New) => {}
-                Ok(Verdict::Duplicate {
-                    base_offset,
-                    timestamp,
-                }) => {
+                Ok(Verdict::Duplicate { base_offset, timestamp }) => {
                     self.answer_duplicate(base_offset, timestamp, config);
                     return ControlFlow::Continue(());
                 }
@@ -97,12 +89,7 @@ impl<R: Replica> Appender<R> {
         if !run.is_closed && self.built_in_flight >= BUILT_IN_FLIGHT_MAX {
             return ControlFlow::Break(());
         }
-        let bytes = self
-            .waiting
-            .iter()
-            .take(run.requests)
-            .map(|request| request.work.bytes())
-            .sum();
+        let bytes = self.waiting.iter().take(run.requests).map(|request| request.work.bytes()).sum();
         let Some(reservation) = self.reserve_for_head(bytes)? else {
             return ControlFlow::Continue(());
         };
@@ -128,13 +115,7 @@ impl<R: Replica> Appender<R> {
         let number = self.take_number();
         self.built_in_flight += 1;
         round.writes.push(Write::Batch { batch, reservation });
-        round.proposed.push(Proposed {
-            number,
-            replies,
-            log_append_time,
-            is_built: true,
-            permits,
-        });
+        round.proposed.push(Proposed { number, replies, log_append_time, is_built: true, permits });
         ControlFlow::Continue(())
     }
 
@@ -172,12 +153,7 @@ impl<R: Replica> Appender<R> {
     }
 
     /// Answers the head, which is in the log already, with the original's offset.
-    fn answer_duplicate(
-        &mut self,
-        base_offset: Offset,
-        timestamp: TimestampMs,
-        config: &TopicConfig,
-    ) {
+    fn answer_duplicate(&mut self, base_offset: Offset, timestamp: TimestampMs, config: &TopicConfig) {
         let is_log_time = config.message_timestamp_type == TimestampType::LogAppendTime;
         let appended = Appended {
             base_offset,

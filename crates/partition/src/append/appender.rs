@@ -119,22 +119,14 @@ impl<R: Replica> Appender<R> {
             self.refuse_waiting(&error);
             return;
         }
-        let mut round = Round {
-            writes: Vec::new(),
-            proposed: Vec::new(),
-        };
+        let mut round = Round { writes: Vec::new(), proposed: Vec::new() };
         while self.admit_next(&mut round).is_continue() {}
         if round.writes.is_empty() {
             return;
         }
         let handles = self.partition.replica.propose_many(round.writes).await;
-        assert_eq!(
-            handles.len(),
-            round.proposed.len(),
-            "every proposal has one handle"
-        );
-        self.outstanding
-            .extend(round.proposed.into_iter().zip(handles));
+        assert_eq!(handles.len(), round.proposed.len(), "every proposal has one handle");
+        self.outstanding.extend(round.proposed.into_iter().zip(handles));
     }
 
     /// After a proposal failed, it may still be in the log, and applied later. Until all
@@ -192,35 +184,21 @@ impl<R: Replica> Appender<R> {
 
     /// Answers those who wait for the oldest proposal.
     fn complete_front(&mut self, outcome: Result<Option<Offset>, PartitionError>) {
-        let (proposed, _) = self
-            .outstanding
-            .pop_front()
-            .expect("an outcome belongs to the oldest proposal");
-        let Proposed {
-            number,
-            replies,
-            log_append_time,
-            is_built,
-            permits,
-        } = proposed;
+        let (proposed, _) = self.outstanding.pop_front().expect("an outcome belongs to the oldest proposal");
+        let Proposed { number, replies, log_append_time, is_built, permits } = proposed;
         if is_built {
             self.built_in_flight -= 1;
         }
         let again = self.duplicates.remove(&number).unwrap_or_default();
-        let replies = replies
-            .into_iter()
-            .chain(again.into_iter().map(|reply| (reply, 0)));
+        let replies = replies.into_iter().chain(again.into_iter().map(|reply| (reply, 0)));
         match outcome {
             Ok(base_offset) => {
                 self.in_flight.remove(number);
                 let base_offset = base_offset.expect("a batch takes offsets");
                 let log_start = self.partition.replica.watermarks().log_start();
                 for (reply, record) in replies {
-                    let appended = Appended {
-                        base_offset: base_offset.plus(record),
-                        log_append_time,
-                        log_start,
-                    };
+                    let appended =
+                        Appended { base_offset: base_offset.plus(record), log_append_time, log_start };
                     respond(reply, Ok(appended));
                 }
             }

@@ -30,24 +30,15 @@ impl Run {
         let (mut bytes, mut records) = (0, 0);
         for (requests, request) in queue.iter().enumerate() {
             let Work::Records(more) = &request.work else {
-                return Self {
-                    requests,
-                    is_closed: true,
-                };
+                return Self { requests, is_closed: true };
             };
             bytes += request.work.bytes();
             records += more.len();
             if requests > 0 && (bytes > bytes_max || records > BATCH_RECORDS_MAX) {
-                return Self {
-                    requests,
-                    is_closed: true,
-                };
+                return Self { requests, is_closed: true };
             }
         }
-        Self {
-            requests: queue.len(),
-            is_closed: false,
-        }
+        Self { requests: queue.len(), is_closed: false }
     }
 }
 

@@ -50,9 +50,9 @@ impl PendingAppend {
     pub async fn outcome(self) -> Result<Appended, PartitionError> {
         match timeout_at(self.deadline, self.reply).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(PartitionError::OutcomeUnknown {
-                reason: "the partition's appender ended".to_owned(),
-            }),
+            Ok(Err(_)) => {
+                Err(PartitionError::OutcomeUnknown { reason: "the partition's appender ended".to_owned() })
+            }
             Err(_) => Err(PartitionError::DeadlinePassed),
         }
     }
