@@ -32,6 +32,8 @@ pub struct Partition<R: Replica = Group> {
 pub(crate) struct Inner<R> {
     pub(crate) id: PartitionId,
     pub(crate) replica: R,
+    /// Closed once the group has stopped; its last value then means nothing.
+    status_changes: watch::Receiver<GroupStatus>,
     config: watch::Receiver<Arc<TopicConfig>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) applied: Arc<AppliedState>,
@@ -75,6 +77,7 @@ impl<R: Replica> Partition<R> {
         Self {
             inner: Arc::new(Inner {
                 id,
+                status_changes: replica.watch(),
                 replica,
                 config,
                 clock,
@@ -209,6 +212,9 @@ impl<R: Replica> Inner<R> {
 
     /// The group's status, if this node leads it and knows all that is committed.
     pub(crate) fn serving_status(&self) -> Result<GroupStatus, PartitionError> {
+        if self.status_changes.has_changed().is_err() {
+            return Err(PartitionError::Stopped);
+        }
         let status = self.replica.status();
         if let Some(reason) = status.quarantined {
             return Err(PartitionError::Quarantined { reason });

@@ -90,7 +90,7 @@ impl<R: Replica> Partition<R> {
     /// Whether `offset` is within what this replica may read, its end included.
     fn check_readable(&self, offset: Offset) -> Result<(), PartitionError> {
         let serving = self.inner.serving_status();
-        if let Err(error @ PartitionError::NotLeader { .. }) = serving {
+        if let Err(error @ (PartitionError::NotLeader { .. } | PartitionError::Stopped)) = serving {
             return Err(error);
         }
         // Taken after the status: a leader that serves has a watermark that counts.
@@ -115,7 +115,7 @@ impl<R: Replica> Partition<R> {
 
     /// Waits until `min_bytes` are readable at and after `from`, counted from the moment of the
     /// call, or until the reader has to look again for another reason: data that was there already,
-    /// a new leader, a moved log start. `false` when the deadline passed first. Cancel-safe.
+    /// a new leader, a moved log start, the group's end. `false` when the deadline passed first. Cancel-safe.
     pub async fn wait_for_data(&self, from: Offset, min_bytes: usize, deadline: Instant) -> bool {
         let waiter = DataWaiter::new(min_bytes);
         let mut changes = self.inner.replica.watch();
@@ -140,7 +140,8 @@ impl<R: Replica> Partition<R> {
         registration
     }
 
-    /// Makes every waiting reader look again, as after a change of leadership.
+    /// Makes every waiting reader look again: call it when this node lost or took over the
+    /// leadership, and after the group was stopped.
     pub fn wake_waiters(&self) {
         self.inner.applied.waiters.wake_all();
     }

@@ -24,7 +24,9 @@ pub(super) struct FakeReplica(Arc<Fake>);
 
 struct Fake {
     state: Mutex<State>,
-    status: watch::Sender<GroupStatus>,
+    /// Taken when the group stops.
+    status_sender: Mutex<Option<watch::Sender<GroupStatus>>>,
+    status: watch::Receiver<GroupStatus>,
     room_changed: Notify,
     reserved_bytes: Arc<AtomicUsize>,
 }
@@ -76,9 +78,11 @@ impl FakeReplica {
             rounds: Vec::new(),
             roll_due: false,
         };
+        let (status_sender, status) = watch::channel(leader_of(Term(1)));
         let fake = Fake {
             state: Mutex::new(state),
-            status: watch::Sender::new(leader_of(Term(1))),
+            status_sender: Mutex::new(Some(status_sender)),
+            status,
             room_changed: Notify::new(),
             reserved_bytes: Arc::default(),
         };
@@ -127,7 +131,13 @@ impl FakeReplica {
     }
 
     pub(super) fn set_status(&self, status: GroupStatus) {
-        self.0.status.send_replace(status);
+        let sender = self.0.status_sender.lock();
+        sender.as_ref().expect("the group runs").send_replace(status);
+    }
+
+    /// The group stops; its last status stays.
+    pub(super) fn stop(&self) {
+        self.0.status_sender.lock().take();
     }
 
     pub(super) fn set_room(&self, no_room: Option<NoRoom>) {
@@ -233,7 +243,7 @@ impl Replica for FakeReplica {
     }
 
     fn watch(&self) -> watch::Receiver<GroupStatus> {
-        self.0.status.subscribe()
+        self.0.status.clone()
     }
 
     fn watermarks(&self) -> Watermarks {

@@ -1,6 +1,7 @@
 //! Scenarios of one partition over a replica that fails on command.
 
 mod append;
+mod applier;
 mod fake_replica;
 mod producers;
 mod read;

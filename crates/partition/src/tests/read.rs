@@ -185,3 +185,18 @@ async fn an_empty_log_has_bounds_and_no_times() {
     assert_eq!(description.leader, Some(NodeId(1)));
     assert_eq!(description.size_bytes, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_group_ends_the_waiting_and_answers_nothing() {
+    let scenario = three_batches().await;
+    let partition = scenario.partition.clone();
+    let reader = tokio::spawn(async move { partition.wait_for_data(Offset(6), 1, in_a_minute()).await });
+    let waiters = Arc::clone(&scenario.partition.inner.applied.waiters);
+    scenario.until(|| waiters.len() == 1).await;
+    scenario.replica.stop();
+    assert!(outcome_within(reader).await.unwrap());
+    let error = scenario.partition.fetch(Offset(6), 1).await.unwrap_err();
+    assert_eq!(error, PartitionError::Stopped);
+    let error = scenario.append(batch_of(1)).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Unavailable);
+}
