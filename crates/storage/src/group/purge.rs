@@ -74,7 +74,7 @@ pub(crate) fn detach(segments: &SegmentedLog, upto: LogId) -> Result<(), crate::
     if end >= segments.next_offset() {
         segments.seal_active()?;
     }
-    segments.detach_before(end);
+    segments.detach_before(end)?;
     Ok(())
 }
 

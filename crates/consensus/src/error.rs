@@ -1,0 +1,50 @@
+//! What a proposal or a group can fail with.
+
+use highwater_storage::{LogError, StoreError};
+use highwater_types::{GroupId, NodeId};
+
+/// A failed proposal or group. Unless a variant says otherwise, nothing was written.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ConsensusError {
+    /// Another node leads the group, or none does.
+    #[error("this node does not lead the group{}", leader.map(|leader| format!("; node {leader} does")).unwrap_or_default())]
+    NotLeader {
+        /// Who leads, as far as this node knows.
+        leader: Option<NodeId>,
+    },
+    /// The group's stored data is damaged: it serves what is proven whole and takes nothing.
+    #[error("the group is quarantined: {reason}")]
+    Quarantined {
+        /// What is damaged.
+        reason: String,
+    },
+    /// The group is not running on this node.
+    #[error("group {group} does not run on this node")]
+    Unknown {
+        /// The group.
+        group: GroupId,
+    },
+    /// The group was stopped; a proposal under way may or may not take effect.
+    #[error("the group was stopped")]
+    Stopped,
+    /// The group's storage or core failed; a proposal under way may or may not take effect.
+    #[error("the group failed: {reason}")]
+    Failed {
+        /// What happened.
+        reason: String,
+    },
+    /// The group did not come up in time.
+    #[error("group {group} has no leader after {waited_ms} ms")]
+    NoLeader {
+        /// The group.
+        group: GroupId,
+        /// How long it was waited for, in milliseconds.
+        waited_ms: u128,
+    },
+    /// The log of the group failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,187 @@
+//! All groups of a node: start, stop, checkpoint, purge.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use highwater_storage::{Applier, GroupLog, GroupOptions, Store};
+use highwater_types::{Clock, GroupId, NodeId, Term};
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{EmptyNode, Raft, ServerState};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::error::ConsensusError;
+use crate::group::{Group, GroupStatus, fatal_error};
+use crate::log_store::LogStore;
+use crate::network::NoPeers;
+use crate::settings::settings;
+use crate::state_machine::StateMachine;
+use crate::type_config::Types;
+
+/// Runs the groups of one node over its store.
+pub struct GroupHost {
+    node: NodeId,
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    groups: Mutex<BTreeMap<GroupId, Group>>,
+}
+
+impl GroupHost {
+    /// A host without groups.
+    pub fn new(node: NodeId, store: Arc<Store>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { node, store, clock, groups: Mutex::default() })
+    }
+
+    /// The node.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// The store below.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// A running group.
+    pub fn group(&self, id: GroupId) -> Option<Group> {
+        self.groups.lock().get(&id).cloned()
+    }
+
+    /// Starts a group over its log, which is created when there is none. `initialize` makes this node the sole voter of a group
+    /// without a past; it must be said only while the metadata calls the group new (R16).
+    ///
+    /// On return the group runs; [`Group::wait_serving`] tells when it leads. A group whose data is damaged
+    /// comes back quarantined, with the state of the last checkpoint.
+    ///
+    /// # Errors
+    /// When its log or its state cannot be set up.
+    pub async fn start_group(
+        &self,
+        id: GroupId,
+        options: GroupOptions,
+        initialize: bool,
+        applier: Box<dyn Applier>,
+    ) -> Result<Group, ConsensusError> {
+        let log = match self.store.group(id) {
+            Some(log) => log,
+            None => self.store.create_group(id, options)?,
+        };
+        log.install(applier)?;
+        let group = match log.quarantine() {
+            Some(reason) => quarantined(log.clone(), reason.to_owned()),
+            None => {
+                log.set_options(options);
+                self.run(log, initialize).await?
+            }
+        };
+        self.groups.lock().insert(id, group.clone());
+        Ok(group)
+    }
+
+    async fn run(&self, log: Arc<GroupLog>, initialize: bool) -> Result<Group, ConsensusError> {
+        let id = log.id();
+        let applied_term = log.applied().0.map_or(Term::ZERO, |applied| applied.term);
+        let (term_sender, term_receiver) = watch::channel(applied_term);
+        let machine = StateMachine::new(log.clone(), self.clock.clone(), term_sender);
+        let raft = Raft::new(self.node.0, settings(id)?, NoPeers, LogStore::new(log.clone()), machine)
+            .await
+            .map_err(|fatal| fatal_error(&fatal))?;
+        let (status_sender, status) = watch::channel(GroupStatus::default());
+        tokio::spawn(follow_status(raft.clone(), term_receiver, status_sender));
+        if raft.is_initialized().await.map_err(|fatal| fatal_error(&fatal))? {
+            // Nobody else can lead a group of one voter, so there is no one to wait for.
+            raft.trigger().elect(false).await.map_err(|fatal| fatal_error(&fatal))?;
+        } else if initialize {
+            let members = BTreeMap::from([(self.node.0, EmptyNode {})]);
+            raft.initialize(members)
+                .await
+                .map_err(|error| ConsensusError::Failed { reason: error.to_string() })?;
+        } else {
+            tracing::warn!(group = %id, "the group has no data here although it is not new; it waits, without a vote");
+        }
+        Ok(Group::new(log, Some(raft), status))
+    }
+
+    /// Stops a group; its data stays. Proposals under way may or may not take effect.
+    pub async fn stop_group(&self, id: GroupId) {
+        let group = self.groups.lock().remove(&id);
+        if let Some(raft) = group.as_ref().and_then(Group::raft)
+            && let Err(error) = raft.shutdown().await
+        {
+            tracing::warn!(group = %id, %error, "the group's core did not stop as it should");
+        }
+    }
+
+    /// Stops a group and deletes its data, durably. Only for a topic with a committed tombstone (R10).
+    ///
+    /// # Errors
+    /// When the store fails; calling again is safe.
+    pub async fn remove_group(&self, id: GroupId) -> Result<(), ConsensusError> {
+        self.stop_group(id).await;
+        Ok(self.store.remove_group(id).await?)
+    }
+
+    /// Takes a checkpoint, then purges what it freed.
+    ///
+    /// # Errors
+    /// As [`Store::checkpoint`]. A full disk passes.
+    pub async fn checkpoint(&self) -> Result<(), ConsensusError> {
+        self.store.checkpoint().await?;
+        let groups: Vec<Group> = self.groups.lock().values().cloned().collect();
+        for group in groups {
+            if let Err(error) = group.purge().await {
+                tracing::warn!(group = %group.id(), %error, "the group's log was not purged");
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops every group, takes a last checkpoint and closes the store.
+    ///
+    /// # Errors
+    /// When the checkpoint fails; the next start replays the journal then.
+    pub async fn shutdown(&self) -> Result<(), ConsensusError> {
+        let ids: BTreeSet<GroupId> = self.groups.lock().keys().copied().collect();
+        for id in ids {
+            self.stop_group(id).await;
+        }
+        Ok(self.store.close().await?)
+    }
+}
+
+/// A group without a Raft core. The sender is kept by the task-free receiver's owner, so the status stands.
+fn quarantined(log: Arc<GroupLog>, reason: String) -> Group {
+    let (sender, status) = watch::channel(GroupStatus { quarantined: Some(reason), ..GroupStatus::default() });
+    // Nothing ever changes it; leaking one small allocation per damaged group keeps waiters from seeing a closed channel.
+    std::mem::forget(sender);
+    Group::new(log, None, status)
+}
+
+/// Publishes who leads and whether this node serves, until the core stops.
+async fn follow_status(
+    raft: Raft<Types, StateMachine>,
+    mut applied_term: watch::Receiver<Term>,
+    status: watch::Sender<GroupStatus>,
+) {
+    let node = raft.node_id().to_owned();
+    let mut server = raft.server_metrics();
+    drop(raft);
+    loop {
+        let (leader, term, is_leader) = {
+            let metrics = server.borrow_and_update();
+            let is_leader = metrics.state == ServerState::Leader && metrics.current_leader == Some(node);
+            (metrics.current_leader.map(NodeId), Term(metrics.vote.leader_id().term), is_leader)
+        };
+        let is_serving = is_leader && *applied_term.borrow_and_update() == term;
+        let next = GroupStatus { leader, term, is_leader, is_serving, quarantined: None };
+        status.send_if_modified(|current| {
+            let changed = *current != next;
+            *current = next;
+            changed
+        });
+        tokio::select! {
+            changed = server.changed() => if changed.is_err() { return },
+            changed = applied_term.changed() => if changed.is_err() { return },
+        }
+    }
+}

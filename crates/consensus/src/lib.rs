@@ -1,0 +1,31 @@
+//! Consensus in the project's own words: Raft groups over the node's store.
+//!
+//! This is the only crate that knows openraft. A [`Group`] takes proposals and answers when
+//! they are committed, applied and as durable as the group's options say; a [`GroupHost`] runs all groups of a node.
+//!
+//! ```text
+//! propose ─▶ openraft core ─▶ LogStore ─▶ GroupLog (journal) ─▶ flushed ─▶ committed
+//!                                                                            │
+//!                      answer ◀─ StateMachine: GroupLog::apply ◀─────────────┘
+//! ```
+//!
+//! Invariants
+//! - a group never restores its leadership from a stored vote: each start is a new term (R11);
+//! - `initialize` runs only when the caller says that the metadata calls the group new (R16);
+//! - a quarantined group runs no Raft core: it neither votes nor truncates (R1).
+
+mod convert;
+mod error;
+mod group;
+mod host;
+mod log_store;
+mod membership;
+mod network;
+mod settings;
+mod state_machine;
+mod type_config;
+
+pub use error::ConsensusError;
+pub use group::{Group, GroupStatus, Proposal, ProposalHandle, Proposed};
+pub use highwater_storage::{Durability, GroupOptions, LogId, Reservation, ReserveError};
+pub use host::GroupHost;

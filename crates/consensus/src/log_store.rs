@@ -1,0 +1,160 @@
+//! openraft's log storage over a [`GroupLog`].
+
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+use futures_util::{Stream, stream};
+use highwater_storage::GroupLog;
+use highwater_types::RaftIndex;
+use openraft::alias::{EntryOf, LogIdOf, VoteOf};
+use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
+use openraft::{OptionalSend, RaftLogReader};
+use tokio::sync::oneshot;
+
+use crate::convert;
+use crate::type_config::Types;
+
+/// Bytes of entries that are read at one time, to be sent or applied (R21: openraft bounds only their number).
+const READ_BYTES_MAX: usize = 4 << 20;
+
+/// The log of one group, for openraft's core and its readers.
+#[derive(Clone)]
+pub(crate) struct LogStore {
+    log: Arc<GroupLog>,
+}
+
+impl LogStore {
+    pub(crate) fn new(log: Arc<GroupLog>) -> Self {
+        Self { log }
+    }
+
+    /// The range as `start .. end`, cut to what the log holds.
+    fn bounds(&self, range: &impl RangeBounds<u64>) -> (RaftIndex, RaftIndex) {
+        let start = match range.start_bound() {
+            Bound::Included(start) => *start,
+            Bound::Excluded(start) => start + 1,
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(end) => end + 1,
+            Bound::Excluded(end) => *end,
+            Bound::Unbounded => u64::MAX,
+        };
+        let (purged, last) = self.log.bounds();
+        let first = purged.map_or(0, |purged| purged.index.0 + 1);
+        let after_last = last.map_or(0, |last| last.index.0 + 1);
+        (RaftIndex(start.max(first)), RaftIndex(end.min(after_last)))
+    }
+
+    fn read(
+        &self,
+        start: RaftIndex,
+        end: RaftIndex,
+        bytes_max: usize,
+    ) -> Result<Vec<EntryOf<Types>>, io::Error> {
+        let entries = self.log.entries(start, end, bytes_max).map_err(convert::io_error)?;
+        entries.into_iter().map(convert::raft_entry).collect()
+    }
+}
+
+impl RaftLogReader<Types> for LogStore {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<EntryOf<Types>>, io::Error> {
+        let (start, end) = self.bounds(&range);
+        self.read(start, end, usize::MAX)
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<EntryOf<Types>>, io::Error> {
+        let (start, end) = self.bounds(&(start..end));
+        self.read(start, end, READ_BYTES_MAX)
+    }
+
+    async fn entries_stream<RB>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = Result<EntryOf<Types>, io::Error>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let (start, end) = self.bounds(&range);
+        let chunks = stream::unfold((self.clone(), start), move |(store, start)| async move {
+            if start >= end {
+                return None;
+            }
+            match store.read(start, end, READ_BYTES_MAX) {
+                Ok(entries) => {
+                    let next = RaftIndex(start.0 + entries.len() as u64);
+                    Some((stream::iter(entries.into_iter().map(Ok).collect::<Vec<_>>()), (store, next)))
+                }
+                Err(error) => Some((stream::iter(vec![Err(error)]), (store, end))),
+            }
+        });
+        Box::pin(futures_util::StreamExt::flatten(chunks))
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<VoteOf<Types>>, io::Error> {
+        Ok(self.log.vote().map(convert::raft_vote))
+    }
+}
+
+impl RaftLogStorage<Types> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
+        let (purged, last) = self.log.bounds();
+        Ok(LogState {
+            last_purged_log_id: purged.map(convert::raft_log_id),
+            last_log_id: last.or(purged).map(convert::raft_log_id),
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &VoteOf<Types>) -> Result<(), io::Error> {
+        let (sender, receiver) = oneshot::channel();
+        self.log.save_vote(convert::vote(vote), move |result| drop(sender.send(result)));
+        match receiver.await {
+            Ok(result) => result.map_err(io::Error::other),
+            Err(_) => Err(io::Error::other("the journal went away before the vote was durable")),
+        }
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogIdOf<Types>>) -> Result<(), io::Error> {
+        self.log.save_committed(committed.as_ref().map(convert::log_id));
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogIdOf<Types>>, io::Error> {
+        Ok(self.log.committed().map(convert::raft_log_id))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = EntryOf<Types>> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries = entries.into_iter().map(convert::new_entry);
+        self.log
+            .append(entries, move |result| callback.io_completed(result.map_err(io::Error::other)))
+            .map_err(convert::io_error)
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogIdOf<Types>>) -> Result<(), io::Error> {
+        self.log.truncate_after(last.as_ref().map(|id| convert::log_id(id).index));
+        Ok(())
+    }
+
+    async fn purge(&mut self, upto: LogIdOf<Types>) -> Result<(), io::Error> {
+        self.log.purge(convert::log_id(&upto)).map_err(convert::io_error)
+    }
+}

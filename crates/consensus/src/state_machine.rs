@@ -1,0 +1,134 @@
+//! openraft's state machine over a [`GroupLog`]: committed entries are applied there.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use highwater_storage::{GroupLog, Payload};
+use highwater_types::{Clock, Term};
+use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
+use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::{OptionalSend, Snapshot, SnapshotMeta, StoredMembership};
+use tokio::sync::watch;
+
+use crate::convert;
+use crate::membership;
+use crate::type_config::{Response, Types};
+
+/// Entries that are applied under one lock.
+const APPLY_ENTRIES_MAX: usize = 64;
+
+/// Applies a group's committed entries.
+pub(crate) struct StateMachine {
+    log: Arc<GroupLog>,
+    clock: Arc<dyn Clock>,
+    /// The term of the last applied entry: a leader serves once it has applied one of its own (R18).
+    applied_term: watch::Sender<Term>,
+}
+
+impl StateMachine {
+    pub(crate) fn new(log: Arc<GroupLog>, clock: Arc<dyn Clock>, applied_term: watch::Sender<Term>) -> Self {
+        Self { log, clock, applied_term }
+    }
+
+    fn apply_chunk(&self, chunk: Vec<Result<EntryResponder<Types>, io::Error>>) -> Result<(), io::Error> {
+        let mut entries = Vec::with_capacity(chunk.len());
+        let mut responders: Vec<Option<ApplyResponder<Types>>> = Vec::with_capacity(chunk.len());
+        for item in chunk {
+            let (entry, responder) = item?;
+            entries.push(convert::stored_entry(entry)?);
+            responders.push(responder);
+        }
+        let Some(term) = entries.last().map(|entry| entry.id.term) else { return Ok(()) };
+        let applied = self.log.apply(entries, self.clock.now()).map_err(convert::io_error)?;
+        // Before the answers go out, so that who got one finds the group serving.
+        self.applied_term.send_if_modified(|current| std::mem::replace(current, term) != term);
+        for (entry, responder) in applied.into_iter().zip(responders) {
+            if let Some(responder) = responder {
+                responder.send(Response { base_offset: entry.base_offset, response: entry.response });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RaftStateMachine<Types> for StateMachine {
+    type SnapshotData = Bytes;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(
+        &mut self,
+    ) -> Result<(Option<LogIdOf<Types>>, StoredMembershipOf<Types>), io::Error> {
+        applied_state(&self.log)
+    }
+
+    async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut chunks = entries.ready_chunks(APPLY_ENTRIES_MAX);
+        while let Some(chunk) = chunks.next().await {
+            self.apply_chunk(chunk)?;
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        SnapshotBuilder { log: self.log.clone() }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMetaOf<Types>,
+        _snapshot: Bytes,
+    ) -> Result<(), io::Error> {
+        // A group of one voter has nobody to send it a snapshot.
+        Err(io::Error::other(format!("group {} was sent a snapshot {meta} but has no peers", self.log.id())))
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<Types, Bytes>>, io::Error> {
+        let (purged, _) = self.log.bounds();
+        match purged {
+            None => Ok(None),
+            Some(_) => SnapshotBuilder { log: self.log.clone() }.build_snapshot().await.map(Some),
+        }
+    }
+}
+
+fn applied_state(log: &GroupLog) -> Result<(Option<LogIdOf<Types>>, StoredMembershipOf<Types>), io::Error> {
+    let (applied, membership) = log.applied();
+    let members = match membership {
+        None => StoredMembership::default(),
+        Some(entry) => match &entry.payload {
+            Payload::Membership(bytes) => {
+                StoredMembership::new(Some(convert::raft_log_id(entry.id)), membership::decode(bytes)?)
+            }
+            _ => {
+                return Err(io::Error::other(format!(
+                    "entry {} is kept as a membership but is none",
+                    entry.id
+                )));
+            }
+        },
+    };
+    Ok((applied.map(convert::raft_log_id), members))
+}
+
+/// Makes the snapshot that lets the log's start be purged. Its last entry is the purge point, not the
+/// last applied entry (R17).
+pub(crate) struct SnapshotBuilder {
+    log: Arc<GroupLog>,
+}
+
+impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
+    type SnapshotData = Bytes;
+
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, Bytes>, io::Error> {
+        let (_, last_membership) = applied_state(&self.log)?;
+        let (purged, _) = self.log.bounds();
+        let upto = self.log.purge_point().or(purged);
+        let meta = SnapshotMeta { last_log_id: upto.map(convert::raft_log_id), last_membership };
+        Ok(Snapshot { meta, snapshot: Bytes::new() })
+    }
+}

@@ -1,0 +1,280 @@
+//! Groups of one voter over a real and a simulated disk: what is answered is there after a restart.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use highwater_consensus::{ConsensusError, Durability, Group, GroupHost, GroupOptions, Proposal};
+use highwater_records::{Batch, BatchBuilder};
+use highwater_storage::disk::{Disk, RealDisk, SimDisk};
+use highwater_storage::journal::JournalOptions;
+use highwater_storage::{Applied, Applier, Entry, Payload, RestoreError, SegmentOptions, Store, StoreOptions};
+use highwater_types::{
+    GroupId, NodeId, Offset, PartitionId, PartitionIndex, SystemClock, SystemRandom, TimestampMs, TopicId,
+};
+
+const SERVING: Duration = Duration::from_secs(20);
+
+/// Counts what it applied; answers with the count.
+#[derive(Default)]
+struct Counter(u64);
+
+impl Applier for Counter {
+    fn apply(&mut self, entry: &Entry) -> Applied {
+        let log_start = match &entry.payload {
+            Payload::Control(bytes) => Some(Offset(i64::from_le_bytes(bytes[..].try_into().unwrap()))),
+            _ => None,
+        };
+        self.0 += u64::from(matches!(entry.payload, Payload::Batch(_) | Payload::Control(_)));
+        Applied { response: Bytes::copy_from_slice(&self.0.to_le_bytes()), log_start }
+    }
+
+    fn snapshot(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.0.to_le_bytes())
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
+        self.0 = match state.try_into() {
+            Ok(bytes) => u64::from_le_bytes(bytes),
+            Err(_) if state.is_empty() => 0,
+            Err(_) => return Err(RestoreError("not eight bytes".into())),
+        };
+        Ok(())
+    }
+}
+
+fn options(journal: JournalOptions) -> StoreOptions {
+    let on_failure =
+        Arc::new(|error: &highwater_storage::journal::JournalError| panic!("the journal failed: {error}"));
+    StoreOptions { journal, mapped_segments_max: 64, on_failure }
+}
+
+fn small_journal() -> JournalOptions {
+    JournalOptions {
+        file_bytes: 1 << 20,
+        first_file_bytes: 1 << 20,
+        checkpoint_bytes: 4 << 20,
+        bytes_max: 64 << 20,
+        reserve_bytes: 64 << 10,
+    }
+}
+
+fn host(disk: Arc<dyn Disk>) -> Arc<GroupHost> {
+    let store = Store::open(disk, &options(small_journal()), &SystemRandom).unwrap();
+    GroupHost::new(NodeId(1), store, Arc::new(SystemClock))
+}
+
+fn partition(number: u32) -> GroupId {
+    let topic = TopicId(uuid_of(7));
+    GroupId::Partition(PartitionId { topic, index: PartitionIndex(number) })
+}
+
+fn uuid_of(byte: u8) -> uuid::Uuid {
+    uuid::Uuid::from_bytes([byte; 16])
+}
+
+fn group_options(durability: Durability) -> GroupOptions {
+    let segments = SegmentOptions { segment_bytes: 64 << 10, ..SegmentOptions::default() };
+    GroupOptions { durability, segments: Some(segments) }
+}
+
+fn batch(value: u64) -> Batch {
+    let mut builder = BatchBuilder::new();
+    let value = Bytes::from(format!("value {value:08}"));
+    builder.append(None, Some(&value), &[], TimestampMs(1_700_000_000_000)).unwrap();
+    builder.build().unwrap()
+}
+
+async fn start(host: &GroupHost, id: GroupId, durability: Durability, initialize: bool) -> Group {
+    let group = host
+        .start_group(id, group_options(durability), initialize, Box::new(Counter::default()))
+        .await
+        .unwrap();
+    group.wait_serving(SERVING).await.unwrap();
+    group
+}
+
+async fn produce(group: &Group, value: u64) -> Offset {
+    let batch = batch(value);
+    let reservation = loop {
+        let changed = group.log().room_changed();
+        match group.log().reserve(batch.size_in_bytes()) {
+            Ok(reservation) => break reservation,
+            Err(highwater_consensus::ReserveError::Busy) => changed.await,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    group.propose(Proposal::Batch { batch, reservation }).await.unwrap().base_offset.unwrap()
+}
+
+fn values(group: &Group) -> Vec<String> {
+    let segments = group.log().segments().unwrap();
+    let marks = group.log().watermarks();
+    let mut found = Vec::new();
+    let mut from = marks.log_start();
+    while from < marks.high_watermark() {
+        let slices = segments.read(from, marks.high_watermark(), 1 << 20).unwrap();
+        for slice in slices.slices {
+            for batch in highwater_records::split_batches(slice) {
+                let batch = batch.unwrap();
+                batch.verify().unwrap();
+                for record in batch.records() {
+                    let record = record.unwrap();
+                    if record.offset >= from {
+                        found.push(String::from_utf8(record.value.unwrap().to_vec()).unwrap());
+                    }
+                }
+                from = batch.next_offset();
+            }
+        }
+    }
+    found
+}
+
+fn expected(range: std::ops::Range<u64>) -> Vec<String> {
+    range.map(|value| format!("value {value:08}")).collect()
+}
+
+#[tokio::test]
+async fn what_was_acked_is_there_after_a_clean_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    for durability in [Durability::Fsync, Durability::Memory] {
+        let root = directory.path().join(format!("{durability:?}"));
+        std::fs::create_dir(&root).unwrap();
+        for round in 0..3_u64 {
+            let host = host(Arc::new(RealDisk::new(root.clone())));
+            let group = start(&host, partition(0), durability, round == 0).await;
+            assert_eq!(values(&group), expected(0..round * 100));
+            for value in round * 100..(round + 1) * 100 {
+                assert_eq!(produce(&group, value).await, Offset(value as i64));
+            }
+            host.shutdown().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_acked_is_there_after_the_power_went() {
+    let disk = SimDisk::new(11);
+    let mut last_term = highwater_types::Term(0);
+    for round in 0..5_u64 {
+        let host = host(Arc::new(disk.for_process()));
+        let group = start(&host, partition(3), Durability::Fsync, round == 0).await;
+        // R11: a leader never comes back to the term it led before.
+        assert!(group.status().term > last_term);
+        last_term = group.status().term;
+        assert_eq!(values(&group), expected(0..round * 50));
+        for value in round * 50..(round + 1) * 50 {
+            produce(&group, value).await;
+        }
+        if round == 2 {
+            host.checkpoint().await.unwrap();
+        }
+        disk.crash();
+    }
+}
+
+#[tokio::test]
+async fn proposals_that_wait_together_keep_their_order() {
+    let disk = SimDisk::new(5);
+    let host = host(Arc::new(disk.for_process()));
+    let group = start(&host, partition(0), Durability::Fsync, true).await;
+    let mut proposals = Vec::new();
+    for value in 0..200 {
+        let batch = batch(value);
+        let reservation = group.log().reserve(batch.size_in_bytes()).unwrap();
+        proposals.push(Proposal::Batch { batch, reservation });
+    }
+    for (value, handle) in group.propose_many(proposals).await.into_iter().enumerate() {
+        assert_eq!(handle.await.unwrap().base_offset, Some(Offset(value as i64)));
+    }
+    assert_eq!(values(&group), expected(0..200));
+}
+
+#[tokio::test]
+async fn a_log_start_that_was_committed_frees_segments_and_survives() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = || Arc::new(RealDisk::new(directory.path().to_path_buf()));
+    let first = host(disk());
+    let group = start(&first, partition(0), Durability::Fsync, true).await;
+    for value in 0..2000 {
+        produce(&group, value).await;
+    }
+    let before = group.log().segments().unwrap().segments().len();
+    assert!(before > 1, "{before} segments");
+    group.propose(Proposal::Control(Bytes::copy_from_slice(&1900_i64.to_le_bytes()))).await.unwrap();
+    assert_eq!(group.log().watermarks().log_start(), Offset(1900));
+    first.checkpoint().await.unwrap();
+    wait_until(|| group.log().segments().unwrap().segments().len() < before).await;
+    first.checkpoint().await.unwrap();
+    first.shutdown().await.unwrap();
+
+    let again = host(disk());
+    let group = start(&again, partition(0), Durability::Fsync, false).await;
+    assert_eq!(group.log().watermarks().log_start(), Offset(1900));
+    assert_eq!(values(&group), expected(1900..2000));
+    assert_eq!(produce(&group, 2000).await, Offset(2000));
+    again.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_metadata_log_is_purged_and_its_state_survives() {
+    let disk = SimDisk::new(23);
+    let options = GroupOptions { durability: Durability::Fsync, segments: None };
+    for round in 0..4_u64 {
+        let host = host(Arc::new(disk.for_process()));
+        let group = host
+            .start_group(GroupId::Metadata, options, round == 0, Box::new(Counter::default()))
+            .await
+            .unwrap();
+        group.wait_serving(SERVING).await.unwrap();
+        for count in 0..400_u64 {
+            let proposal = Proposal::Control(Bytes::copy_from_slice(&0_i64.to_le_bytes()));
+            let proposed = group.propose(proposal).await.unwrap();
+            assert_eq!(proposed.response, Bytes::copy_from_slice(&(round * 400 + count + 1).to_le_bytes()));
+        }
+        host.checkpoint().await.unwrap();
+        wait_until(|| group.log().bounds().0.is_some()).await;
+        disk.crash();
+    }
+}
+
+#[tokio::test]
+async fn a_group_without_its_data_waits_and_does_not_initialize_itself() {
+    let disk = SimDisk::new(2);
+    let host = host(Arc::new(disk.for_process()));
+    let group = host
+        .start_group(partition(0), group_options(Durability::Fsync), false, Box::new(Counter::default()))
+        .await
+        .unwrap();
+    let waited = group.wait_serving(Duration::from_millis(300)).await;
+    assert!(matches!(waited, Err(ConsensusError::NoLeader { .. })), "{waited:?}");
+    assert_eq!(group.log().vote(), None);
+}
+
+#[tokio::test]
+async fn a_removed_group_is_gone_with_its_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = || Arc::new(RealDisk::new(directory.path().to_path_buf()));
+    let first = host(disk());
+    let group = start(&first, partition(0), Durability::Fsync, true).await;
+    produce(&group, 0).await;
+    drop(group);
+    let topics = directory.path().join("topics");
+    assert_eq!(std::fs::read_dir(&topics).unwrap().count(), 1);
+    first.remove_group(partition(0)).await.unwrap();
+    assert_eq!(std::fs::read_dir(&topics).unwrap().count(), 0);
+    first.shutdown().await.unwrap();
+    let again = host(disk());
+    assert!(again.store().groups().is_empty());
+}
+
+async fn wait_until(condition: impl Fn() -> bool) {
+    let waited = tokio::time::timeout(SERVING, async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    });
+    waited.await.expect("the condition holds in time");
+}
