@@ -1,0 +1,75 @@
+//! The way in: one [`Client`] for any number of producers, consumers and admin calls.
+
+use std::sync::Arc;
+
+use tonic::transport::Channel;
+
+use crate::admin::Admin;
+use crate::config::ClientConfig;
+use crate::connections::Connections;
+use crate::consumer::{Consumer, ConsumerConfig};
+use crate::error::ClientError;
+use crate::producer::{Producer, ProducerConfig};
+
+/// A client of one cluster. Cheap to clone; clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    config: ClientConfig,
+    connections: Arc<Connections>,
+}
+
+impl Client {
+    /// A client of the cluster that these servers (`host:port`) belong to. Connects at the first call.
+    /// Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// When an address is malformed, or there is none.
+    pub fn connect(servers: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, ClientError> {
+        Self::with_config(ClientConfig::new(servers))
+    }
+
+    /// A client with settings of the caller's.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn with_config(config: ClientConfig) -> Result<Self, ClientError> {
+        let connections = Arc::new(Connections::new(&config)?);
+        Ok(Self { config, connections })
+    }
+
+    /// A client over channels that the caller made, such as those of a simulated network, each with a name for
+    /// messages. `config.servers` is not used.
+    ///
+    /// # Errors
+    /// When there is no channel.
+    pub fn with_channels(config: ClientConfig, channels: Vec<(String, Channel)>) -> Result<Self, ClientError> {
+        let connections = Arc::new(Connections::with_channels(channels, config.request_timeout)?);
+        Ok(Self { config, connections })
+    }
+
+    /// Topics and the cluster.
+    pub fn admin(&self) -> Admin {
+        Admin::new(Arc::clone(&self.connections))
+    }
+
+    /// A producer of its own, with its own buffer, stream and producer id.
+    ///
+    /// # Errors
+    /// When a setting is impossible.
+    pub fn producer(&self, config: ProducerConfig) -> Result<Producer, ClientError> {
+        Producer::new(Arc::clone(&self.connections), self.config.clone(), config)
+    }
+
+    /// A consumer of some partitions of a topic, or of all if `partitions` is empty. It starts at once.
+    ///
+    /// # Errors
+    /// When the topic or a partition does not exist, or no server can be reached. Cancel-safe.
+    pub async fn consumer(
+        &self,
+        topic: &str,
+        partitions: &[highwater_types::PartitionIndex],
+        config: ConsumerConfig,
+    ) -> Result<Consumer, ClientError> {
+        Consumer::start(Arc::clone(&self.connections), self.config.clone(), topic, partitions, config).await
+    }
+}

@@ -1,0 +1,51 @@
+//! What a client is told once, for all of its producers and consumers.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use highwater_types::{Clock, Random, SystemClock, SystemRandom};
+
+/// How a [`crate::Client`] connects.
+#[derive(Clone)]
+pub struct ClientConfig {
+    /// Addresses as `host:port`; the first that works is used, and the next after it fails.
+    pub servers: Vec<String>,
+    /// How long one attempt to connect may take.
+    pub connect_timeout: Duration,
+    /// How long a call may go without an answer before its connection counts as broken.
+    pub request_timeout: Duration,
+    /// The first wait before a reconnect or a retry; it doubles from there.
+    pub backoff_min: Duration,
+    /// The longest wait before a reconnect or a retry.
+    pub backoff_max: Duration,
+    /// Where timestamps of records come from that have none.
+    pub clock: Arc<dyn Clock>,
+    /// What jitter and the choice of partitions for keyless records come from.
+    pub random: Arc<dyn Random>,
+}
+
+impl ClientConfig {
+    /// The defaults, for these servers.
+    pub fn new(servers: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            servers: servers.into_iter().map(Into::into).collect(),
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(30),
+            backoff_min: Duration::from_millis(20),
+            backoff_max: Duration::from_secs(1),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+        }
+    }
+
+    pub(crate) fn backoff(&self) -> crate::backoff::Backoff {
+        crate::backoff::Backoff::new(self.backoff_min, self.backoff_max, Arc::clone(&self.random))
+    }
+}
+
+impl fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientConfig").field("servers", &self.servers).finish_non_exhaustive()
+    }
+}

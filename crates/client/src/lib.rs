@@ -1,0 +1,29 @@
+//! Async client of a Highwater cluster: producer, consumer, admin.
+//!
+//! It knows the API and the batch format, never how a node works inside. Connections are
+//! made when they are needed and made again when they break, with growing waits in between; all queues are
+//! bounded. Every public async function says whether it is cancel-safe.
+
+mod admin;
+mod backoff;
+mod client;
+mod config;
+mod connections;
+mod consumer;
+mod error;
+mod partitioner;
+mod producer;
+mod topic;
+
+pub use admin::Admin;
+pub use client::Client;
+pub use config::ClientConfig;
+pub use consumer::{ConsumedBatch, Consumer, ConsumerConfig, OutOfRange, StartPosition};
+pub use error::ClientError;
+pub use partitioner::{murmur2, partition_for_key};
+pub use producer::{Delivered, Delivery, Producer, ProducerConfig, ProducerRecord, ProducerStats};
+
+/// The API's messages, which [`Admin`] takes and returns.
+pub use highwater_proto::v1;
+/// Headers, consumed records and compression are the batch format's own.
+pub use highwater_records::{Compression, Header, Record};
