@@ -106,11 +106,8 @@ impl SegmentedLog {
         };
         for Append { batch, index, term } in batches {
             let follows = batch.base_offset() == next_offset
-                && i64::from(batch.partition_leader_epoch().0)
-                    == i64::try_from(term.0).unwrap_or(i64::MAX)
-                && last.is_none_or(|(last_index, last_term)| {
-                    *index > last_index && *term >= last_term
-                });
+                && i64::from(batch.partition_leader_epoch().0) == i64::try_from(term.0).unwrap_or(i64::MAX)
+                && last.is_none_or(|(last_index, last_term)| *index > last_index && *term >= last_term);
             if !follows {
                 return Err(SegmentError::NotContiguous {
                     base_offset: batch.base_offset(),
@@ -162,10 +159,7 @@ impl SegmentedLog {
         group: &[Append<'_>],
         now: TimestampMs,
     ) -> Result<(), SegmentError> {
-        let bytes: u64 = group
-            .iter()
-            .map(|append| append.batch.size_in_bytes() as u64)
-            .sum();
+        let bytes: u64 = group.iter().map(|append| append.batch.size_in_bytes() as u64).sum();
         self.grow(writer, active, bytes, Room::All)?;
         let mut parts = Vec::with_capacity(2 * group.len());
         for append in group {
@@ -188,33 +182,20 @@ impl SegmentedLog {
         group: &[Append<'_>],
         now: TimestampMs,
     ) -> Result<(), SegmentError> {
-        let runs = self
-            .published
-            .read()
-            .runs
-            .runs_in(active.extent.base)
-            .to_vec();
-        let mut ordinal = runs.last().map_or(0, |run| run.ordinal + run.batches);
+        let runs = self.published.read().runs.runs_in(active.extent.base).to_vec();
+        let first_ordinal = runs.last().map_or(0, |run| run.ordinal + run.batches);
         let mut extent = active.extent;
-        for append in group {
+        for (ordinal, append) in (first_ordinal..).zip(group) {
             let position = extent.size;
-            let due = writer
-                .indexed_at
-                .is_none_or(|last| position - last >= writer.options.index_interval_bytes);
+            let due =
+                writer.indexed_at.is_none_or(|last| position - last >= writer.options.index_interval_bytes);
             if due && position > 0 {
-                let at = Floor {
-                    offset: extent.next,
-                    position,
-                    ordinal,
-                };
+                let at = Floor { offset: extent.next, position, ordinal };
                 let newest = extent.max_timestamp();
-                active
-                    .segment
-                    .with_index(&active.extent, &runs, |index| index.push(at, newest))?;
+                active.segment.with_index(&active.extent, &runs, |index| index.push(at, newest))?;
                 writer.indexed_at = Some(position);
             }
             extend(&mut extent, append.batch, now);
-            ordinal += 1;
         }
         Ok(())
     }
@@ -222,17 +203,9 @@ impl SegmentedLog {
     fn publish(&self, active: &PublishedSegment, group: &[Append<'_>], now: TimestampMs) {
         let mut published = self.published.write();
         let published = &mut *published;
-        let last = published
-            .segments
-            .last_mut()
-            .filter(|last| !last.extent.sealed);
-        let extent = &mut last
-            .expect("the writer's lock keeps the active segment")
-            .extent;
-        assert_eq!(
-            *extent, active.extent,
-            "only the holder of the writer's lock publishes"
-        );
+        let last = published.segments.last_mut().filter(|last| !last.extent.sealed);
+        let extent = &mut last.expect("the writer's lock keeps the active segment").extent;
+        assert_eq!(*extent, active.extent, "only the holder of the writer's lock publishes");
         for append in group {
             published.runs.push(RunBatch {
                 index: append.index,
@@ -261,21 +234,16 @@ fn extend(extent: &mut Extent, batch: &StampedBatch, now: TimestampMs) {
 /// How many batches go into the active segment with one write; the first one always does.
 fn batches_that_fit(writer: &Writer, extent: &Extent, batches: &[Append<'_>]) -> usize {
     let mut size = extent.size;
-    let fits = batches
-        .iter()
-        .take(BATCHES_PER_WRITE_MAX)
-        .take_while(|append| {
-            size += append.batch.size_in_bytes() as u64;
-            size <= writer.options.segment_bytes
-                && append.batch.next_offset().0 - extent.base.0 <= SEGMENT_OFFSETS_MAX
-        });
+    let fits = batches.iter().take(BATCHES_PER_WRITE_MAX).take_while(|append| {
+        size += append.batch.size_in_bytes() as u64;
+        size <= writer.options.segment_bytes
+            && append.batch.next_offset().0 - extent.base.0 <= SEGMENT_OFFSETS_MAX
+    });
     fits.count().max(1)
 }
 
 /// Whether the first batch is older than `segment.ms`. A clock that went back expires nothing.
 fn is_expired(writer: &Writer, extent: &Extent, now: TimestampMs) -> bool {
     extent.size > 0
-        && extent
-            .created
-            .is_some_and(|created| now.0.saturating_sub(created.0) >= writer.options.segment_ms)
+        && extent.created.is_some_and(|created| now.0.saturating_sub(created.0) >= writer.options.segment_ms)
 }

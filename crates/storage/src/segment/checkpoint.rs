@@ -40,23 +40,17 @@ impl SegmentedLog {
             segments: published
                 .segments
                 .iter()
-                .map(|segment| SegmentRecord::from_extent(&segment.extent))
+                .map(|segment| SegmentRecord::from_extent(&segment.extent, segment.segment.index_entries()))
                 .collect(),
             runs: published.runs.to_records(),
             last_index: last.map(|(index, _)| index.0),
             last_term: last.map(|(_, term)| term.0),
         };
-        let segments = published
-            .segments
-            .iter()
-            .map(|published| &published.segment);
+        let segments = published.segments.iter().map(|published| &published.segment);
         CheckpointWork {
             manifest,
             mark: CheckpointMark(published.checkpoints),
-            dirty: segments
-                .filter(|segment| segment.is_dirty())
-                .map(Arc::clone)
-                .collect(),
+            dirty: segments.filter(|segment| segment.is_dirty()).map(Arc::clone).collect(),
             names: self.durability.names_created(),
             durability: Arc::clone(&self.durability),
         }
@@ -135,9 +129,7 @@ impl Durability {
 
     fn check(&self) -> Result<(), SegmentError> {
         if self.poisoned.load(Ordering::Acquire) {
-            return Err(SegmentError::Poisoned {
-                directory: self.dir.clone(),
-            });
+            return Err(SegmentError::Poisoned { directory: self.dir.clone() });
         }
         Ok(())
     }

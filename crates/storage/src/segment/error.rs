@@ -98,11 +98,7 @@ impl SegmentError {
 
     /// Wraps an error of the disk.
     pub(crate) fn io(operation: &'static str, file: impl Into<PathBuf>, source: io::Error) -> Self {
-        Self::Io {
-            operation,
-            file: file.into(),
-            source,
-        }
+        Self::Io { operation, file: file.into(), source }
     }
 }
 

@@ -35,37 +35,19 @@ pub(crate) struct Newest {
 impl Extent {
     /// A segment without batches.
     pub(crate) fn empty(base: Offset) -> Self {
-        Self {
-            base,
-            next: base,
-            size: 0,
-            newest: None,
-            created: None,
-            sealed: false,
-        }
+        Self { base, next: base, size: 0, newest: None, created: None, sealed: false }
     }
 
     /// The largest timestamp so far, or [`TimestampMs::NONE`].
     pub(crate) fn max_timestamp(&self) -> TimestampMs {
-        self.newest
-            .map_or(TimestampMs::NONE, |newest| newest.timestamp)
+        self.newest.map_or(TimestampMs::NONE, |newest| newest.timestamp)
     }
 
     /// Takes a batch that was appended at the end.
-    pub(crate) fn extend(
-        &mut self,
-        base: Offset,
-        next: Offset,
-        size: u64,
-        max: TimestampMs,
-        now: TimestampMs,
-    ) {
+    pub(crate) fn extend(&mut self, base: Offset, next: Offset, size: u64, max: TimestampMs, now: TimestampMs) {
         self.created.get_or_insert(now);
         if self.newest.is_none_or(|newest| newest.timestamp < max) {
-            self.newest = Some(Newest {
-                timestamp: max,
-                batch: base,
-            });
+            self.newest = Some(Newest { timestamp: max, batch: base });
         }
         self.next = next;
         self.size += size;

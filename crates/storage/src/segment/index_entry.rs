@@ -68,17 +68,11 @@ impl IndexChain {
     /// The chain before the first entry.
     pub(crate) fn new(base: Offset) -> Self {
         let seed = crc32c::crc32c(&base.0.to_le_bytes());
-        Self {
-            offset_crc: seed,
-            time_crc: seed,
-        }
+        Self { offset_crc: seed, time_crc: seed }
     }
 
     /// The next entry as it stands in the two files.
-    pub(crate) fn encode(
-        &mut self,
-        entry: &IndexEntry,
-    ) -> ([u8; OFFSET_ENTRY_BYTES], [u8; TIME_ENTRY_BYTES]) {
+    pub(crate) fn encode(&mut self, entry: &IndexEntry) -> ([u8; OFFSET_ENTRY_BYTES], [u8; TIME_ENTRY_BYTES]) {
         let mut offset = [0; OFFSET_ENTRY_BYTES];
         offset[..4].copy_from_slice(&entry.relative_offset.to_le_bytes());
         offset[4..8].copy_from_slice(&entry.position.to_le_bytes());

@@ -23,13 +23,7 @@ pub struct LogSlices {
 impl LogSlices {
     /// No batches, at `offset`.
     pub(crate) fn empty(offset: Offset) -> Self {
-        Self {
-            base_offset: offset,
-            next_offset: offset,
-            bytes: 0,
-            batches: 0,
-            slices: Vec::new(),
-        }
+        Self { base_offset: offset, next_offset: offset, bytes: 0, batches: 0, slices: Vec::new() }
     }
 
     /// Whether there is no batch.

@@ -44,20 +44,13 @@ impl SegmentManifest {
     /// The manifest of a log that holds nothing and continues at `start`.
     #[must_use]
     pub fn empty(start: Offset) -> Self {
-        Self {
-            next_offset: start.0,
-            ..Self::default()
-        }
+        Self { next_offset: start.0, ..Self::default() }
     }
 
     /// The first offset held, or the next one when nothing is.
     #[must_use]
     pub fn start_offset(&self) -> Offset {
-        Offset(
-            self.segments
-                .first()
-                .map_or(self.next_offset, |segment| segment.base_offset),
-        )
+        Offset(self.segments.first().map_or(self.next_offset, |segment| segment.base_offset))
     }
 
     /// The last batch's Raft index and term.
@@ -91,11 +84,14 @@ pub struct SegmentRecord {
     /// Whether it takes no more batches.
     #[prost(bool, tag = "7")]
     pub sealed: bool,
+    /// Entries of each index file that are durable.
+    #[prost(uint32, tag = "8")]
+    pub index_entries: u32,
 }
 
 impl SegmentRecord {
-    /// The manifest's form of an extent.
-    pub(crate) fn from_extent(extent: &Extent) -> Self {
+    /// The manifest's form of an extent whose index has so many entries.
+    pub(crate) fn from_extent(extent: &Extent, index_entries: u32) -> Self {
         Self {
             base_offset: extent.base.0,
             next_offset: extent.next.0,
@@ -104,6 +100,7 @@ impl SegmentRecord {
             max_timestamp_batch: extent.newest.map_or(0, |newest| newest.batch.0),
             created_ms: extent.created.map(|created| created.0),
             sealed: extent.sealed,
+            index_entries,
         }
     }
 

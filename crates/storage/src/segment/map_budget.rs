@@ -37,15 +37,8 @@ impl MapBudget {
     #[must_use]
     pub fn new(limit: usize) -> Arc<Self> {
         let limit = limit.max(1);
-        let state = Mutex::new(Residents {
-            members: Vec::new(),
-            sweep_at: limit + 1,
-        });
-        Arc::new(Self {
-            limit,
-            clock: AtomicU64::new(0),
-            state,
-        })
+        let state = Mutex::new(Residents { members: Vec::new(), sweep_at: limit + 1 });
+        Arc::new(Self { limit, clock: AtomicU64::new(0), state })
     }
 
     /// The node's budget, [`MAPPED_SEGMENTS_MAX`].
@@ -58,11 +51,7 @@ impl MapBudget {
     #[must_use]
     pub fn resident(&self) -> usize {
         let members = self.state.lock().members.clone();
-        members
-            .iter()
-            .filter_map(Weak::upgrade)
-            .filter(|member| member.is_resident())
-            .count()
+        members.iter().filter_map(Weak::upgrade).filter(|member| member.is_resident()).count()
     }
 
     /// The next tick of the clock that [`Evictable::last_used`] counts on.
@@ -77,20 +66,12 @@ impl MapBudget {
         if state.members.len() < state.sweep_at {
             return;
         }
-        let mut members: Vec<Arc<dyn Evictable>> = state
-            .members
-            .iter()
-            .filter_map(Weak::upgrade)
-            .filter(|member| member.is_resident())
-            .collect();
+        let mut members: Vec<Arc<dyn Evictable>> =
+            state.members.iter().filter_map(Weak::upgrade).filter(|member| member.is_resident()).collect();
         members.sort_by_cached_key(|member| member.last_used());
         // One in sixteen more than needed, so that not every admission sweeps.
         let slack = self.limit / 16;
-        let mut excess = if members.len() > self.limit {
-            members.len() - self.limit + slack
-        } else {
-            0
-        };
+        let mut excess = if members.len() > self.limit { members.len() - self.limit + slack } else { 0 };
         members.retain(|member| {
             if excess > 0 && member.evict() {
                 excess -= 1;

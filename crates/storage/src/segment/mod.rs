@@ -45,9 +45,7 @@ pub use append::Append;
 pub use checkpoint::{CheckpointMark, CheckpointWork};
 pub use error::{Damage, SegmentError};
 pub use log_slices::{IndexedBatch, LogSlices};
-pub use manifest::{
-    RUN_RECORD_BYTES_MAX, RunRecord, SEGMENT_RECORD_BYTES_MAX, SegmentManifest, SegmentRecord,
-};
+pub use manifest::{RUN_RECORD_BYTES_MAX, RunRecord, SEGMENT_RECORD_BYTES_MAX, SegmentManifest, SegmentRecord};
 pub use map_budget::MapBudget;
 pub use retention::SegmentInfo;
 pub use run_table::{Located, Run, RunBatch, RunTable};

@@ -15,9 +15,12 @@ use super::extent::Extent;
 use super::manifest::SegmentManifest;
 use super::map_budget::MapBudget;
 use super::run_table::RunTable;
-use super::segment_file::{LOG, Segment, file_name, parse_file_name, remove_file};
+use super::segment_file::{Durable, LOG, Segment, file_name, parse_file_name, remove_file};
 use super::segmented_log::{Published, PublishedSegment, SegmentOptions, SegmentedLog};
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
+
+/// A segment's open file and what the manifest states of it.
+type OpenFile = (Arc<dyn DiskFile>, Extent);
 
 impl SegmentedLog {
     /// Opens the log in `dir` as `manifest` states it: bytes behind the durable ones are cut from the
@@ -39,11 +42,10 @@ impl SegmentedLog {
         let names = list(&*disk, &dir)?;
         for (file, extent) in check_files(&*disk, &dir, &names, &extents)? {
             let path = dir.join(file_name(extent.base, LOG));
-            file.set_len(extent.size)
-                .map_err(|source| SegmentError::io("cut", path, source))?;
+            file.set_len(extent.size).map_err(|source| SegmentError::io("cut", path, source))?;
         }
         remove_unlisted(&*disk, &dir, &names, &extents)?;
-        Ok(Self::opened(disk, dir, options, maps, extents, runs))
+        Ok(Self::opened(disk, dir, options, maps, manifest, (extents, runs)))
     }
 
     /// Opens the log as [`open`](Self::open) does but leaves every file as it is: for a node whose journal is
@@ -61,7 +63,7 @@ impl SegmentedLog {
         let (extents, runs) = check_manifest(&dir, manifest)?;
         let names = list(&*disk, &dir)?;
         check_files(&*disk, &dir, &names, &extents)?;
-        let log = Self::opened(disk, dir, options, maps, extents, runs);
+        let log = Self::opened(disk, dir, options, maps, manifest, (extents, runs));
         log.writer.lock().read_only = true;
         Ok(log)
     }
@@ -71,20 +73,22 @@ impl SegmentedLog {
         dir: PathBuf,
         options: SegmentOptions,
         maps: Arc<MapBudget>,
-        extents: Vec<Extent>,
-        runs: RunTable,
+        manifest: &SegmentManifest,
+        (extents, runs): (Vec<Extent>, RunTable),
     ) -> Self {
         let mut published = Published::new(runs);
+        let index_entries = manifest.segments.iter().map(|record| record.index_entries);
         published.segments = extents
             .into_iter()
-            .map(|extent| PublishedSegment {
+            .zip(index_entries)
+            .map(|(extent, index_entries)| PublishedSegment {
                 segment: Segment::new(
                     Arc::clone(&disk),
                     dir.clone(),
                     extent.base,
                     options.index_interval_bytes,
                     Arc::clone(&maps),
-                    extent.size,
+                    Durable { size: extent.size, index_entries },
                 ),
                 extent,
             })
@@ -107,13 +111,9 @@ pub(crate) fn check_manifest(
     if next_offset < Offset::ZERO {
         return Err(contradiction("the log ends at a negative offset"));
     }
-    let runs = RunTable::from_records(&manifest.runs, next_offset, manifest.last_entry())
-        .map_err(contradiction)?;
-    let extents: Vec<Extent> = manifest
-        .segments
-        .iter()
-        .map(|record| record.to_extent())
-        .collect();
+    let runs =
+        RunTable::from_records(&manifest.runs, next_offset, manifest.last_entry()).map_err(contradiction)?;
+    let extents: Vec<Extent> = manifest.segments.iter().map(|record| record.to_extent()).collect();
     let mut at = manifest.start_offset();
     let mut runs_seen = 0;
     for (number, extent) in extents.iter().enumerate() {
@@ -122,32 +122,21 @@ pub(crate) fn check_manifest(
             return Err(contradiction("segments do not follow each other"));
         }
         if !last && (!extent.sealed || extent.size == 0) {
-            return Err(contradiction(
-                "a segment before the last is not sealed or is empty",
-            ));
+            return Err(contradiction("a segment before the last is not sealed or is empty"));
         }
         at = extent.next;
         let own = runs.runs_in(extent.base);
         runs_seen += own.len();
-        let starts = own
-            .first()
-            .map(|run| (run.first_offset, run.position.0, run.ordinal));
+        let starts = own.first().map(|run| (run.first_offset, run.position.0, run.ordinal));
         if starts != (extent.size > 0).then_some((extent.base, 0, 0)) {
-            return Err(contradiction(
-                "a segment and its first run do not start together",
-            ));
+            return Err(contradiction("a segment and its first run do not start together"));
         }
-        if own
-            .last()
-            .is_some_and(|run| run.first_offset >= extent.next || run.position.0 >= extent.size)
-        {
+        if own.last().is_some_and(|run| run.first_offset >= extent.next || run.position.0 >= extent.size) {
             return Err(contradiction("a run lies beyond its segment"));
         }
     }
     if at != next_offset {
-        return Err(contradiction(
-            "the last segment does not reach the end of the log",
-        ));
+        return Err(contradiction("the last segment does not reach the end of the log"));
     }
     if runs_seen != runs.runs().len() {
         return Err(contradiction("a run has no segment"));
@@ -170,7 +159,7 @@ fn check_files(
     dir: &Path,
     names: &BTreeSet<String>,
     extents: &[Extent],
-) -> Result<Vec<(Arc<dyn crate::disk::DiskFile>, Extent)>, SegmentError> {
+) -> Result<Vec<OpenFile>, SegmentError> {
     let mut excess = Vec::new();
     for extent in extents {
         excess.extend(check_file(disk, dir, names, extent)?);
@@ -184,7 +173,7 @@ fn check_file(
     dir: &Path,
     names: &BTreeSet<String>,
     extent: &Extent,
-) -> Result<Option<(Arc<dyn crate::disk::DiskFile>, Extent)>, SegmentError> {
+) -> Result<Option<OpenFile>, SegmentError> {
     let name = file_name(extent.base, LOG);
     let path = dir.join(&name);
     let corrupt = |position, damage| SegmentError::Corrupt {
@@ -195,20 +184,10 @@ fn check_file(
     if !names.contains(&name) {
         return Err(corrupt(0, Damage::Missing));
     }
-    let file = disk
-        .open(&path)
-        .map_err(|source| SegmentError::io("open", &path, source))?;
-    let actual = file
-        .len()
-        .map_err(|source| SegmentError::io("measure", &path, source))?;
+    let file = disk.open(&path).map_err(|source| SegmentError::io("open", &path, source))?;
+    let actual = file.len().map_err(|source| SegmentError::io("measure", &path, source))?;
     if actual < extent.size {
-        return Err(corrupt(
-            actual,
-            Damage::TooShort {
-                expected: extent.size,
-                actual,
-            },
-        ));
+        return Err(corrupt(actual, Damage::TooShort { expected: extent.size, actual }));
     }
     if actual > extent.size && extent.sealed {
         tracing::warn!(file = %path.display(), actual, expected = extent.size, "a sealed segment was too long and is cut");

@@ -18,19 +18,21 @@ impl SegmentedLog {
     ///
     /// Headers are checked against the run table on the way (R5), checksums are not: the
     /// reader of the records does that. May block on the disk.
-    pub fn read(
-        &self,
-        from: Offset,
-        below: Offset,
-        bytes_max: usize,
-    ) -> Result<LogSlices, SegmentError> {
+    pub fn read(&self, from: Offset, below: Offset, bytes_max: usize) -> Result<LogSlices, SegmentError> {
         let mut out = LogSlices::empty(from);
         let Some(mut view) = self.published.read().view_of(from)? else {
             return Ok(out);
         };
         let mut at = from;
         while at < below && (out.is_empty() || out.bytes < bytes_max) {
-            let mut part = view.read(at, below, bytes_max.saturating_sub(out.bytes))?;
+            let part = view.read(at, below, bytes_max.saturating_sub(out.bytes));
+            let mut part = match part {
+                Ok(part) => part,
+                // Retention was faster than this reader: its files may be gone.
+                Err(_) if self.has_left(&view) && out.is_empty() => return Err(self.out_of_range(from)),
+                Err(_) if self.has_left(&view) => break,
+                Err(error) => return Err(error),
+            };
             // Only the very first batch may be larger than what is asked for.
             if !out.is_empty() && out.bytes + part.bytes > bytes_max {
                 break;
@@ -53,12 +55,7 @@ impl SegmentedLog {
 
     /// Reads the disk pages of a coming [`read`](Self::read) into memory, so that it does not block;
     /// an unreadable sector is an error here and a signal there (R7). Blocks on the disk.
-    pub fn read_ahead(
-        &self,
-        from: Offset,
-        below: Offset,
-        bytes_max: usize,
-    ) -> Result<(), SegmentError> {
+    pub fn read_ahead(&self, from: Offset, below: Offset, bytes_max: usize) -> Result<(), SegmentError> {
         let view = self.published.read().view_of(from)?;
         match view {
             Some(view) if from < below => view.read_ahead(from, bytes_max),
@@ -68,20 +65,15 @@ impl SegmentedLog {
 
     /// The batch of a Raft index, with its checksum checked, and its term; `None` when the index is
     /// no batch or no longer held.
-    pub fn batch_at_index(
-        &self,
-        index: RaftIndex,
-    ) -> Result<Option<(StampedBatch, Term)>, SegmentError> {
+    pub fn batch_at_index(&self, index: RaftIndex) -> Result<Option<(StampedBatch, Term)>, SegmentError> {
         let found = self.batches_at_indexes(index, index.next(), 0)?;
-        Ok(found
-            .into_iter()
-            .next()
-            .map(|found| (found.batch, found.term)))
+        Ok(found.into_iter().next().map(|found| (found.batch, found.term)))
     }
 
     /// The batches with Raft indexes from `from` up to, not including, `below`, in order, with their
     /// checksums checked: at most `bytes_max` bytes, but the first one whatever its size. Indexes that
-    /// are no batch are left out; what is returned has no gaps but those.
+    /// are no batch are left out; what is returned has no gaps but those. When retention takes some of them
+    /// away meanwhile, nothing is returned.
     pub fn batches_at_indexes(
         &self,
         from: RaftIndex,
@@ -94,10 +86,8 @@ impl SegmentedLog {
         while let Some((view, first)) = self.view_of_index(at, below) {
             let mut full = false;
             let mut last = None;
-            view.batches_from(first.ordinal, |ordinal, batch| {
-                let Some((index, term)) =
-                    identify(&view, ordinal).filter(|(index, _)| *index < below)
-                else {
+            let walked = view.batches_from(first.ordinal, |ordinal, batch| {
+                let Some((index, term)) = identify(&view, ordinal).filter(|(index, _)| *index < below) else {
                     full = true;
                     return false;
                 };
@@ -112,7 +102,12 @@ impl SegmentedLog {
                 // Stops before the next one is read and checked in vain.
                 full = bytes_left == 0 || index.next() >= below;
                 !full
-            })?;
+            });
+            match walked {
+                // What retention took away is not held, and nothing before it either.
+                Err(_) if self.has_left(&view) => return Ok(Vec::new()),
+                result => result?,
+            }
             match last {
                 Some(last) if !full => at = last.next(),
                 _ => break,
@@ -121,19 +116,24 @@ impl SegmentedLog {
         Ok(out)
     }
 
+    /// Whether retention has taken a view's segment out of the log.
+    pub(crate) fn has_left(&self, view: &SegmentView) -> bool {
+        self.start_offset() > view.extent.base
+    }
+
+    fn out_of_range(&self, offset: Offset) -> SegmentError {
+        let published = self.published.read();
+        let (start, next) = (published.start_offset(), published.runs.next_offset());
+        SegmentError::OutOfRange { offset, start, next }
+    }
+
     /// The segment with the first batch at or above `from`, and where in it that batch is.
     fn view_of_index(&self, from: RaftIndex, below: RaftIndex) -> Option<(SegmentView, Located)> {
         let published = self.published.read();
-        let index = published
-            .runs
-            .next_batch_index(from)
-            .filter(|index| *index < below)?;
+        let index = published.runs.next_batch_index(from).filter(|index| *index < below)?;
         let located = published.runs.locate(index)?;
-        let at = published
-            .segments
-            .binary_search_by_key(&located.run.segment, |segment| segment.extent.base);
-        at.ok()
-            .map(|at| (published.view(&published.segments[at]), located))
+        let at = published.segments.binary_search_by_key(&located.run.segment, |segment| segment.extent.base);
+        at.ok().map(|at| (published.view(&published.segments[at]), located))
     }
 }
 
@@ -141,8 +141,5 @@ impl SegmentedLog {
 fn identify(view: &SegmentView, ordinal: u32) -> Option<(RaftIndex, Term)> {
     let after = view.runs.partition_point(|run| run.ordinal <= ordinal);
     let run = view.runs[..after].last()?;
-    Some((
-        RaftIndex(run.first_index.0 + u64::from(ordinal - run.ordinal)),
-        run.term,
-    ))
+    Some((RaftIndex(run.first_index.0 + u64::from(ordinal - run.ordinal)), run.term))
 }

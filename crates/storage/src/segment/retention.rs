@@ -85,14 +85,8 @@ impl SegmentedLog {
         let mut writer = self.writer()?;
         let mut published = self.published.write();
         let next = published.runs.next_offset();
-        assert!(
-            start >= next,
-            "a log that reaches {next} cannot continue at {start}"
-        );
-        let empty_here = published
-            .segments
-            .last()
-            .is_some_and(|last| last.extent.base == start);
+        assert!(start >= next, "a log that reaches {next} cannot continue at {start}");
+        let empty_here = published.segments.last().is_some_and(|last| last.extent.base == start);
         let count = published.segments.len() - usize::from(empty_here);
         published.detach(count);
         published.runs = RunTable::new(start);
@@ -108,13 +102,8 @@ impl SegmentedLog {
     pub fn delete_detached(&self, mark: CheckpointMark) -> Result<usize, SegmentError> {
         let due: Vec<Detached> = {
             let mut published = self.published.write();
-            published
-                .deleted
-                .retain(|deleted| deleted.segment.is_pinned());
-            published
-                .detached
-                .extract_if(.., |detached| detached.checkpoints < mark.0)
-                .collect()
+            published.deleted.retain(|deleted| deleted.segment.is_pinned());
+            published.detached.extract_if(.., |detached| detached.checkpoints < mark.0).collect()
         };
         let count = due.len();
         let mut due = due.into_iter();
@@ -138,16 +127,9 @@ impl SegmentedLog {
     #[must_use]
     pub fn detached_bytes(&self) -> u64 {
         let mut published = self.published.write();
-        published
-            .deleted
-            .retain(|deleted| deleted.segment.is_pinned());
-        let waiting = published
-            .detached
-            .iter()
-            .map(|detached| detached.segment.extent.size);
-        waiting
-            .chain(published.deleted.iter().map(|deleted| deleted.extent.size))
-            .sum()
+        published.deleted.retain(|deleted| deleted.segment.is_pinned());
+        let waiting = published.detached.iter().map(|detached| detached.segment.extent.size);
+        waiting.chain(published.deleted.iter().map(|deleted| deleted.extent.size)).sum()
     }
 
     /// The part of [`detached_bytes`](Self::detached_bytes) that only readers' slices hold.
@@ -155,9 +137,7 @@ impl SegmentedLog {
     pub fn pinned_bytes(&self) -> u64 {
         let published = self.published.read();
         let waiting = published.detached.iter().map(|detached| &detached.segment);
-        let pinned = waiting
-            .chain(&published.deleted)
-            .filter(|segment| segment.segment.is_pinned());
+        let pinned = waiting.chain(&published.deleted).filter(|segment| segment.segment.is_pinned());
         pinned.map(|segment| segment.extent.size).sum()
     }
 }
@@ -167,10 +147,7 @@ impl Published {
     fn detach(&mut self, count: usize) {
         for segment in self.segments.drain(..count) {
             segment.segment.release();
-            self.detached.push(Detached {
-                segment,
-                checkpoints: self.checkpoints,
-            });
+            self.detached.push(Detached { segment, checkpoints: self.checkpoints });
         }
     }
 }

@@ -86,11 +86,7 @@ impl RunTable {
     /// A table without runs; the first batch will start at `start`.
     #[must_use]
     pub fn new(start: Offset) -> Self {
-        Self {
-            runs: Vec::new(),
-            next_offset: start,
-            last: None,
-        }
+        Self { runs: Vec::new(), next_offset: start, last: None }
     }
 
     /// The table that a manifest holds, or what in it is impossible.
@@ -107,11 +103,7 @@ impl RunTable {
             if i32::try_from(run.term.0).is_err() {
                 return Err("a run's term is beyond 31 bits");
             }
-            if run
-                .first_index
-                .0
-                .checked_add(u64::from(run.batches))
-                .is_none()
+            if run.first_index.0.checked_add(u64::from(run.batches)).is_none()
                 || run.ordinal.checked_add(run.batches).is_none()
             {
                 return Err("a run is too long");
@@ -128,11 +120,7 @@ impl RunTable {
                 return Err("the last entry is not the last run's");
             }
         }
-        Ok(Self {
-            runs,
-            next_offset,
-            last,
-        })
+        Ok(Self { runs, next_offset, last })
     }
 
     /// The offset after the last batch.
@@ -171,9 +159,7 @@ impl RunTable {
     #[must_use]
     pub fn accepts(&self, base_offset: Offset, index: RaftIndex, term: Term) -> bool {
         base_offset == self.next_offset
-            && self
-                .last
-                .is_none_or(|(last_index, last_term)| index > last_index && term >= last_term)
+            && self.last.is_none_or(|(last_index, last_term)| index > last_index && term >= last_term)
     }
 
     /// Adds the next batch.
@@ -187,10 +173,7 @@ impl RunTable {
             self.last,
             self.next_offset
         );
-        assert!(
-            batch.base_offset < batch.next_offset,
-            "batch {batch:?} holds no offset"
-        );
+        assert!(batch.base_offset < batch.next_offset, "batch {batch:?} holds no offset");
         self.next_offset = batch.next_offset;
         self.last = Some((batch.index, batch.term));
         let ordinal = match self.runs.last_mut() {
@@ -229,13 +212,8 @@ impl RunTable {
     pub fn locate(&self, index: RaftIndex) -> Option<Located> {
         let after = self.runs.partition_point(|run| run.first_index <= index);
         let run = *self.runs[..after].last()?;
-        let nth = u32::try_from(index.0 - run.first_index.0)
-            .ok()
-            .filter(|nth| *nth < run.batches)?;
-        Some(Located {
-            run,
-            ordinal: run.ordinal + nth,
-        })
+        let nth = u32::try_from(index.0 - run.first_index.0).ok().filter(|nth| *nth < run.batches)?;
+        Some(Located { run, ordinal: run.ordinal + nth })
     }
 
     /// The first Raft index at or above `index` that is a batch and still held.
@@ -251,10 +229,7 @@ impl RunTable {
     pub fn end_offset_for_term(&self, term: Term) -> Option<(Term, Offset)> {
         let after = self.runs.partition_point(|run| run.term <= term);
         let run = self.runs[..after].last()?;
-        let end = self
-            .runs
-            .get(after)
-            .map_or(self.next_offset, |next| next.first_offset);
+        let end = self.runs.get(after).map_or(self.next_offset, |next| next.first_offset);
         Some((run.term, end))
     }
 
@@ -279,12 +254,7 @@ fn check_order(a: &Run, b: &Run) -> Result<(), &'static str> {
     if a.last_index() >= b.first_index || a.term > b.term || a.first_offset >= b.first_offset {
         return Err("runs are out of order");
     }
-    let continues =
-        a.segment == b.segment && a.ordinal + a.batches == b.ordinal && a.position < b.position;
+    let continues = a.segment == b.segment && a.ordinal + a.batches == b.ordinal && a.position < b.position;
     let starts = a.segment < b.segment && b.ordinal == 0 && b.position == FilePosition::ZERO;
-    if continues || starts {
-        Ok(())
-    } else {
-        Err("runs do not fit their segments")
-    }
+    if continues || starts { Ok(()) } else { Err("runs do not fit their segments") }
 }

@@ -8,7 +8,7 @@
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use highwater_types::{Offset, TimestampMs};
@@ -42,6 +42,15 @@ pub(crate) fn parse_file_name(name: &str) -> Option<(Offset, &str)> {
     (known && numeric).then(|| digits.parse().ok().map(|base| (Offset(base), extension)))?
 }
 
+/// What a segment starts with on the disk.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Durable {
+    /// Bytes of the log file.
+    pub(crate) size: u64,
+    /// Entries of each index file.
+    pub(crate) index_entries: u32,
+}
+
 /// One segment's files and what of them is in memory.
 pub(crate) struct Segment {
     disk: Arc<dyn Disk>,
@@ -52,6 +61,8 @@ pub(crate) struct Segment {
     index: Mutex<Option<SparseIndex>>,
     resident: Mutex<Resident>,
     last_used: AtomicU64,
+    /// Entries of the index, also while it is not in memory.
+    index_entries: AtomicU32,
     /// Bytes of the log file that were written, and how many of them are known durable.
     written: AtomicU64,
     synced: AtomicU64,
@@ -66,17 +77,17 @@ struct Resident {
 }
 
 impl Segment {
-    /// A segment whose first `size` bytes are durable. Touches no file.
+    /// A segment of which so much is durable. Touches no file.
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         dir: PathBuf,
         base: Offset,
         index_interval_bytes: u64,
         budget: Arc<MapBudget>,
-        size: u64,
+        durable: Durable,
     ) -> Arc<Self> {
         // A segment without bytes has no index files that could be worth a look.
-        let index = (size == 0).then(|| SparseIndex::replacing(base));
+        let index = (durable.size == 0).then(|| SparseIndex::replacing(base));
         Arc::new(Self {
             disk,
             dir,
@@ -86,8 +97,9 @@ impl Segment {
             index: Mutex::new(index),
             resident: Mutex::new(Resident::default()),
             last_used: AtomicU64::new(0),
-            written: AtomicU64::new(size),
-            synced: AtomicU64::new(size),
+            index_entries: AtomicU32::new(durable.index_entries),
+            written: AtomicU64::new(durable.size),
+            synced: AtomicU64::new(durable.size),
         })
     }
 
@@ -126,18 +138,10 @@ impl Segment {
     }
 
     /// A mapping that covers the first `size` bytes, which are written; `sealed` when they are all.
-    pub(crate) fn mapping(
-        self: &Arc<Self>,
-        size: u64,
-        sealed: bool,
-    ) -> Result<Arc<dyn Mapping>, SegmentError> {
+    pub(crate) fn mapping(self: &Arc<Self>, size: u64, sealed: bool) -> Result<Arc<dyn Mapping>, SegmentError> {
         self.touch();
         let mut resident = self.resident.lock();
-        if let Some(mapping) = resident
-            .mapping
-            .as_ref()
-            .filter(|mapping| mapping.len() >= size)
-        {
+        if let Some(mapping) = resident.mapping.as_ref().filter(|mapping| mapping.len() >= size) {
             return Ok(Arc::clone(mapping));
         }
         let opened = resident.file.is_none();
@@ -145,14 +149,8 @@ impl Segment {
             Some(file) => Arc::clone(file),
             None => self.open_file(&mut resident)?,
         };
-        let length = if sealed {
-            size
-        } else {
-            size.next_power_of_two().max(super::space::FIRST_BYTES)
-        };
-        let mapping = file
-            .map(length)
-            .map_err(|source| SegmentError::io("map", self.path(LOG), source))?;
+        let length = if sealed { size } else { size.next_power_of_two().max(super::space::FIRST_BYTES) };
+        let mapping = file.map(length).map_err(|source| SegmentError::io("map", self.path(LOG), source))?;
         resident.made.retain(|made| made.strong_count() > 0);
         resident.made.push(Arc::downgrade(&mapping));
         resident.mapping = Some(Arc::clone(&mapping));
@@ -188,21 +186,24 @@ impl Segment {
         if index.is_none() {
             *index = Some(self.load_index(extent, runs)?);
         }
-        Ok(look(
-            index.get_or_insert_with(|| SparseIndex::empty(self.base)),
-        ))
+        let index = index.get_or_insert_with(|| SparseIndex::empty(self.base));
+        let found = look(index);
+        self.index_entries.store(index.len(), Ordering::Release);
+        Ok(found)
+    }
+
+    /// How many entries the index has; after the next sync, at least so many are durable.
+    pub(crate) fn index_entries(&self) -> u32 {
+        self.index_entries.load(Ordering::Acquire)
     }
 
     /// Replaces the index by one made from the batches. Costs O(data), so only for an index that lied.
-    pub(crate) fn rebuild_index(
-        self: &Arc<Self>,
-        extent: &Extent,
-        runs: &[Run],
-    ) -> Result<(), SegmentError> {
+    pub(crate) fn rebuild_index(self: &Arc<Self>, extent: &Extent, runs: &[Run]) -> Result<(), SegmentError> {
         tracing::warn!(file = %self.path(INDEX).display(), "an index contradicts its segment and is rebuilt");
         let mut index = self.index.lock();
         let mut rebuilt = SparseIndex::replacing(self.base);
         self.scan_into(&mut rebuilt, extent, runs)?;
+        self.index_entries.store(rebuilt.len(), Ordering::Release);
         *index = Some(rebuilt);
         Ok(())
     }
@@ -213,23 +214,19 @@ impl Segment {
             Some(index) => index.as_ref().is_none_or(SparseIndex::is_persisted),
             None => false,
         };
-        self.synced.load(Ordering::Acquire) < self.written.load(Ordering::Acquire)
-            || !index_is_clean()
+        self.synced.load(Ordering::Acquire) < self.written.load(Ordering::Acquire) || !index_is_clean()
     }
 
     /// Makes everything written so far durable, with its index. Returns whether files were created.
     pub(crate) fn sync(self: &Arc<Self>) -> Result<bool, SegmentError> {
         let written = self.written.load(Ordering::Acquire);
         if self.synced.load(Ordering::Acquire) < written {
-            self.file()?
-                .sync_data()
-                .map_err(|source| SegmentError::io("sync", self.path(LOG), source))?;
+            self.file()?.sync_data().map_err(|source| SegmentError::io("sync", self.path(LOG), source))?;
             self.synced.fetch_max(written, Ordering::AcqRel);
         }
         let (files, created) = self.write_index()?;
         for (path, file) in files {
-            file.sync_data()
-                .map_err(|source| SegmentError::io("sync", path, source))?;
+            file.sync_data().map_err(|source| SegmentError::io("sync", path, source))?;
         }
         Ok(created)
     }
@@ -244,11 +241,7 @@ impl Segment {
 
     /// Whether a reader's slice keeps the segment's pages and, once deleted, its disk space.
     pub(crate) fn is_pinned(&self) -> bool {
-        self.resident
-            .lock()
-            .made
-            .iter()
-            .any(|made| made.strong_count() > 0)
+        self.resident.lock().made.iter().any(|made| made.strong_count() > 0)
     }
 
     /// Removes the files; those that are gone are no error.
@@ -261,10 +254,7 @@ impl Segment {
 
     fn open_file(&self, resident: &mut Resident) -> Result<Arc<dyn DiskFile>, SegmentError> {
         let path = self.path(LOG);
-        let file = self
-            .disk
-            .open(&path)
-            .map_err(|source| SegmentError::io("open", path, source))?;
+        let file = self.disk.open(&path).map_err(|source| SegmentError::io("open", path, source))?;
         resident.file = Some(Arc::clone(&file));
         Ok(file)
     }
@@ -279,11 +269,7 @@ impl Segment {
     }
 
     /// The index as the files and the batches behind its last entry give it.
-    fn load_index(
-        self: &Arc<Self>,
-        extent: &Extent,
-        runs: &[Run],
-    ) -> Result<SparseIndex, SegmentError> {
+    fn load_index(self: &Arc<Self>, extent: &Extent, runs: &[Run]) -> Result<SparseIndex, SegmentError> {
         // One entry for each batch is the most there can be, whatever the files' lengths claim.
         let entries_max = extent.size / highwater_records::BatchHeader::LEN as u64 + 1;
         let offset = self.read_index_file(INDEX, entries_max * OFFSET_ENTRY_BYTES as u64)?;
@@ -314,14 +300,8 @@ impl Segment {
     ) -> Result<usize, SegmentError> {
         let (at, mut newest) = index.last();
         let source = FileSource::new(self.file()?, extent.size);
-        let mut walker = BatchWalker::new(
-            source,
-            self.path(LOG),
-            extent.size,
-            Some(extent.next),
-            runs.to_vec(),
-            at,
-        );
+        let mut walker =
+            BatchWalker::new(source, self.path(LOG), extent.size, Some(extent.next), runs.to_vec(), at);
         let (mut indexed_at, mut added) = (at.position, 0);
         while let Some(batch) = walker.next()? {
             walker.check_body(&batch)?;
@@ -330,9 +310,7 @@ impl Segment {
                 indexed_at = batch.at.position;
                 added += 1;
             }
-            newest = newest
-                .max(batch.header.max_timestamp)
-                .max(TimestampMs::NONE);
+            newest = newest.max(batch.header.max_timestamp).max(TimestampMs::NONE);
         }
         Ok(added)
     }
@@ -343,18 +321,12 @@ impl Segment {
         let read = || -> io::Result<Vec<u8>> {
             let file = self.disk.open(&path)?;
             let length = file.len()?.min(bytes_max);
-            let mut bytes =
-                vec![0; usize::try_from(length).map_err(|_| io::ErrorKind::InvalidInput)?];
+            let mut bytes = vec![0; usize::try_from(length).map_err(|_| io::ErrorKind::InvalidInput)?];
             file.read_exact_at(&mut bytes, 0)?;
             Ok(bytes)
         };
         match read() {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof
-                ) =>
-            {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
                 Ok(Vec::new())
             }
             // An index that cannot be read is as good as none.
@@ -367,10 +339,7 @@ impl Segment {
     }
 
     /// Writes the entries that the files lack. Returns the files to sync and whether any is new.
-    #[expect(
-        clippy::type_complexity,
-        reason = "two files with their paths, used once"
-    )]
+    #[expect(clippy::type_complexity, reason = "two files with their paths, used once")]
     fn write_index(&self) -> Result<(Vec<(PathBuf, Arc<dyn DiskFile>)>, bool), SegmentError> {
         let mut guard = self.index.lock();
         let Some(index) = guard.as_mut().filter(|index| !index.is_persisted()) else {
@@ -379,10 +348,9 @@ impl Segment {
         let pending = index.pending();
         let mut created = false;
         let mut files = Vec::new();
-        for (extension, bytes, entry) in [
-            (INDEX, &pending.offset, OFFSET_ENTRY_BYTES),
-            (TIME_INDEX, &pending.time, TIME_ENTRY_BYTES),
-        ] {
+        for (extension, bytes, entry) in
+            [(INDEX, &pending.offset, OFFSET_ENTRY_BYTES), (TIME_INDEX, &pending.time, TIME_ENTRY_BYTES)]
+        {
             let path = self.path(extension);
             let after = (pending.after * entry) as u64;
             let write = || {
@@ -391,9 +359,7 @@ impl Segment {
                     Err(error) if error.kind() == io::ErrorKind::NotFound && bytes.is_empty() => {
                         return Ok(None);
                     }
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        (self.disk.create(&path)?, true)
-                    }
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => (self.disk.create(&path)?, true),
                     Err(error) => return Err(error),
                 };
                 if pending.cut {
@@ -402,9 +368,7 @@ impl Segment {
                 file.write_all_at(&mut [IoSlice::new(bytes)], after)?;
                 Ok(Some((file, new)))
             };
-            if let Some((file, new)) =
-                write().map_err(|source| SegmentError::io("write", &path, source))?
-            {
+            if let Some((file, new)) = write().map_err(|source| SegmentError::io("write", &path, source))? {
                 created |= new;
                 files.push((path, file));
             }
@@ -421,9 +385,7 @@ impl Evictable for Segment {
 
     fn is_resident(&self) -> bool {
         // A locked one is in use.
-        self.resident
-            .try_lock()
-            .is_none_or(|resident| resident.file.is_some())
+        self.resident.try_lock().is_none_or(|resident| resident.file.is_some())
     }
 
     fn evict(&self) -> bool {
@@ -447,9 +409,7 @@ impl Evictable for Segment {
 /// Removes a file; one that is gone is no error.
 pub(crate) fn remove_file(disk: &dyn Disk, path: &Path) -> Result<(), SegmentError> {
     match disk.remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(SegmentError::io("remove", path, error))
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SegmentError::io("remove", path, error)),
         _ => Ok(()),
     }
 }

@@ -39,11 +39,7 @@ pub struct SegmentOptions {
 impl Default for SegmentOptions {
     /// Kafka's defaults.
     fn default() -> Self {
-        Self {
-            segment_bytes: 1 << 30,
-            segment_ms: 7 * 24 * 60 * 60 * 1000,
-            index_interval_bytes: 4096,
-        }
+        Self { segment_bytes: 1 << 30, segment_ms: 7 * 24 * 60 * 60 * 1000, index_interval_bytes: 4096 }
     }
 }
 
@@ -113,13 +109,7 @@ pub(crate) struct Detached {
 
 impl Published {
     pub(crate) fn new(runs: RunTable) -> Self {
-        Self {
-            segments: Vec::new(),
-            runs,
-            detached: Vec::new(),
-            deleted: Vec::new(),
-            checkpoints: 0,
-        }
+        Self { segments: Vec::new(), runs, detached: Vec::new(), deleted: Vec::new(), checkpoints: 0 }
     }
 
     /// The segment that takes appends, if there is one.
@@ -128,30 +118,20 @@ impl Published {
     }
 
     pub(crate) fn start_offset(&self) -> Offset {
-        self.segments
-            .first()
-            .map_or(self.runs.next_offset(), |first| first.extent.base)
+        self.segments.first().map_or(self.runs.next_offset(), |first| first.extent.base)
     }
 
     /// The segment that holds `offset`; `None` at the end of the log.
     pub(crate) fn view_of(&self, offset: Offset) -> Result<Option<SegmentView>, SegmentError> {
         let (start, next) = (self.start_offset(), self.runs.next_offset());
         if offset < start || offset > next {
-            return Err(SegmentError::OutOfRange {
-                offset,
-                start,
-                next,
-            });
+            return Err(SegmentError::OutOfRange { offset, start, next });
         }
         if offset == next {
             return Ok(None);
         }
-        let after = self
-            .segments
-            .partition_point(|published| published.extent.base <= offset);
-        Ok(self.segments[..after]
-            .last()
-            .map(|published| self.view(published)))
+        let after = self.segments.partition_point(|published| published.extent.base <= offset);
+        Ok(self.segments[..after].last().map(|published| self.view(published)))
     }
 
     pub(crate) fn view(&self, published: &PublishedSegment) -> SegmentView {
@@ -179,13 +159,7 @@ impl SegmentedLog {
         maps: Arc<MapBudget>,
         start: Offset,
     ) -> Self {
-        Self::with(
-            disk,
-            dir,
-            options,
-            maps,
-            Published::new(RunTable::new(start)),
-        )
+        Self::with(disk, dir, options, maps, Published::new(RunTable::new(start)))
     }
 
     pub(crate) fn with(
@@ -198,22 +172,9 @@ impl SegmentedLog {
         options.check();
         let allocated = published.active().map_or(0, |active| active.extent.size);
         let durability = Arc::new(Durability::new(Arc::clone(&disk), dir.clone()));
-        let writer = Writer {
-            options,
-            allocated,
-            reserved: 0,
-            indexed_at: None,
-            dir_exists: false,
-            read_only: false,
-        };
-        Self {
-            disk,
-            dir,
-            budget,
-            durability,
-            writer: Mutex::new(writer),
-            published: RwLock::new(published),
-        }
+        let writer =
+            Writer { options, allocated, reserved: 0, indexed_at: None, dir_exists: false, read_only: false };
+        Self { disk, dir, budget, durability, writer: Mutex::new(writer), published: RwLock::new(published) }
     }
 
     /// Changes how segments are cut from now on; the index interval from the next segment on.
@@ -229,9 +190,7 @@ impl SegmentedLog {
     pub(crate) fn writer(&self) -> Result<MutexGuard<'_, Writer>, SegmentError> {
         let writer = self.writer.lock();
         if writer.read_only {
-            return Err(SegmentError::ReadOnly {
-                directory: self.dir.clone(),
-            });
+            return Err(SegmentError::ReadOnly { directory: self.dir.clone() });
         }
         Ok(writer)
     }
@@ -252,12 +211,7 @@ impl SegmentedLog {
     /// Bytes of all batches held.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        self.published
-            .read()
-            .segments
-            .iter()
-            .map(|published| published.extent.size)
-            .sum()
+        self.published.read().segments.iter().map(|published| published.extent.size).sum()
     }
 
     /// Raft index and term of the last batch ever appended, also when it is no longer held.

@@ -31,17 +31,8 @@ pub(crate) struct MappedSource {
 impl MappedSource {
     /// Reads the first `size` bytes of a mapping, which covers them.
     pub(crate) fn new(mapping: Arc<dyn Mapping>, size: u64) -> Self {
-        assert!(
-            size <= mapping.len(),
-            "a mapping of {} bytes does not cover {size}",
-            mapping.len()
-        );
-        Self {
-            mapping,
-            size,
-            window: Bytes::new(),
-            window_at: 0,
-        }
+        assert!(size <= mapping.len(), "a mapping of {} bytes does not cover {size}", mapping.len());
+        Self { mapping, size, window: Bytes::new(), window_at: 0 }
     }
 }
 
@@ -67,12 +58,7 @@ pub(crate) struct FileSource {
 impl FileSource {
     /// Reads the first `size` bytes of a file.
     pub(crate) fn new(file: Arc<dyn DiskFile>, size: u64) -> Self {
-        Self {
-            file,
-            size,
-            window: Vec::new(),
-            window_at: 0,
-        }
+        Self { file, size, window: Vec::new(), window_at: 0 }
     }
 }
 

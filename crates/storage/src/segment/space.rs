@@ -14,7 +14,7 @@ use highwater_types::limits::{DISK_RESERVE_BYTES, SEGMENT_FIRST_ALLOCATION_BYTES
 use super::error::SegmentError;
 use super::extent::Extent;
 use super::open::list;
-use super::segment_file::{LOG, Segment, parse_file_name};
+use super::segment_file::{Durable, LOG, Segment, parse_file_name};
 use super::segmented_log::{Published, PublishedSegment, SegmentedLog, Writer};
 
 /// The first allocation of a file, and the shortest mapping.
@@ -81,13 +81,8 @@ impl SegmentedLog {
             .allocated
             .saturating_mul(2)
             .clamp(FIRST_BYTES, writer.options.segment_bytes.max(FIRST_BYTES));
-        writer.allocated = self.allocate(
-            &active.segment,
-            writer.allocated,
-            needed,
-            needed.max(doubled),
-            room,
-        )?;
+        writer.allocated =
+            self.allocate(&active.segment, writer.allocated, needed, needed.max(doubled), room)?;
         Ok(())
     }
 
@@ -110,7 +105,7 @@ impl SegmentedLog {
             base,
             interval,
             Arc::clone(&self.budget),
-            0,
+            Durable::default(),
         );
         segment.create_file()?;
         self.durability.name_created();
@@ -122,10 +117,7 @@ impl SegmentedLog {
                 return Err(error);
             }
         };
-        let next = PublishedSegment {
-            segment,
-            extent: Extent::empty(base),
-        };
+        let next = PublishedSegment { segment, extent: Extent::empty(base) };
         let sealed = {
             let mut published = self.published.write();
             let sealed = seal_last(&mut published);
@@ -186,16 +178,8 @@ impl SegmentedLog {
         for length in [wanted, needed] {
             let more = length.saturating_sub(allocated);
             match self.check_free(more, room) {
-                Err(SegmentError::NoSpace {
-                    needed,
-                    free,
-                    reserve,
-                }) => {
-                    refusal = Some(SegmentError::NoSpace {
-                        needed,
-                        free,
-                        reserve,
-                    });
+                Err(SegmentError::NoSpace { needed, free, reserve }) => {
+                    refusal = Some(SegmentError::NoSpace { needed, free, reserve });
                     continue;
                 }
                 result => result?,
@@ -204,11 +188,7 @@ impl SegmentedLog {
                 Ok(()) => return Ok(length),
                 Err(error) if is_full(&error) => refusal = Some(self.no_space(more, room)),
                 Err(source) => {
-                    return Err(SegmentError::io(
-                        "allocate space for",
-                        segment.path(LOG),
-                        source,
-                    ));
+                    return Err(SegmentError::io("allocate space for", segment.path(LOG), source));
                 }
             }
         }
@@ -217,26 +197,17 @@ impl SegmentedLog {
 
     fn check_free(&self, bytes: u64, room: Room) -> Result<(), SegmentError> {
         let free = self.disk.free_bytes();
-        let free = free
-            .map_err(|source| SegmentError::io("measure the free space of", &self.dir, source))?;
+        let free = free.map_err(|source| SegmentError::io("measure the free space of", &self.dir, source))?;
         let reserve = room.reserve();
         if free < bytes.saturating_add(reserve) {
-            return Err(SegmentError::NoSpace {
-                needed: bytes,
-                free,
-                reserve,
-            });
+            return Err(SegmentError::NoSpace { needed: bytes, free, reserve });
         }
         Ok(())
     }
 
     fn no_space(&self, needed: u64, room: Room) -> SegmentError {
         let free = self.disk.free_bytes().unwrap_or_default();
-        SegmentError::NoSpace {
-            needed,
-            free,
-            reserve: room.reserve(),
-        }
+        SegmentError::NoSpace { needed, free, reserve: room.reserve() }
     }
 }
 
@@ -251,18 +222,12 @@ impl Room {
 
 /// Whether the disk, or this user's share of it, is full.
 pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Seals the last segment; returns it when it was active.
 fn seal_last(published: &mut Published) -> Option<PublishedSegment> {
-    let last = published
-        .segments
-        .last_mut()
-        .filter(|last| !last.extent.sealed)?;
+    let last = published.segments.last_mut().filter(|last| !last.extent.sealed)?;
     last.extent.sealed = true;
     Some(last.clone())
 }
@@ -275,9 +240,8 @@ fn give_back(sealed: &PublishedSegment, allocated: u64) {
         return;
     }
     let cut = sealed.segment.file().and_then(|file| {
-        file.set_len(size).map_err(|source| {
-            SegmentError::io("free space behind", sealed.segment.path(LOG), source)
-        })
+        file.set_len(size)
+            .map_err(|source| SegmentError::io("free space behind", sealed.segment.path(LOG), source))
     });
     if let Err(error) = cut {
         tracing::warn!(%error, "a sealed segment keeps space that it does not use");

@@ -42,21 +42,12 @@ pub(crate) struct PendingEntries {
 impl SparseIndex {
     /// An index without entries and without files.
     pub(crate) fn empty(base: Offset) -> Self {
-        Self {
-            base,
-            entries: Vec::new(),
-            persisted: 0,
-            chain: IndexChain::new(base),
-            excess: false,
-        }
+        Self { base, entries: Vec::new(), persisted: 0, chain: IndexChain::new(base), excess: false }
     }
 
     /// An index without entries that replaces whatever the files hold.
     pub(crate) fn replacing(base: Offset) -> Self {
-        Self {
-            excess: true,
-            ..Self::empty(base)
-        }
+        Self { excess: true, ..Self::empty(base) }
     }
 
     /// The longest prefix of the two files that is whole, lies within the extent and fits the runs.
@@ -83,6 +74,11 @@ impl SparseIndex {
         index
     }
 
+    /// How many entries there are. A segment has fewer than 2^32 bytes, so this fits.
+    pub(crate) fn len(&self) -> u32 {
+        u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
+    }
+
     /// Where the last entry points, and the largest timestamp before it.
     pub(crate) fn last(&self) -> (Floor, TimestampMs) {
         match self.entries.last() {
@@ -93,19 +89,13 @@ impl SparseIndex {
 
     /// Adds an entry for a batch behind all others.
     pub(crate) fn push(&mut self, at: Floor, newest_before: TimestampMs) {
-        let (Ok(relative_offset), Ok(position)) = (
-            u32::try_from(at.offset.0 - self.base.0),
-            u32::try_from(at.position),
-        ) else {
+        let (Ok(relative_offset), Ok(position)) =
+            (u32::try_from(at.offset.0 - self.base.0), u32::try_from(at.position))
+        else {
             // A segment is rolled long before; a batch without an entry is only found more slowly.
             return;
         };
-        let entry = IndexEntry {
-            relative_offset,
-            position,
-            ordinal: at.ordinal,
-            newest_before,
-        };
+        let entry = IndexEntry { relative_offset, position, ordinal: at.ordinal, newest_before };
         if self.follows(&entry) {
             self.entries.push(entry);
         }
@@ -114,26 +104,17 @@ impl SparseIndex {
     /// The last entry at or before `offset`.
     pub(crate) fn floor_of_offset(&self, offset: Offset) -> Floor {
         let relative = offset.0 - self.base.0;
-        self.floor(
-            self.entries
-                .partition_point(|entry| i64::from(entry.relative_offset) <= relative),
-        )
+        self.floor(self.entries.partition_point(|entry| i64::from(entry.relative_offset) <= relative))
     }
 
     /// The last entry at or before the batch with `ordinal`.
     pub(crate) fn floor_of_ordinal(&self, ordinal: u32) -> Floor {
-        self.floor(
-            self.entries
-                .partition_point(|entry| entry.ordinal <= ordinal),
-        )
+        self.floor(self.entries.partition_point(|entry| entry.ordinal <= ordinal))
     }
 
     /// The last entry before which every timestamp is below `time`.
     pub(crate) fn floor_of_time(&self, time: TimestampMs) -> Floor {
-        self.floor(
-            self.entries
-                .partition_point(|entry| entry.newest_before < time),
-        )
+        self.floor(self.entries.partition_point(|entry| entry.newest_before < time))
     }
 
     /// Whether the files lack entries or hold others.
@@ -195,8 +176,7 @@ impl SparseIndex {
         }
         let after = runs.partition_point(|run| run.first_offset <= at.offset);
         runs[..after].last().is_some_and(|run| {
-            run.position.0 <= at.position
-                && (run.ordinal..run.ordinal + run.batches).contains(&at.ordinal)
+            run.position.0 <= at.position && (run.ordinal..run.ordinal + run.batches).contains(&at.ordinal)
         })
     }
 }

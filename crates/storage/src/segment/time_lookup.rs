@@ -33,8 +33,12 @@ impl SegmentedLog {
             candidates.map(|segment| published.view(segment)).collect()
         };
         for view in views {
-            if let Some(found) = view.offset_for_time(time, from, below)? {
-                return Ok(Some(found));
+            match view.offset_for_time(time, from, below) {
+                Ok(Some(found)) => return Ok(Some(found)),
+                Ok(None) => {}
+                // Its files may be gone, and so are its records.
+                Err(_) if self.has_left(&view) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(None)
@@ -44,10 +48,8 @@ impl SegmentedLog {
     pub fn max_timestamp(&self) -> Result<Option<(Offset, TimestampMs)>, SegmentError> {
         let newest = {
             let published = self.published.read();
-            let newest = published
-                .segments
-                .iter()
-                .filter_map(|segment| Some((segment, segment.extent.newest?)));
+            let newest =
+                published.segments.iter().filter_map(|segment| Some((segment, segment.extent.newest?)));
             // The first of several equals.
             let newest = newest.rev().max_by_key(|(_, newest)| newest.timestamp);
             newest.map(|(segment, newest)| (published.view(segment), newest))
@@ -69,11 +71,7 @@ impl SegmentView {
         let mut walk = self.walk_from(|index| {
             let by_time = index.floor_of_time(time);
             let by_offset = index.floor_of_offset(from);
-            if by_time.position < by_offset.position {
-                by_offset
-            } else {
-                by_time
-            }
+            if by_time.position < by_offset.position { by_offset } else { by_time }
         })?;
         while let Some(batch) = walk.walker.next()? {
             if batch.header.base_offset >= below {
@@ -88,8 +86,8 @@ impl SegmentView {
                 continue;
             }
             for record in walk.checked_batch(&batch)?.records() {
-                let record = record
-                    .map_err(|error| self.damaged_at(batch.at.position, Damage::Batch(error)))?;
+                let record =
+                    record.map_err(|error| self.damaged_at(batch.at.position, Damage::Batch(error)))?;
                 if record.offset >= below {
                     return Ok(None);
                 }

@@ -38,18 +38,14 @@ impl ViewWalk {
     /// A batch that the walk has passed, with its checksum checked.
     pub(crate) fn checked_batch(&mut self, batch: &WalkedBatch) -> Result<Batch, SegmentError> {
         self.walker.check_body(batch)?;
-        Batch::parse(self.slice(batch))
-            .map_err(|error| self.walker.damaged_at(batch.at.position, error.into()))
+        Batch::parse(self.slice(batch)).map_err(|error| self.walker.damaged_at(batch.at.position, error.into()))
     }
 }
 
 impl SegmentView {
     /// A walk from the place that `find` picks from the index. A place whose header contradicts the
     /// index gets the index rebuilt; when the header itself is damaged, that is the error.
-    pub(crate) fn walk_from(
-        &self,
-        find: impl Fn(&mut SparseIndex) -> Floor,
-    ) -> Result<ViewWalk, SegmentError> {
+    pub(crate) fn walk_from(&self, find: impl Fn(&mut SparseIndex) -> Floor) -> Result<ViewWalk, SegmentError> {
         let at = self.segment.with_index(&self.extent, &self.runs, &find)?;
         let mut walk = self.walk_at(at)?;
         if at.position == 0 || (at.position < self.extent.size && walk.walker.peek().is_ok()) {
@@ -99,16 +95,12 @@ impl SegmentView {
 
     /// Brings the pages from the batch of `from` on into memory.
     pub(crate) fn read_ahead(&self, from: Offset, bytes_max: usize) -> Result<(), SegmentError> {
-        let at = self.segment.with_index(&self.extent, &self.runs, |index| {
-            index.floor_of_offset(from)
-        })?;
+        let at = self.segment.with_index(&self.extent, &self.runs, |index| index.floor_of_offset(from))?;
         let Extent { size, sealed, .. } = self.extent;
         let mapping = self.segment.mapping(size, sealed)?;
         let start = at.position.min(size);
         let end = size.min(start.saturating_add(bytes_max as u64));
-        mapping
-            .populate(start..end)
-            .map_err(|source| SegmentError::io("read", self.segment.path(LOG), source))
+        mapping.populate(start..end).map_err(|source| SegmentError::io("read", self.segment.path(LOG), source))
     }
 
     /// The batches from `ordinal` on, with their checksums checked, each handed to `take` until it
@@ -141,19 +133,10 @@ impl SegmentView {
     }
 
     fn walk_at(&self, at: Floor) -> Result<ViewWalk, SegmentError> {
-        let Extent {
-            size, next, sealed, ..
-        } = self.extent;
+        let Extent { size, next, sealed, .. } = self.extent;
         let mapping = self.segment.mapping(size, sealed)?;
         let source = MappedSource::new(Arc::clone(&mapping), size);
-        let walker = BatchWalker::new(
-            source,
-            self.segment.path(LOG),
-            size,
-            Some(next),
-            self.runs.clone(),
-            at,
-        );
+        let walker = BatchWalker::new(source, self.segment.path(LOG), size, Some(next), self.runs.clone(), at);
         Ok(ViewWalk { walker, mapping })
     }
 }

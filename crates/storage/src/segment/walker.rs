@@ -30,11 +30,7 @@ pub(crate) struct Floor {
 impl Floor {
     /// The start of a segment.
     pub(crate) fn start(base: Offset) -> Self {
-        Self {
-            offset: base,
-            position: 0,
-            ordinal: 0,
-        }
+        Self { offset: base, position: 0, ordinal: 0 }
     }
 }
 
@@ -78,15 +74,7 @@ impl<S: Source> BatchWalker<S> {
         runs: Vec<Run>,
         at: Floor,
     ) -> Self {
-        Self {
-            source,
-            file,
-            size,
-            end_offset,
-            runs,
-            at,
-            last_epoch: None,
-        }
+        Self { source, file, size, end_offset, runs, at, last_epoch: None }
     }
 
     /// Where the next batch starts.
@@ -114,20 +102,14 @@ impl<S: Source> BatchWalker<S> {
         if remaining == 0 {
             return match self.end_offset {
                 Some(expected) if expected != self.at.offset => {
-                    Err(self.damaged(Damage::EndOffset {
-                        expected,
-                        found: self.at.offset,
-                    }))
+                    Err(self.damaged(Damage::EndOffset { expected, found: self.at.offset }))
                 }
                 _ => Ok(None),
             };
         }
         if remaining < BatchHeader::LEN as u64 {
             let available = usize::try_from(remaining).unwrap_or(BatchHeader::LEN);
-            let cut = RecordsError::HeaderTruncated {
-                available,
-                needed: BatchHeader::LEN,
-            };
+            let cut = RecordsError::HeaderTruncated { available, needed: BatchHeader::LEN };
             return Err(self.damaged(cut.into()));
         }
         let header = match self.source.bytes(self.at.position, BatchHeader::LEN) {
@@ -136,10 +118,7 @@ impl<S: Source> BatchWalker<S> {
         };
         let header = header.map_err(|error| self.damaged(error.into()))?;
         self.check_frame(&header, remaining)?;
-        Ok(Some(WalkedBatch {
-            at: self.at,
-            header,
-        }))
+        Ok(Some(WalkedBatch { at: self.at, header }))
     }
 
     /// Checks the checksum over the whole of a batch that the walk has passed.
@@ -148,8 +127,8 @@ impl<S: Source> BatchWalker<S> {
         let end = batch.end();
         let mut computed = 0;
         while position < end {
-            let length = usize::try_from(end - position)
-                .map_or(BODY_CHUNK_BYTES, |left| left.min(BODY_CHUNK_BYTES));
+            let length =
+                usize::try_from(end - position).map_or(BODY_CHUNK_BYTES, |left| left.min(BODY_CHUNK_BYTES));
             match self.source.bytes(position, length) {
                 Ok(bytes) => computed = crc32c::crc32c_append(computed, bytes),
                 Err(source) => return Err(SegmentError::io("read", &self.file, source)),
@@ -159,20 +138,13 @@ impl<S: Source> BatchWalker<S> {
         if computed == batch.header.crc {
             return Ok(());
         }
-        let mismatch = RecordsError::ChecksumMismatch {
-            stated: batch.header.crc,
-            computed,
-        };
+        let mismatch = RecordsError::ChecksumMismatch { stated: batch.header.crc, computed };
         Err(self.damaged_at(batch.at.position, mismatch.into()))
     }
 
     /// The error for damage at a position of this file.
     pub(crate) fn damaged_at(&self, position: u64, damage: Damage) -> SegmentError {
-        SegmentError::Corrupt {
-            file: self.file.clone(),
-            position: FilePosition(position),
-            damage,
-        }
+        SegmentError::Corrupt { file: self.file.clone(), position: FilePosition(position), damage }
     }
 
     fn damaged(&self, damage: Damage) -> SegmentError {
@@ -182,27 +154,17 @@ impl<S: Source> BatchWalker<S> {
     /// What the checksum does not cover: place, length, offset and epoch.
     fn check_frame(&self, header: &BatchHeader, remaining: u64) -> Result<(), SegmentError> {
         if header.size_in_bytes as u64 > remaining {
-            return Err(self.damaged(Damage::Length {
-                stated: header.size_in_bytes,
-                remaining,
-            }));
+            return Err(self.damaged(Damage::Length { stated: header.size_in_bytes, remaining }));
         }
         if header.base_offset != self.at.offset {
-            let damage = Damage::BaseOffset {
-                expected: self.at.offset,
-                found: header.base_offset,
-            };
+            let damage = Damage::BaseOffset { expected: self.at.offset, found: header.base_offset };
             return Err(self.damaged(damage));
         }
         let found = header.next_offset();
         if let Some(limit) = self.end_offset.filter(|limit| found > *limit) {
             return Err(self.damaged(Damage::NextOffset { limit, found }));
         }
-        if self.runs.is_empty() {
-            self.check_epoch_grows(header)
-        } else {
-            self.check_run(header)
-        }
+        if self.runs.is_empty() { self.check_epoch_grows(header) } else { self.check_run(header) }
     }
 
     /// Without a run table, epochs at least never go back.
@@ -216,29 +178,21 @@ impl<S: Source> BatchWalker<S> {
 
     /// The batch against the run that covers its offset.
     fn check_run(&self, header: &BatchHeader) -> Result<(), SegmentError> {
-        let after = self
-            .runs
-            .partition_point(|run| run.first_offset <= header.base_offset);
+        let after = self.runs.partition_point(|run| run.first_offset <= header.base_offset);
         let Some(run) = self.runs[..after].last() else {
             return Err(self.damaged(Damage::Manifest("no run covers the batch")));
         };
         if header.partition_leader_epoch != run.epoch() {
             let found = header.partition_leader_epoch;
-            return Err(self.damaged(Damage::Epoch {
-                expected: run.epoch(),
-                found,
-            }));
+            return Err(self.damaged(Damage::Epoch { expected: run.epoch(), found }));
         }
         if run.first_offset == header.base_offset && run.position.0 != self.at.position {
-            return Err(self.damaged(Damage::Position {
-                expected: run.position,
-            }));
+            return Err(self.damaged(Damage::Position { expected: run.position }));
         }
         match self.runs.get(after).map(|next| next.first_offset) {
-            Some(limit) if header.next_offset() > limit => Err(self.damaged(Damage::NextOffset {
-                limit,
-                found: header.next_offset(),
-            })),
+            Some(limit) if header.next_offset() > limit => {
+                Err(self.damaged(Damage::NextOffset { limit, found: header.next_offset() }))
+            }
             _ => Ok(()),
         }
     }

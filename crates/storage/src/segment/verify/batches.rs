@@ -44,16 +44,9 @@ pub struct SegmentBatches {
 
 impl SegmentBatches {
     /// The batches of the `.log` file at `path`, up to `size` or else to the file's end.
-    pub fn open(
-        disk: &Arc<dyn Disk>,
-        path: &Path,
-        size: Option<FilePosition>,
-    ) -> Result<Self, SegmentError> {
+    pub fn open(disk: &Arc<dyn Disk>, path: &Path, size: Option<FilePosition>) -> Result<Self, SegmentError> {
         let name = path.file_name().map(|name| name.to_string_lossy());
-        let base = name
-            .as_deref()
-            .and_then(parse_file_name)
-            .filter(|(_, extension)| *extension == LOG);
+        let base = name.as_deref().and_then(parse_file_name).filter(|(_, extension)| *extension == LOG);
         let Some((base, _)) = base else {
             return Err(SegmentError::Corrupt {
                 file: path.to_path_buf(),
@@ -61,25 +54,12 @@ impl SegmentBatches {
                 damage: Damage::Name,
             });
         };
-        let file = disk
-            .open(path)
-            .map_err(|source| SegmentError::io("open", path, source))?;
-        let length = file
-            .len()
-            .map_err(|source| SegmentError::io("measure", path, source))?;
+        let file = disk.open(path).map_err(|source| SegmentError::io("open", path, source))?;
+        let length = file.len().map_err(|source| SegmentError::io("measure", path, source))?;
         let size = size.map_or(length, |size| size.0.min(length));
         let source = FileSource::new(file, size);
-        let walker = BatchWalker::new(
-            source,
-            path.to_path_buf(),
-            size,
-            None,
-            Vec::new(),
-            Floor::start(base),
-        );
-        Ok(Self {
-            walker: Some(walker),
-        })
+        let walker = BatchWalker::new(source, path.to_path_buf(), size, None, Vec::new(), Floor::start(base));
+        Ok(Self { walker: Some(walker) })
     }
 
     fn advance(&mut self) -> Result<Option<SegmentBatch>, SegmentError> {
