@@ -92,19 +92,10 @@ impl Applier for PartitionApplier {
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
-        let snapshot = if state.is_empty() {
-            Snapshot { version: SNAPSHOT_VERSION, ..Snapshot::default() }
-        } else {
-            Snapshot::decode(state).map_err(|error| RestoreError(error.to_string()))?
+        *self.state.producers.lock() = match state {
+            [] => ProducerState::default(),
+            encoded => decode_producers(encoded)?,
         };
-        let Snapshot { version, producers } = snapshot;
-        if version != SNAPSHOT_VERSION {
-            return Err(RestoreError(format!(
-                "partition state has version {version}; this node knows version {SNAPSHOT_VERSION}"
-            )));
-        }
-        let producers = ProducerState::restore(&producers).map_err(|error| RestoreError(error.to_string()))?;
-        *self.state.producers.lock() = producers;
         self.new_bytes = 0;
         self.log_start_moved = false;
         self.state.waiters.wake_all();
@@ -117,6 +108,18 @@ impl Drop for PartitionApplier {
     fn drop(&mut self) {
         self.state.waiters.close();
     }
+}
+
+/// The inverse of [`PartitionApplier`]'s snapshot.
+fn decode_producers(encoded: &[u8]) -> Result<ProducerState, RestoreError> {
+    let Snapshot { version, producers } =
+        Snapshot::decode(encoded).map_err(|error| RestoreError(error.to_string()))?;
+    if version != SNAPSHOT_VERSION {
+        return Err(RestoreError(format!(
+            "partition state has version {version}; this node knows version {SNAPSHOT_VERSION}"
+        )));
+    }
+    ProducerState::restore(&producers).map_err(|error| RestoreError(error.to_string()))
 }
 
 /// The persisted state, as protobuf.

@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 
 use highwater_records::Batch;
-use highwater_types::{Offset, TimestampMs, TimestampType, TopicConfig};
+use highwater_types::{Offset, ProducerId, TimestampMs, TimestampType, TopicConfig};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -29,7 +29,7 @@ impl<R: Replica> Appender<R> {
             return ControlFlow::Break(());
         };
         if head.deadline <= Instant::now() {
-            self.answer_head(Err(PartitionError::DeadlinePassed));
+            self.refuse_head(&PartitionError::DeadlinePassed);
             return ControlFlow::Continue(());
         }
         let config = self.partition.config();
@@ -135,7 +135,7 @@ impl<R: Replica> Appender<R> {
                 ControlFlow::Break(())
             }
             Err(NoRoom::Refused(error)) => {
-                self.answer_head(Err(error));
+                self.refuse_head(&error);
                 ControlFlow::Continue(None)
             }
         }
@@ -163,6 +163,25 @@ impl<R: Replica> Appender<R> {
         self.answer_head(Ok(appended));
     }
 
+    /// Refuses the head for now, and with it what its producer sent behind it: a producer that
+    /// the partition does not know yet may begin at any sequence, so those would be taken, and a
+    /// retry of the head would come too late.
+    fn refuse_head(&mut self, error: &PartitionError) {
+        let producer = self.waiting.front().and_then(producer_of);
+        self.answer_head(Err(error.clone()));
+        if producer.is_none() {
+            return;
+        }
+        self.partition.queue.drain_into(&mut self.waiting);
+        for request in std::mem::take(&mut self.waiting) {
+            if producer_of(&request) == producer {
+                respond(request.reply, Err(error.clone()));
+            } else {
+                self.waiting.push_back(request);
+            }
+        }
+    }
+
     /// Takes the head off the queue and answers it.
     fn answer_head(&mut self, outcome: Result<Appended, PartitionError>) {
         let (reply, _) = self.take_head();
@@ -173,6 +192,14 @@ impl<R: Replica> Appender<R> {
     fn take_head(&mut self) -> (Reply, OwnedSemaphorePermit) {
         let head = self.waiting.pop_front().expect("the queue has a head");
         (head.reply, head.permit)
+    }
+}
+
+/// The idempotent producer of a batch.
+fn producer_of(request: &Request) -> Option<ProducerId> {
+    match &request.work {
+        Work::Batch(batch) => Some(batch.producer_id()).filter(|producer| producer.is_some()),
+        Work::Records(_) => None,
     }
 }
 

@@ -207,6 +207,9 @@ impl<R: Replica> Appender<R> {
                 for (reply, _) in replies {
                     respond(reply, Err(error.clone()));
                 }
+                // What was sent behind it must not overtake its retry.
+                self.partition.queue.drain_into(&mut self.waiting);
+                self.refuse_waiting(&error);
             }
         }
         drop(permits);

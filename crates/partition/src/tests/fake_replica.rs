@@ -42,6 +42,8 @@ struct State {
     holds: bool,
     /// Why the next reservations fail.
     no_room: Option<NoRoom>,
+    /// A batch of more than this finds no space.
+    space_bytes: usize,
     /// How many entries came with each proposal.
     rounds: Vec<usize>,
     roll_due: bool,
@@ -75,6 +77,7 @@ impl FakeReplica {
             pending: VecDeque::new(),
             holds: false,
             no_room: None,
+            space_bytes: usize::MAX,
             rounds: Vec::new(),
             roll_due: false,
         };
@@ -145,6 +148,12 @@ impl FakeReplica {
         self.0.room_changed.notify_waiters();
     }
 
+    /// Makes room for batches of at most this.
+    pub(super) fn set_space(&self, space_bytes: usize) {
+        self.0.state.lock().space_bytes = space_bytes;
+        self.set_room(None);
+    }
+
     pub(super) fn reserved_bytes(&self) -> usize {
         self.0.reserved_bytes.load(Ordering::SeqCst)
     }
@@ -211,8 +220,13 @@ impl Replica for FakeReplica {
     type Handle = Pin<Box<dyn Future<Output = Result<Option<Offset>, PartitionError>> + Send + 'static>>;
 
     fn reserve(&self, bytes: usize) -> Result<FakeReservation, NoRoom> {
-        if let Some(no_room) = self.0.state.lock().no_room.clone() {
+        let state = self.0.state.lock();
+        if let Some(no_room) = state.no_room.clone() {
             return Err(no_room);
+        }
+        if bytes > state.space_bytes {
+            let bytes = bytes as u64;
+            return Err(NoRoom::Refused(PartitionError::NoSpace { bytes }));
         }
         let total = Arc::clone(&self.0.reserved_bytes);
         total.fetch_add(bytes, Ordering::SeqCst);

@@ -5,7 +5,7 @@ use highwater_types::{ErrorCode, NodeId, Offset, Term};
 
 use super::fake_replica::leader_of;
 use super::*;
-use crate::replica::GroupStatus;
+use crate::replica::{GroupStatus, NoRoom};
 
 #[tokio::test(start_paused = true)]
 async fn a_duplicate_of_an_applied_batch_gets_the_original_offset() {
@@ -105,21 +105,41 @@ async fn a_retry_after_a_failed_answer_is_not_written_twice_when_the_entry_survi
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_batch_takes_those_behind_it_along_and_the_producer_starts_over_in_order() {
+async fn a_failed_batch_takes_those_behind_it_along_so_that_none_overtakes_its_retry() {
     let scenario = Scenario::new(&[]);
     scenario.replica.hold();
-    let lost = [0, 1, 2].map(|sequence| scenario.append_later(sequenced(1, 0, sequence, 1)));
-    scenario.until_pending(3).await;
+    let mut lost: Vec<_> = [0, 1].map(|sequence| scenario.append_later(sequenced(1, 0, sequence, 1))).into();
+    scenario.until_pending(2).await;
+    // Not proposed yet: it waits for the journal.
+    scenario.replica.set_room(Some(NoRoom::Busy));
+    lost.push(scenario.append_later(sequenced(1, 0, 2, 1)));
+    scenario.settle().await;
     let failed = PartitionError::NotLeader { leader: None };
     scenario.replica.fail_pending(&failed, false);
+    scenario.replica.set_room(None);
     for append in lost {
         assert_eq!(outcome_within(append).await.unwrap(), Err(failed.clone()));
     }
     scenario.replica.release();
-    let error = scenario.append(sequenced(1, 0, 1, 1)).await;
-    assert!(error.is_err(), "sequence 0 was never written: {error:?}");
     for sequence in 0..3 {
         let appended = scenario.append(sequenced(1, 0, sequence, 1)).await.unwrap();
         assert_eq!(appended.base_offset, Offset(i64::from(sequence)));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_without_space_takes_along_what_its_own_producer_sent_behind_it() {
+    let scenario = Scenario::new(&[]);
+    scenario.replica.set_room(Some(NoRoom::Busy));
+    let large = scenario.append_later(sequenced(1, 0, 0, 50));
+    let small = scenario.append_later(sequenced(1, 0, 50, 1));
+    let other = scenario.append_later(sequenced(2, 0, 0, 1));
+    scenario.settle().await;
+    scenario.replica.set_space(sequenced(1, 0, 50, 1).size_in_bytes());
+    for append in [large, small] {
+        let error = outcome_within(append).await.unwrap().unwrap_err();
+        assert_eq!(error.code(), ErrorCode::NoSpace);
+    }
+    let appended = outcome_within(other).await.unwrap().unwrap();
+    assert_eq!(appended.base_offset, Offset(0));
 }
