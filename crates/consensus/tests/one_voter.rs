@@ -47,7 +47,7 @@ impl Applier for Counter {
 fn options(journal: JournalOptions) -> StoreOptions {
     let on_failure =
         Arc::new(|error: &highwater_storage::journal::JournalError| panic!("the journal failed: {error}"));
-    StoreOptions { journal, mapped_segments_max: 64, on_failure }
+    StoreOptions { journal, mapped_segments_max: 64, unreadable: Vec::new(), on_failure }
 }
 
 fn small_journal() -> JournalOptions {

@@ -36,6 +36,7 @@ use lock::DirectoryLock;
 pub use boot::Shutdown;
 pub use error::DirectoryError;
 pub use identity::{FORMAT_VERSION, Identity};
+pub use lock::locked_by;
 
 /// Whose data directory is expected.
 #[derive(Debug, Clone, Copy)]

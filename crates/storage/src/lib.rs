@@ -18,6 +18,7 @@ pub mod directory;
 pub mod disk;
 pub mod entry;
 pub mod group;
+pub mod inspect;
 pub mod journal;
 pub mod segment;
 pub mod store;

@@ -51,6 +51,16 @@ impl DirectoryLock {
     }
 }
 
+/// The pid of the process that has the directory locked, 0 when it cannot be told; `None` when nobody has.
+pub fn locked_by(root: &Path) -> Option<u32> {
+    let file = File::open(root.join(LOCK)).ok()?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Err(Errno::WOULDBLOCK) => Some(holder(&file).unwrap_or(0)),
+        // Given back when the file is closed.
+        Ok(()) | Err(_) => None,
+    }
+}
+
 /// The pid that the file names, if its holder has written it yet.
 fn holder(file: &File) -> Option<u32> {
     let mut text = [0; 16];

@@ -37,7 +37,7 @@ impl GroupLog {
             purged: state.purged.map(Into::into),
             membership: applied.membership.as_ref().and_then(EntryMessage::new),
             kept: state.kept.values().filter_map(EntryMessage::new).collect(),
-            segments: work.as_ref().map(|work| work.manifest.clone()),
+            segments: work.as_ref().map(|work| work.manifest.clone()).or_else(|| self.unopened.clone()),
             log_start: state.log_start.0,
             state: applied.snapshot(),
             replay_from_lsn: replay_from.lsn,

@@ -18,7 +18,7 @@ use crate::disk::Disk;
 use crate::entry::{Entry, LogId, Payload, Vote};
 use crate::journal::frame::{Change, Frame};
 use crate::journal::{Journal, JournalError, Submission};
-use crate::segment::{SegmentError, SegmentedLog};
+use crate::segment::{SegmentError, SegmentManifest, SegmentedLog};
 use crate::watermarks::Watermarks;
 
 /// Why a log refused or failed.
@@ -101,6 +101,8 @@ pub(crate) struct Opened {
     pub(crate) id: GroupId,
     pub(crate) options: GroupOptions,
     pub(crate) segments: Option<Arc<SegmentedLog>>,
+    /// What the checkpoint said of the segments.
+    pub(crate) manifest: Option<SegmentManifest>,
     pub(crate) vote: Option<Vote>,
     pub(crate) committed: Option<LogId>,
     pub(crate) purged: Option<LogId>,
@@ -137,13 +139,17 @@ pub struct GroupLog {
     pub(super) state: Mutex<LogState>,
     pub(super) applied: Mutex<AppliedState>,
     pub(super) quarantine: Option<String>,
+    /// Of segments that could not be opened: later checkpoints repeat it, so that nothing is forgotten.
+    pub(super) unopened: Option<SegmentManifest>,
 }
 
 impl GroupLog {
     pub(crate) fn open(opened: Opened, services: Services) -> Arc<Self> {
         let high_watermark = opened.segments.as_ref().map_or(Offset::ZERO, |segments| segments.next_offset());
+        let unopened = opened.manifest.filter(|_| opened.segments.is_none());
         Arc::new(Self {
             id: opened.id,
+            unopened,
             services,
             segments: opened.segments,
             options: Mutex::new(opened.options),

@@ -1,27 +1,24 @@
 //! One segment: its files, and what of them is held open, mapped and indexed in memory.
 //!
-//! It does not know how far it is written: that is its published [`Extent`], which the caller
+//! It does not know how far it is written: that is its published [`Extent`](super::extent::Extent), which the caller
 //! brings along. Everything it holds can be dropped and opened again (see
 //! [`MapBudget`]), but not while bytes are not synced.
 //!
 //! Lock order: `index`, then `resident`.
+
+mod index;
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use highwater_types::{Offset, TimestampMs};
+use highwater_types::Offset;
 use parking_lot::Mutex;
 
 use super::error::SegmentError;
-use super::extent::Extent;
-use super::index_entry::{OFFSET_ENTRY_BYTES, TIME_ENTRY_BYTES};
 use super::map_budget::{Evictable, MapBudget};
-use super::run_table::Run;
-use super::source::FileSource;
 use super::sparse_index::SparseIndex;
-use super::walker::{BatchWalker, Floor};
 use crate::disk::{Disk, DiskFile, Mapping};
 
 /// The three files of a segment, by the ends of their names.
@@ -175,39 +172,6 @@ impl Segment {
             .map_err(|source| SegmentError::io("write", self.path(LOG), source))
     }
 
-    /// Looks something up in the index, which is loaded or rebuilt first when need be.
-    pub(crate) fn with_index<T>(
-        self: &Arc<Self>,
-        extent: &Extent,
-        runs: &[Run],
-        look: impl FnOnce(&mut SparseIndex) -> T,
-    ) -> Result<T, SegmentError> {
-        let mut index = self.index.lock();
-        if index.is_none() {
-            *index = Some(self.load_index(extent, runs)?);
-        }
-        let index = index.get_or_insert_with(|| SparseIndex::empty(self.base));
-        let found = look(index);
-        self.index_entries.store(index.len(), Ordering::Release);
-        Ok(found)
-    }
-
-    /// How many entries the index has; after the next sync, at least so many are durable.
-    pub(crate) fn index_entries(&self) -> u32 {
-        self.index_entries.load(Ordering::Acquire)
-    }
-
-    /// Replaces the index by one made from the batches. Costs O(data), so only for an index that lied.
-    pub(crate) fn rebuild_index(self: &Arc<Self>, extent: &Extent, runs: &[Run]) -> Result<(), SegmentError> {
-        tracing::warn!(file = %self.path(INDEX).display(), "an index contradicts its segment and is rebuilt");
-        let mut index = self.index.lock();
-        let mut rebuilt = SparseIndex::replacing(self.base);
-        self.scan_into(&mut rebuilt, extent, runs)?;
-        self.index_entries.store(rebuilt.len(), Ordering::Release);
-        *index = Some(rebuilt);
-        Ok(())
-    }
-
     /// Whether a sync may have anything to do. Never waits: an index in use counts as changed.
     pub(crate) fn is_dirty(&self) -> bool {
         let index_is_clean = || match self.index.try_lock() {
@@ -266,115 +230,6 @@ impl Segment {
     fn admit(self: &Arc<Self>) {
         let member: Weak<Self> = Arc::downgrade(self);
         self.budget.admit(member);
-    }
-
-    /// The index as the files and the batches behind its last entry give it.
-    fn load_index(self: &Arc<Self>, extent: &Extent, runs: &[Run]) -> Result<SparseIndex, SegmentError> {
-        // One entry for each batch is the most there can be, whatever the files' lengths claim.
-        let entries_max = extent.size / highwater_records::BatchHeader::LEN as u64 + 1;
-        let offset = self.read_index_file(INDEX, entries_max * OFFSET_ENTRY_BYTES as u64)?;
-        let time = self.read_index_file(TIME_INDEX, entries_max * TIME_ENTRY_BYTES as u64)?;
-        let mut index = SparseIndex::from_files(extent, runs, &offset, &time);
-        let missing = match self.scan_into(&mut index, extent, runs) {
-            Ok(added) => added,
-            Err(SegmentError::Corrupt { .. }) if index.last().0 != Floor::start(self.base) => {
-                // Either the last entry lies or a batch is damaged: only a scan from the start can tell.
-                index = SparseIndex::replacing(self.base);
-                self.scan_into(&mut index, extent, runs)?
-            }
-            Err(error) => return Err(error),
-        };
-        if missing > 0 {
-            let file = self.path(INDEX);
-            tracing::warn!(file = %file.display(), entries = missing, "an index lacked entries and was completed");
-        }
-        Ok(index)
-    }
-
-    /// Adds the entries behind the last one; returns how many. Every batch on the way is checked whole.
-    fn scan_into(
-        self: &Arc<Self>,
-        index: &mut SparseIndex,
-        extent: &Extent,
-        runs: &[Run],
-    ) -> Result<usize, SegmentError> {
-        let (at, mut newest) = index.last();
-        let source = FileSource::new(self.file()?, extent.size);
-        let mut walker =
-            BatchWalker::new(source, self.path(LOG), extent.size, Some(extent.next), runs.to_vec(), at);
-        let (mut indexed_at, mut added) = (at.position, 0);
-        while let Some(batch) = walker.next()? {
-            walker.check_body(&batch)?;
-            if batch.at.position - indexed_at >= self.index_interval_bytes {
-                index.push(batch.at, newest);
-                indexed_at = batch.at.position;
-                added += 1;
-            }
-            newest = newest.max(batch.header.max_timestamp).max(TimestampMs::NONE);
-        }
-        Ok(added)
-    }
-
-    /// The bytes of an index file, at most `bytes_max`; none when there is no file.
-    fn read_index_file(&self, extension: &str, bytes_max: u64) -> Result<Vec<u8>, SegmentError> {
-        let path = self.path(extension);
-        let read = || -> io::Result<Vec<u8>> {
-            let file = self.disk.open(&path)?;
-            let length = file.len()?.min(bytes_max);
-            let mut bytes = vec![0; usize::try_from(length).map_err(|_| io::ErrorKind::InvalidInput)?];
-            file.read_exact_at(&mut bytes, 0)?;
-            Ok(bytes)
-        };
-        match read() {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
-                Ok(Vec::new())
-            }
-            // An index that cannot be read is as good as none.
-            Err(source) => {
-                tracing::warn!(file = %path.display(), %source, "an index cannot be read and will be rebuilt");
-                Ok(Vec::new())
-            }
-            Ok(bytes) => Ok(bytes),
-        }
-    }
-
-    /// Writes the entries that the files lack. Returns the files to sync and whether any is new.
-    #[expect(clippy::type_complexity, reason = "two files with their paths, used once")]
-    fn write_index(&self) -> Result<(Vec<(PathBuf, Arc<dyn DiskFile>)>, bool), SegmentError> {
-        let mut guard = self.index.lock();
-        let Some(index) = guard.as_mut().filter(|index| !index.is_persisted()) else {
-            return Ok((Vec::new(), false));
-        };
-        let pending = index.pending();
-        let mut created = false;
-        let mut files = Vec::new();
-        for (extension, bytes, entry) in
-            [(INDEX, &pending.offset, OFFSET_ENTRY_BYTES), (TIME_INDEX, &pending.time, TIME_ENTRY_BYTES)]
-        {
-            let path = self.path(extension);
-            let after = (pending.after * entry) as u64;
-            let write = || {
-                let (file, new) = match self.disk.open(&path) {
-                    Ok(file) => (file, false),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound && bytes.is_empty() => {
-                        return Ok(None);
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => (self.disk.create(&path)?, true),
-                    Err(error) => return Err(error),
-                };
-                if pending.cut {
-                    file.set_len(after)?;
-                }
-                file.write_all_at(&mut [IoSlice::new(bytes)], after)?;
-                Ok(Some((file, new)))
-            };
-            if let Some((file, new)) = write().map_err(|source| SegmentError::io("write", &path, source))? {
-                created |= new;
-                files.push((path, file));
-            }
-        }
-        index.mark_persisted(&pending);
-        Ok((files, created))
     }
 }
 

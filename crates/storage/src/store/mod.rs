@@ -122,6 +122,7 @@ impl Store {
             id,
             options,
             segments,
+            manifest: None,
             vote: None,
             committed: None,
             purged: None,

@@ -29,6 +29,9 @@ pub struct StoreOptions {
     pub journal: JournalOptions,
     /// Most segments that are mapped at one time.
     pub mapped_segments_max: usize,
+    /// Files that could not be read under a mapping before ([`crate::directory::DataDirectory::unreadable_files`]): their partitions
+    /// come up quarantined (R7).
+    pub unreadable: Vec<PathBuf>,
     /// Called once when the journal fails.
     pub on_failure: OnFailure,
 }
@@ -94,7 +97,7 @@ impl Store {
             None => be_born(&*disk, &journal_directory, random)?,
         };
         let maps = MapBudget::new(options.mapped_segments_max);
-        let recovered = recover(&disk, &base, &journal_directory, &maps)?;
+        let recovered = recover(&disk, &base, &journal_directory, &maps, &options.unreadable)?;
         if let Some(corruption) = recovered.corruption.clone() {
             tracing::error!(%corruption, "the journal is damaged: the node is quarantined and serves only what the checkpoint proves whole");
             return Ok(Self::quarantined(disk, base.journal_id, maps, recovered, corruption));

@@ -4,7 +4,7 @@
 //! then fills again). It never reads stored data: its cost is the journal's length.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -38,6 +38,7 @@ pub(super) fn recover(
     base: &Checkpoint,
     journal_directory: &Path,
     maps: &Arc<MapBudget>,
+    unreadable: &[PathBuf],
 ) -> Result<Recovered, OpenError> {
     let mut replay = Replay::new(base)?;
     let mut recovered = Recovered {
@@ -77,7 +78,9 @@ pub(super) fn recover(
     recovered.removed = replay.removed.iter().copied().collect();
     let read_only = recovered.corruption.is_some();
     for (id, group) in replay.groups {
-        recovered.groups.push(group.open(id, disk, maps, read_only)?);
+        let directory = layout::group_directory(id);
+        let unreadable = unreadable.iter().find(|file| file.starts_with(&directory));
+        recovered.groups.push(group.open(id, disk, maps, read_only, unreadable)?);
     }
     Ok(recovered)
 }
@@ -245,8 +248,13 @@ impl GroupReplay {
         disk: &Arc<dyn Disk>,
         maps: &Arc<MapBudget>,
         read_only: bool,
+        unreadable: Option<&PathBuf>,
     ) -> Result<Opened, OpenError> {
-        let mut quarantine = None;
+        let mut quarantine = unreadable.map(|file| {
+            let reason = format!("{} could not be read: a bad sector?", file.display());
+            tracing::error!(group = %id, reason, "the partition is quarantined");
+            reason
+        });
         let start = self.segments.as_ref().map_or(Offset::ZERO, |manifest| Offset(manifest.next_offset));
         let tail = self.take_tail(id, start, &mut quarantine);
         let segments = match (&self.segments, self.options.segments) {
@@ -272,7 +280,7 @@ impl GroupReplay {
         };
         if let Some(purged) = self.purged {
             self.kept.retain(|index, _| *index > purged.index);
-            if let (Some(segments), false) = (&segments, read_only) {
+            if let (Some(segments), false) = (&segments, read_only || quarantine.is_some()) {
                 crate::group::detach(segments, purged)?;
             }
         }
@@ -280,6 +288,7 @@ impl GroupReplay {
             id,
             options: self.options,
             segments,
+            manifest: self.segments,
             vote: self.vote,
             committed: self.committed,
             purged: self.purged,

@@ -1,0 +1,259 @@
+//! Looking at a data directory offline: what is there, and everything that is wrong with it.
+//!
+//! Reads every checksum of the journal, the checkpoint, the segments and the indexes. Changes nothing and takes
+//! no lock: the result is meaningful only when no process has the directory open.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use highwater_types::GroupId;
+
+use crate::checkpoint::{self, Checkpoint, CheckpointError};
+use crate::directory::Identity;
+use crate::disk::Disk;
+use crate::group::GroupSection;
+use crate::journal::Position;
+use crate::journal::scan::{self, Ending, ScanError, ScanStart};
+use crate::layout;
+use crate::segment::{SegmentManifest, verify_partition};
+
+/// What a data directory holds.
+#[derive(Debug)]
+pub struct Inspection {
+    /// Whose it is.
+    pub identity: Option<Identity>,
+    /// The newest whole checkpoint.
+    pub checkpoint: Option<CheckpointSummary>,
+    /// The journal from where the checkpoint says on.
+    pub journal: Option<JournalSummary>,
+    /// Every group of the checkpoint, in order of their ids.
+    pub groups: Vec<GroupSummary>,
+    /// Everything that is wrong, one sentence each, with the file and the position. Empty when all is whole.
+    pub findings: Vec<String>,
+}
+
+/// A checkpoint.
+#[derive(Debug, Clone)]
+pub struct CheckpointSummary {
+    /// Its number.
+    pub sequence: u64,
+    /// Where the journal's replay starts.
+    pub replay_from: Option<Position>,
+    /// The newest LSN that it knows durable.
+    pub durable_lsn: u64,
+}
+
+/// The part of the journal that a start would replay.
+#[derive(Debug, Clone)]
+pub struct JournalSummary {
+    /// Groups with a right checksum.
+    pub groups: u64,
+    /// Frames in them.
+    pub frames: u64,
+    /// Bytes of payload in them.
+    pub payload_bytes: u64,
+    /// How it ends.
+    pub ending: Ending,
+    /// The files that were read, with their sizes in bytes.
+    pub files: Vec<(PathBuf, u64)>,
+}
+
+/// A group, as of the checkpoint.
+#[derive(Debug, Clone)]
+pub struct GroupSummary {
+    /// The group.
+    pub id: GroupId,
+    /// Its directory.
+    pub directory: PathBuf,
+    /// The first readable offset.
+    pub log_start: i64,
+    /// The offset after the last record that the checkpoint's segments hold.
+    pub next_offset: i64,
+    /// Its segments: path, first offset, offset after the last, bytes.
+    pub segments: Vec<SegmentSummary>,
+    /// Entries that the journal adds.
+    pub journal_entries: u64,
+    /// The state above the log, as its owner encoded it.
+    pub state: Bytes,
+}
+
+/// A segment.
+#[derive(Debug, Clone)]
+pub struct SegmentSummary {
+    /// The `.log` file.
+    pub path: PathBuf,
+    /// The first offset.
+    pub base_offset: i64,
+    /// The offset after the last record.
+    pub next_offset: i64,
+    /// Bytes that the checkpoint vouches for.
+    pub bytes: u64,
+    /// Whether it takes no more batches.
+    pub sealed: bool,
+}
+
+/// Why a directory could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// The disk failed.
+    #[error("reading the data directory failed: {0}")]
+    Io(#[from] io::Error),
+    /// It is not a data directory.
+    #[error("{} is not a Highwater data directory: it has no identity", .0.display())]
+    NotADataDirectory(PathBuf),
+}
+
+/// Looks at the data directory that is the root of `disk`. `root` is only for messages.
+///
+/// # Errors
+/// When there is nothing to look at. Damage is not an error but a finding.
+pub fn inspect(disk: &Arc<dyn Disk>, root: &Path) -> Result<Inspection, InspectError> {
+    let mut inspection = Inspection {
+        identity: None,
+        checkpoint: None,
+        journal: None,
+        groups: Vec::new(),
+        findings: Vec::new(),
+    };
+    match Identity::read(&**disk, root) {
+        Ok(Some(identity)) => inspection.identity = Some(identity),
+        Ok(None) => return Err(InspectError::NotADataDirectory(root.to_path_buf())),
+        Err(error) => inspection.findings.push(error.to_string()),
+    }
+    for marker in disk.list(Path::new(layout::QUARANTINE)).unwrap_or_default() {
+        let file = crate::disk::sigbus::marked_path(&marker);
+        inspection.findings.push(format!("{} could not be read under a mapping", file.display()));
+    }
+    let Some(base) = inspection.read_checkpoint(disk)? else { return Ok(inspection) };
+    inspection.groups = base.groups.iter().filter_map(summarize).collect();
+    inspection.read_journal(disk, &base)?;
+    for section in &base.groups {
+        if let (Some(id), Some(manifest)) = (group_id(section), &section.segments) {
+            let found = verify_partition(disk, &layout::group_directory(id), Some(manifest));
+            inspection.findings.extend(found.into_iter().map(|finding| finding.to_string()));
+        }
+    }
+    Ok(inspection)
+}
+
+impl Inspection {
+    fn read_checkpoint(&mut self, disk: &Arc<dyn Disk>) -> Result<Option<Checkpoint>, InspectError> {
+        let directory = Path::new(layout::CHECKPOINT);
+        match checkpoint::findings(&**disk, directory) {
+            Ok(found) => {
+                let described = found.into_iter().map(|(path, what)| format!("{}: {what}", path.display()));
+                self.findings.extend(described);
+            }
+            Err(CheckpointError::Io(error)) => return Err(error.into()),
+            Err(other) => self.findings.push(other.to_string()),
+        }
+        let base = match checkpoint::read(&**disk, directory) {
+            Ok(Some(base)) => base,
+            Ok(None) => {
+                self.findings.push("there is no checkpoint".to_owned());
+                return Ok(None);
+            }
+            Err(CheckpointError::Io(error)) => return Err(error.into()),
+            Err(other) => {
+                self.findings.push(other.to_string());
+                return Ok(None);
+            }
+        };
+        self.checkpoint = Some(CheckpointSummary {
+            sequence: base.sequence,
+            replay_from: base.replay_from.map(Into::into),
+            durable_lsn: base.durable_lsn,
+        });
+        Ok(Some(base))
+    }
+
+    fn read_journal(&mut self, disk: &Arc<dyn Disk>, base: &Checkpoint) -> Result<(), InspectError> {
+        let Some(from) = base.replay_from else { return Ok(()) };
+        let directory = Path::new(layout::JOURNAL);
+        let start = ScanStart { journal_id: base.journal_id, from: from.into(), durable_lsn: base.durable_lsn };
+        let mut summary =
+            JournalSummary { groups: 0, frames: 0, payload_bytes: 0, ending: Ending::Clean, files: Vec::new() };
+        let mut last_lsn = None;
+        let groups = &mut self.groups;
+        let findings = &mut self.findings;
+        let scanned = scan::scan(disk, directory, &start, &mut |frame| {
+            if last_lsn.replace(frame.group.lsn) != Some(frame.group.lsn) {
+                summary.groups += 1;
+            }
+            summary.frames += 1;
+            summary.payload_bytes += u64::from(frame.header.payload_len);
+            let (id, entry) = (frame.header.group, frame.header.entry_id());
+            if entry.is_some()
+                && let Some(group) = groups.iter_mut().find(|group| group.id == id)
+            {
+                group.journal_entries += 1;
+            }
+            if let Err(problem) = check_payload(&frame.header, frame.payload) {
+                findings.push(format!("journal {}, group {id}: {problem}", frame.group));
+            }
+            Ok(())
+        });
+        match scanned {
+            Ok(end) => {
+                if let Ending::Corrupt(corruption) = &end.ending {
+                    self.findings.push(corruption.to_string());
+                }
+                summary.ending = end.ending;
+                summary.files = end
+                    .files
+                    .into_iter()
+                    .map(|(generation, _, bytes)| {
+                        (crate::journal::file::live_path(directory, generation), bytes)
+                    })
+                    .collect();
+                self.journal = Some(summary);
+            }
+            Err(ScanError::Io(error)) => return Err(error.into()),
+            Err(other) => self.findings.push(other.to_string()),
+        }
+        Ok(())
+    }
+}
+
+/// Checks what a frame's payload says of itself: a batch has a checksum of its own.
+fn check_payload(header: &crate::journal::frame::FrameHeader, payload: Bytes) -> Result<(), String> {
+    use crate::entry::Payload;
+    use crate::journal::frame::Change;
+    match header.change(payload) {
+        None => Err("the frame cannot be understood".to_owned()),
+        Some(Change::Append(entry)) => match entry.payload {
+            Payload::Batch(batch) => batch.verify().map_err(|error| error.to_string()),
+            Payload::Blank | Payload::Membership(_) | Payload::Control(_) => Ok(()),
+        },
+        Some(_) => Ok(()),
+    }
+}
+
+fn group_id(section: &GroupSection) -> Option<GroupId> {
+    section.group.as_slice().try_into().ok().map(GroupId::from_bytes)
+}
+
+fn summarize(section: &GroupSection) -> Option<GroupSummary> {
+    let id = group_id(section)?;
+    let directory = layout::group_directory(id);
+    let manifest =
+        section.segments.clone().unwrap_or_else(|| SegmentManifest::empty(highwater_types::Offset::ZERO));
+    let segments = manifest.segments.iter().map(|record| SegmentSummary {
+        path: directory.join(format!("{:020}.log", record.base_offset)),
+        base_offset: record.base_offset,
+        next_offset: record.next_offset,
+        bytes: record.size,
+        sealed: record.sealed,
+    });
+    Some(GroupSummary {
+        id,
+        segments: segments.collect(),
+        log_start: section.log_start,
+        next_offset: manifest.next_offset,
+        journal_entries: 0,
+        state: section.state.clone(),
+        directory,
+    })
+}
