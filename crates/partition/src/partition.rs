@@ -163,7 +163,7 @@ impl<R: Replica> Partition<R> {
             Err(_) => return Err(PartitionError::Busy { bytes }),
         };
         let (reply, outcome) = oneshot::channel();
-        let starts = self.inner.queue.push(Request { work, deadline, reply, permit });
+        let starts = self.inner.queue.push(Request { work, bytes, deadline, reply, permit });
         if starts {
             tokio::spawn(Appender::new(Arc::clone(&self.inner)).run());
         }

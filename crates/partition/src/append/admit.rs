@@ -89,7 +89,7 @@ impl<R: Replica> Appender<R> {
         if !run.is_closed && self.built_in_flight >= BUILT_IN_FLIGHT_MAX {
             return ControlFlow::Break(());
         }
-        let bytes = self.waiting.iter().take(run.requests).map(|request| request.work.bytes()).sum();
+        let bytes = self.waiting.iter().take(run.requests).map(|request| request.bytes).sum();
         let Some(reservation) = self.reserve_for_head(bytes)? else {
             return ControlFlow::Continue(());
         };

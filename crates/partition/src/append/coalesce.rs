@@ -32,7 +32,7 @@ impl Run {
             let Work::Records(more) = &request.work else {
                 return Self { requests, is_closed: true };
             };
-            bytes += request.work.bytes();
+            bytes += request.bytes;
             records += more.len();
             if requests > 0 && (bytes > bytes_max || records > BATCH_RECORDS_MAX) {
                 return Self { requests, is_closed: true };

@@ -64,6 +64,8 @@ pub(crate) type Reply = oneshot::Sender<Result<Appended, PartitionError>>;
 /// Something to append, admitted.
 pub(crate) struct Request {
     pub(crate) work: Work,
+    /// [`Work::bytes`], which is not free.
+    pub(crate) bytes: usize,
     /// When its caller stops waiting. What is not proposed by then never is.
     pub(crate) deadline: Instant,
     pub(crate) reply: Reply,
