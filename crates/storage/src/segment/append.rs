@@ -13,7 +13,7 @@ use super::error::SegmentError;
 use super::extent::Extent;
 use super::run_table::RunBatch;
 use super::segmented_log::{PublishedSegment, SegmentedLog, Writer};
-use super::space::Room;
+use super::space::{Room, is_full};
 use super::walker::Floor;
 
 /// Most batches in one vectored write: two parts each, of the kernel's 1024.
@@ -167,7 +167,11 @@ impl SegmentedLog {
             parts.push(IoSlice::new(head));
             parts.push(IoSlice::new(body));
         }
-        active.segment.write(&mut parts, active.extent.size)?;
+        active.segment.write(&mut parts, active.extent.size).map_err(|error| match error {
+            // Where blocks cannot be reserved, a full disk shows only now.
+            SegmentError::Io { ref source, .. } if is_full(source) => self.no_space(bytes, Room::All),
+            other => other,
+        })?;
         self.index_group(writer, active, group, now)?;
         self.publish(active, group, now);
         writer.reserved = writer.reserved.saturating_sub(bytes);

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::error::SegmentError;
 use super::manifest::{SegmentManifest, SegmentRecord};
+use super::map_budget::MapBudget;
 use super::segment_file::Segment;
 use super::segmented_log::SegmentedLog;
 use crate::disk::Disk;
@@ -25,6 +26,7 @@ pub struct CheckpointWork {
     dirty: Vec<Arc<Segment>>,
     names: u64,
     durability: Arc<Durability>,
+    budget: Arc<MapBudget>,
 }
 
 impl SegmentedLog {
@@ -53,6 +55,7 @@ impl SegmentedLog {
             dirty: segments.filter(|segment| segment.is_dirty()).map(Arc::clone).collect(),
             names: self.durability.names_created(),
             durability: Arc::clone(&self.durability),
+            budget: Arc::clone(&self.budget),
         }
     }
 }
@@ -90,7 +93,10 @@ impl CheckpointWork {
                 self.durability.name_created();
             }
         }
-        self.durability.sync_names()
+        self.durability.sync_names()?;
+        // What was too dirty to be closed is clean now.
+        self.budget.enforce();
+        Ok(())
     }
 }
 

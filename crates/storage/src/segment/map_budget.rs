@@ -63,9 +63,20 @@ impl MapBudget {
     pub(crate) fn admit(&self, member: Weak<dyn Evictable>) {
         let mut state = self.state.lock();
         state.members.push(member);
-        if state.members.len() < state.sweep_at {
-            return;
+        if state.members.len() >= state.sweep_at {
+            self.sweep(&mut state);
         }
+    }
+
+    /// Evicts what is too many, after members have become clean.
+    pub(crate) fn enforce(&self) {
+        let mut state = self.state.lock();
+        if state.members.len() > self.limit {
+            self.sweep(&mut state);
+        }
+    }
+
+    fn sweep(&self, state: &mut Residents) {
         let mut members: Vec<Arc<dyn Evictable>> =
             state.members.iter().filter_map(Weak::upgrade).filter(|member| member.is_resident()).collect();
         members.sort_by_cached_key(|member| member.last_used());
@@ -81,8 +92,5 @@ impl MapBudget {
         });
         state.sweep_at = members.len().max(self.limit) + slack.max(1);
         state.members = members.iter().map(Arc::downgrade).collect();
-        drop(state);
-        // Members whose last owner is this vector are dropped outside the lock.
-        drop(members);
     }
 }

@@ -60,9 +60,11 @@ pub(crate) struct Segment {
     last_used: AtomicU64,
     /// Entries of the index, also while it is not in memory.
     index_entries: AtomicU32,
-    /// Bytes of the log file that were written, and how many of them are known durable.
-    written: AtomicU64,
-    synced: AtomicU64,
+    /// Counts starts and ends of writes to the log file.
+    changes: AtomicU64,
+    /// The changes up to which everything is durable. Counting ends too keeps a sync that runs during a
+    /// write from counting for it.
+    synced_changes: AtomicU64,
 }
 
 #[derive(Default)]
@@ -95,8 +97,8 @@ impl Segment {
             resident: Mutex::new(Resident::default()),
             last_used: AtomicU64::new(0),
             index_entries: AtomicU32::new(durable.index_entries),
-            written: AtomicU64::new(durable.size),
-            synced: AtomicU64::new(durable.size),
+            changes: AtomicU64::new(0),
+            synced_changes: AtomicU64::new(0),
         })
     }
 
@@ -164,12 +166,11 @@ impl Segment {
         parts: &mut [IoSlice<'_>],
         position: u64,
     ) -> Result<(), SegmentError> {
-        let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
-        // First, so that the descriptor that sees the write is kept until it was synced.
-        self.written.fetch_max(position + bytes, Ordering::AcqRel);
-        self.file()?
-            .write_all_at(parts, position)
-            .map_err(|source| SegmentError::io("write", self.path(LOG), source))
+        // Before it too, so that the descriptor that sees the write is kept until it was synced.
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        let result = self.file()?.write_all_at(parts, position);
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        result.map_err(|source| SegmentError::io("write", self.path(LOG), source))
     }
 
     /// Whether a sync may have anything to do. Never waits: an index in use counts as changed.
@@ -178,15 +179,15 @@ impl Segment {
             Some(index) => index.as_ref().is_none_or(SparseIndex::is_persisted),
             None => false,
         };
-        self.synced.load(Ordering::Acquire) < self.written.load(Ordering::Acquire) || !index_is_clean()
+        !self.log_is_synced() || !index_is_clean()
     }
 
     /// Makes everything written so far durable, with its index. Returns whether files were created.
     pub(crate) fn sync(self: &Arc<Self>) -> Result<bool, SegmentError> {
-        let written = self.written.load(Ordering::Acquire);
-        if self.synced.load(Ordering::Acquire) < written {
+        let changes = self.changes.load(Ordering::Acquire);
+        if self.synced_changes.load(Ordering::Acquire) < changes {
             self.file()?.sync_data().map_err(|source| SegmentError::io("sync", self.path(LOG), source))?;
-            self.synced.fetch_max(written, Ordering::AcqRel);
+            self.synced_changes.fetch_max(changes, Ordering::AcqRel);
         }
         let (files, created) = self.write_index()?;
         for (path, file) in files {
@@ -223,6 +224,11 @@ impl Segment {
         Ok(file)
     }
 
+    fn log_is_synced(&self) -> bool {
+        let synced = self.synced_changes.load(Ordering::Acquire);
+        synced >= self.changes.load(Ordering::Acquire)
+    }
+
     fn touch(&self) {
         self.last_used.store(self.budget.tick(), Ordering::Relaxed);
     }
@@ -250,8 +256,7 @@ impl Evictable for Segment {
         let Some(mut resident) = self.resident.try_lock() else {
             return false;
         };
-        let clean = self.synced.load(Ordering::Acquire) >= self.written.load(Ordering::Acquire)
-            && index.as_ref().is_none_or(SparseIndex::is_persisted);
+        let clean = self.log_is_synced() && index.as_ref().is_none_or(SparseIndex::is_persisted);
         if clean {
             *index = None;
             resident.file = None;

@@ -205,7 +205,8 @@ impl SegmentedLog {
         Ok(())
     }
 
-    fn no_space(&self, needed: u64, room: Room) -> SegmentError {
+    /// The error for `needed` bytes that do not fit.
+    pub(crate) fn no_space(&self, needed: u64, room: Room) -> SegmentError {
         let free = self.disk.free_bytes().unwrap_or_default();
         SegmentError::NoSpace { needed, free, reserve: room.reserve() }
     }

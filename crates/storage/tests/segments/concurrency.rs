@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use highwater_storage::segment::SegmentError;
+use highwater_storage::segment::{MapBudget, SegmentError, SegmentedLog};
 use highwater_types::{Offset, TimestampMs};
 
-use crate::support::{Bed, Model, Rng, append, concat, on_both_disks};
+use crate::support::{
+    Bed, Model, Rng, append, assert_same, assert_slices, checkpoint, concat, fill, on_both_disks,
+};
 
 const BATCHES: usize = 600;
 
@@ -62,5 +64,28 @@ fn readers_see_whole_batches_in_order_while_everything_changes() {
             done.store(true, Ordering::Release);
         });
         assert_eq!(log.next_offset(), model.next_offset);
+    });
+}
+
+#[test]
+fn the_budget_of_open_segments_holds_and_evicted_ones_open_again() {
+    on_both_disks(|mut bed: Bed| {
+        bed.options.segment_bytes = 200;
+        let budget = MapBudget::new(8);
+        let log = SegmentedLog::create(bed.disk.clone(), "a".into(), bed.options, budget.clone(), Offset(0));
+        let mut model = Model::new(Offset(0));
+        fill(&log, &mut model, &mut Rng::new(2), 100);
+        let segments = log.segments().len();
+        assert!(segments > 40, "{segments}");
+        assert!(budget.resident() >= segments, "what is not durable stays open");
+        checkpoint(&log);
+        let slices: Vec<_> = (0..model.next_offset.0)
+            .map(|from| log.read(Offset(from), model.next_offset, 1).expect("a read"))
+            .collect();
+        assert!(budget.resident() <= 9, "{} are open", budget.resident());
+        for (from, read) in slices.iter().enumerate() {
+            assert_slices(read, &model.read(Offset(from as i64), model.next_offset, 1));
+        }
+        assert_same(&log, &model);
     });
 }

@@ -5,6 +5,8 @@ mod append_and_read;
 mod concurrency;
 mod crash;
 mod damage;
+mod interleaving;
+mod kafka;
 mod retention;
 mod run_table;
 mod space;

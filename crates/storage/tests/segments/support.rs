@@ -1,6 +1,6 @@
 //! A log under test with the naive model beside it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -147,7 +147,7 @@ pub(crate) struct Bed {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) sim: Option<SimDisk>,
     pub(crate) options: SegmentOptions,
-    _root: Option<tempfile::TempDir>,
+    root: Option<tempfile::TempDir>,
 }
 
 pub(crate) const DIR: &str = "topic/0";
@@ -155,7 +155,7 @@ pub(crate) const DIR: &str = "topic/0";
 impl Bed {
     pub(crate) fn sim(seed: u64) -> Self {
         let sim = SimDisk::new(seed);
-        Self { disk: Arc::new(sim.clone()), sim: Some(sim), options: small_segments(), _root: None }
+        Self { disk: Arc::new(sim.clone()), sim: Some(sim), options: small_segments(), root: None }
     }
 
     pub(crate) fn real() -> Self {
@@ -164,7 +164,7 @@ impl Bed {
             disk: Arc::new(RealDisk::new(root.path().to_path_buf())),
             sim: None,
             options: small_segments(),
-            _root: Some(root),
+            root: Some(root),
         }
     }
 
@@ -174,6 +174,12 @@ impl Bed {
 
     pub(crate) fn open(&self, manifest: &SegmentManifest) -> Result<SegmentedLog, SegmentError> {
         SegmentedLog::open(Arc::clone(&self.disk), DIR.into(), self.options, MapBudget::new(2), manifest)
+    }
+
+    /// Where the machine has a file of the real disk.
+    pub(crate) fn absolute(&self, file: &Path) -> String {
+        let root = self.root.as_ref().expect("a real disk");
+        root.path().join(file).to_string_lossy().into_owned()
     }
 
     pub(crate) fn files(&self) -> Vec<PathBuf> {
