@@ -1,0 +1,319 @@
+//! The partitions that this node runs, as the metadata places them.
+//!
+//! Invariants:
+//! - A group is initialized only while the metadata says that its partition is being created
+//!   (R16); afterwards a metadata command says that it was.
+//! - Data is removed only on a committed tombstone, after its grace period (R10). A partition that the
+//!   metadata does not mention is left alone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use highwater_consensus::{ConsensusError, Group, GroupHost};
+use highwater_controller::{
+    MetadataChange, MetadataCommand, MetadataDelta, MetadataImage, PartitionPhase, TopicRecord,
+};
+use highwater_partition::{Partition, PartitionApplier};
+use highwater_types::{
+    Clock, ErrorCode, GroupId, NodeId, PartitionId, PartitionIndex, TopicConfig, TopicId, limits,
+};
+use parking_lot::RwLock;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::broker::Broker;
+use crate::error::BrokerError;
+use crate::group_options::group_options;
+
+/// How long a start waits for a partition's leader.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A partition with its Raft group.
+pub(crate) type HostedPartition = Partition<Group>;
+
+/// All partitions of a node.
+pub(crate) struct Hosting {
+    node: NodeId,
+    host: Arc<GroupHost>,
+    clock: Arc<dyn Clock>,
+    topics: RwLock<HashMap<TopicId, HostedTopic>>,
+}
+
+/// What a node runs of one topic.
+struct HostedTopic {
+    config: watch::Sender<Arc<TopicConfig>>,
+    partitions: HashMap<PartitionIndex, Slot>,
+}
+
+/// A partition that was to be started.
+#[derive(Clone)]
+enum Slot {
+    Running(HostedPartition, Group),
+    Failed(String),
+}
+
+impl Hosting {
+    pub(crate) fn new(node: NodeId, host: Arc<GroupHost>, clock: Arc<dyn Clock>) -> Self {
+        Self { node, host, clock, topics: RwLock::default() }
+    }
+
+    /// The running partition, or why there is none here.
+    pub(crate) fn partition(&self, id: PartitionId) -> Result<HostedPartition, BrokerError> {
+        let topics = self.topics.read();
+        let slot = topics.get(&id.topic).and_then(|topic| topic.partitions.get(&id.index));
+        match slot {
+            Some(Slot::Running(partition, _)) => Ok(partition.clone()),
+            Some(Slot::Failed(reason)) => {
+                let message = format!("the partition could not be started on this node: {reason}");
+                Err(BrokerError::new(ErrorCode::Quarantined, message))
+            }
+            None => {
+                let message = "the partition is being started on this node, try again";
+                Err(BrokerError::new(ErrorCode::LeaderNotAvailable, message))
+            }
+        }
+    }
+
+    /// All running partitions.
+    pub(crate) fn running(&self) -> Vec<HostedPartition> {
+        let topics = self.topics.read();
+        let slots = topics.values().flat_map(|topic| topic.partitions.values());
+        slots
+            .filter_map(|slot| match slot {
+                Slot::Running(partition, _) => Some(partition.clone()),
+                Slot::Failed(_) => None,
+            })
+            .collect()
+    }
+
+    /// Starts those partitions of a topic that are placed here and are not running, and says which
+    /// of them were initialized only now.
+    async fn start_topic(&self, topic: &TopicRecord) -> Vec<PartitionIndex> {
+        let config = self.config_of(topic);
+        let missing: Vec<_> = {
+            let topics = self.topics.read();
+            let hosted = topics.get(&topic.id);
+            (0u32..)
+                .map(PartitionIndex)
+                .zip(&topic.partitions)
+                .filter(|(_, partition)| partition.replicas.contains(&self.node))
+                .filter(|(index, _)| hosted.is_none_or(|h| !h.partitions.contains_key(index)))
+                .map(|(index, partition)| (index, partition.phase))
+                .collect()
+        };
+        let starts = missing.into_iter().map(|(index, phase)| {
+            let config = config.clone();
+            async move {
+                let id = PartitionId { topic: topic.id, index };
+                let slot = self.start_partition(id, topic, phase, config).await;
+                (index, phase, slot)
+            }
+        });
+        let started: Vec<_> =
+            stream::iter(starts).buffer_unordered(limits::PARTITION_STARTS_MAX).collect().await;
+        let mut topics = self.topics.write();
+        let Some(hosted) = topics.get_mut(&topic.id) else {
+            return Vec::new();
+        };
+        let mut created = Vec::new();
+        for (index, phase, slot) in started {
+            if phase == PartitionPhase::Creating && matches!(slot, Slot::Running(..)) {
+                created.push(index);
+            }
+            hosted.partitions.insert(index, slot);
+        }
+        created.sort_unstable();
+        created
+    }
+
+    /// The receiving end of a topic's configuration; the topic is hosted from then on.
+    fn config_of(&self, topic: &TopicRecord) -> watch::Receiver<Arc<TopicConfig>> {
+        let mut topics = self.topics.write();
+        let hosted = topics.entry(topic.id).or_insert_with(|| HostedTopic {
+            config: watch::Sender::new(Arc::new(topic.config.clone())),
+            partitions: HashMap::new(),
+        });
+        hosted.config.subscribe()
+    }
+
+    async fn start_partition(
+        &self,
+        id: PartitionId,
+        topic: &TopicRecord,
+        phase: PartitionPhase,
+        config: watch::Receiver<Arc<TopicConfig>>,
+    ) -> Slot {
+        let (applier, applied) = PartitionApplier::new();
+        let options = group_options(&topic.config);
+        let initialize = phase == PartitionPhase::Creating;
+        let group = GroupId::Partition(id);
+        match self.host.start_group(group, options, initialize, Box::new(applier)).await {
+            Ok(group) => {
+                wait_until_settled(id, &group).await;
+                let clock = Arc::clone(&self.clock);
+                let partition = Partition::new(id, group.clone(), applied, config, clock);
+                Slot::Running(partition, group)
+            }
+            Err(error) => {
+                tracing::error!(partition = %id, topic = %topic.name, %error, "a partition could not be started");
+                Slot::Failed(error.to_string())
+            }
+        }
+    }
+
+    /// Gives a topic's new settings to its partitions.
+    fn reconfigure(&self, topic: &TopicRecord) {
+        let topics = self.topics.read();
+        let Some(hosted) = topics.get(&topic.id) else { return };
+        hosted.config.send_replace(Arc::new(topic.config.clone()));
+        for slot in hosted.partitions.values() {
+            if let Slot::Running(_, group) = slot {
+                group.log().set_options(group_options(&topic.config));
+            }
+        }
+    }
+
+    /// Stops what runs of a topic. Its data stays.
+    async fn stop_topic(&self, topic: TopicId) {
+        let hosted = self.topics.write().remove(&topic);
+        let Some(hosted) = hosted else { return };
+        let stops = hosted
+            .partitions
+            .into_keys()
+            .map(|index| self.host.stop_group(GroupId::Partition(PartitionId { topic, index })));
+        stream::iter(stops).buffer_unordered(limits::PARTITION_STARTS_MAX).collect::<()>().await;
+    }
+
+    /// Removes the data of a deleted topic. Only ever called for a committed tombstone.
+    ///
+    /// # Errors
+    /// When some of it is still there; calling again is safe.
+    pub(crate) async fn remove_data(&self, topic: TopicId, partition_count: u32) -> Result<(), ConsensusError> {
+        self.stop_topic(topic).await;
+        let removals = (0..partition_count)
+            .map(PartitionIndex)
+            .map(|index| self.host.remove_group(GroupId::Partition(PartitionId { topic, index })));
+        stream::iter(removals)
+            .buffer_unordered(limits::PARTITION_STARTS_MAX)
+            .fold(Ok(()), async |all, one| all.and(one))
+            .await
+    }
+
+    /// The groups below.
+    pub(crate) fn host(&self) -> &Arc<GroupHost> {
+        &self.host
+    }
+
+    /// The partitions of a topic that run here.
+    pub(crate) fn running_of(&self, topic: TopicId) -> Vec<PartitionIndex> {
+        let topics = self.topics.read();
+        let Some(hosted) = topics.get(&topic) else { return Vec::new() };
+        let running = hosted.partitions.iter().filter(|(_, slot)| matches!(slot, Slot::Running(..)));
+        running.map(|(index, _)| *index).collect()
+    }
+
+    /// Stops every group of the node.
+    ///
+    /// # Errors
+    /// When the last checkpoint fails; nothing is lost, the next start replays the journal.
+    pub(crate) async fn shutdown(&self) -> Result<(), ConsensusError> {
+        self.topics.write().clear();
+        self.host.shutdown().await
+    }
+}
+
+/// Waits until a started group has a leader that serves, or is quarantined; not for ever: a
+/// group that takes longer answers for itself.
+async fn wait_until_settled(id: PartitionId, group: &Group) {
+    let mut status = group.watch();
+    let settled = status.wait_for(|status| {
+        let follows = status.leader.is_some() && !status.is_leader;
+        follows || status.is_serving || status.quarantined.is_some()
+    });
+    if !matches!(timeout(SETTLE_DEADLINE, settled).await, Ok(Ok(_))) {
+        tracing::warn!(partition = %id, "the partition has no leader yet");
+    }
+}
+
+/// Brings the node's groups in step with each new image.
+pub(crate) struct Reconciler {
+    broker: Arc<Broker>,
+    images: watch::Receiver<MetadataImage>,
+    seen: MetadataImage,
+}
+
+impl Reconciler {
+    pub(crate) fn new(broker: Arc<Broker>, images: watch::Receiver<MetadataImage>) -> Self {
+        Self { broker, images, seen: MetadataImage::default() }
+    }
+
+    /// Follows the metadata until the broker stops.
+    pub(crate) async fn run(mut self) {
+        let stopping = self.broker.stopping.clone();
+        let follow = async {
+            while self.images.changed().await.is_ok() {
+                self.catch_up().await;
+            }
+        };
+        tokio::select! {
+            () = stopping.cancelled() => {}
+            () = follow => {}
+        }
+    }
+
+    /// Does what the newest image asks for.
+    pub(crate) async fn catch_up(&mut self) {
+        let image = self.images.borrow_and_update().clone();
+        let delta = MetadataDelta::between(&self.seen, &image);
+        let mut to_start = Vec::new();
+        for change in delta.changes {
+            match change {
+                MetadataChange::TopicCreated(topic) | MetadataChange::PartitionsAdded { topic, .. } => {
+                    to_start.push(topic)
+                }
+                MetadataChange::TopicConfigChanged(topic) => {
+                    if let Some(topic) = image.topic(topic) {
+                        self.broker.hosting.reconfigure(topic);
+                    }
+                }
+                MetadataChange::TopicDeleted(topic) => {
+                    self.broker.hosting.stop_topic(topic).await;
+                }
+                MetadataChange::ClusterBorn
+                | MetadataChange::NodeChanged(_)
+                | MetadataChange::PartitionReady(_)
+                | MetadataChange::TopicDataRemoved { .. }
+                | MetadataChange::TopicForgotten(_)
+                | MetadataChange::ProducerIdsAllocated => {}
+            }
+        }
+        to_start.dedup();
+        let broker = &self.broker;
+        stream::iter(to_start.iter().filter_map(|topic| image.topic(*topic)))
+            .for_each_concurrent(limits::PARTITION_STARTS_MAX, |topic| broker.start_topic(topic))
+            .await;
+        self.seen = image;
+    }
+}
+
+impl Broker {
+    /// Starts a topic's partitions and tells the cluster which of them were created.
+    async fn start_topic(&self, topic: &TopicRecord) {
+        let created = self.hosting.start_topic(topic).await;
+        self.mark_ready(topic, created).await;
+    }
+
+    /// Tells the cluster that partitions were initialized.
+    pub(crate) async fn mark_ready(&self, topic: &TopicRecord, partitions: Vec<PartitionIndex>) {
+        if partitions.is_empty() {
+            return;
+        }
+        let ready = MetadataCommand::PartitionsReady { topic: topic.id, partitions };
+        if let Err(error) = self.propose(&ready).await {
+            // The topic may have been deleted meanwhile. Otherwise the node's upkeep says it again.
+            tracing::warn!(topic = %topic.name, %error, "a new topic's partitions could not be marked ready");
+        }
+    }
+}

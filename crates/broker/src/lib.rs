@@ -1,0 +1,48 @@
+//! The broker: a typed request finds its owner. Routing, long polls, limits, and the life of
+//! the node's partitions.
+//!
+//! It knows nothing of protocols and connections and does not know who called it. What a
+//! batch must be and how it gets into the log is `partition`'s; what metadata means is `controller`'s.
+//!
+//! ```text
+//! request ─▶ image: name → topic → partition ─▶ Hosting: the running partition ─▶ answer
+//!                ▲                                   ▲
+//!                └── metadata group ──▶ Reconciler ──┘  starts and stops what the image says
+//! ```
+//!
+//! Invariants
+//! - an answer to a change means that the next request on this node sees it;
+//! - an error never carries an offset;
+//! - nothing polls: readers are woken by the partitions that they wait for.
+
+mod admin;
+mod broker;
+mod budget;
+mod error;
+mod fetch;
+mod group_options;
+mod hosting;
+mod maintenance;
+mod metadata;
+mod offsets;
+mod produce;
+mod producer_ids;
+mod request;
+mod routing;
+mod subscribe;
+mod topics;
+
+pub use admin::{
+    AddPartitions, AlterTopic, CreateTopic, CreatedTopic, DeleteRecords, ListTopics, ListedTopics,
+    PartitionDescription, PartitionOffsets, TopicDescription, TopicSummary,
+};
+pub use broker::{Broker, BrokerOptions, CLIENT_LISTENER};
+pub use budget::{ByteBudget, BytesPermit};
+pub use error::{BrokerError, LeaderHint};
+pub use highwater_partition::NewRecord;
+pub use produce::PendingProduce;
+pub use request::{
+    ClusterDescription, Fetch, FetchOutcome, FetchPartition, Fetched, FoundOffset, ListedOffsets, OffsetQuery,
+    Produce, ProduceData, Produced, ProducerIdentity, TopicRef,
+};
+pub use subscribe::{Pushed, StartAt, Subscribe, Subscription};

@@ -1,0 +1,127 @@
+//! The metadata group as this node runs it: the shell around the pure state machine.
+//!
+//! It applies what is committed, publishes each image to the node, and proposes
+//! commands. It never decides what a command means: [`highwater_controller`] does.
+//!
+//! Invariant: an image is published before the response to its command is given out, so
+//! whoever got an answer finds its effect on this node.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use highwater_consensus::{ConsensusError, Group, Proposal};
+use highwater_controller::{MetadataCommand, MetadataImage, MetadataResponse, MetadataState, codec};
+use highwater_storage::{Applied, Applier, Entry, Payload, RestoreError};
+use highwater_types::ErrorCode;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::error::BrokerError;
+
+/// The metadata as this node has applied it. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Metadata {
+    state: Arc<Mutex<MetadataState>>,
+    images: watch::Sender<MetadataImage>,
+}
+
+impl Metadata {
+    /// The state before the first entry.
+    pub(crate) fn new() -> Self {
+        Self { state: Arc::default(), images: watch::Sender::new(MetadataImage::default()) }
+    }
+
+    /// What the group's log calls.
+    pub(crate) fn applier(&self) -> Box<dyn Applier> {
+        Box::new(MetadataApplier { metadata: self.clone() })
+    }
+
+    /// The metadata now.
+    pub(crate) fn image(&self) -> MetadataImage {
+        self.images.borrow().clone()
+    }
+
+    /// Sees every later image, or the last of several.
+    pub(crate) fn watch(&self) -> watch::Receiver<MetadataImage> {
+        self.images.subscribe()
+    }
+
+    /// Whether a command would be accepted now.
+    pub(crate) fn check(&self, command: &MetadataCommand) -> Result<(), BrokerError> {
+        self.state.lock().check(command).map_err(|error| {
+            let refusal = error.refusal();
+            BrokerError::new(refusal.code, refusal.message)
+        })
+    }
+
+    /// Commits a command. On return its effect is in [`Metadata::image`]. Dropping the future
+    /// leaves open whether the command is committed.
+    pub(crate) async fn propose(
+        &self,
+        group: &Group,
+        command: &MetadataCommand,
+    ) -> Result<MetadataResponse, BrokerError> {
+        let proposal = Proposal::Control(codec::encode_command(command));
+        let proposed = group.propose(proposal).await.map_err(|error| translate(&error))?;
+        match codec::decode_response(&proposed.response) {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(refusal)) => Err(BrokerError::new(refusal.code, refusal.message)
+                .with_metadata_version(self.images.borrow().version().0)),
+            Err(error) => Err(BrokerError::new(ErrorCode::Internal, error.to_string())),
+        }
+    }
+}
+
+/// A failure of the metadata group, as a client sees it.
+fn translate(error: &ConsensusError) -> BrokerError {
+    let code = match error {
+        ConsensusError::NotLeader { leader: Some(_) } => ErrorCode::NotLeader,
+        ConsensusError::NotLeader { leader: None } => ErrorCode::LeaderNotAvailable,
+        ConsensusError::Quarantined { .. } => ErrorCode::Quarantined,
+        ConsensusError::Stopped => ErrorCode::Unavailable,
+        ConsensusError::Store(error) if error.is_no_space() => ErrorCode::NoSpace,
+        ConsensusError::Unknown { .. } | ConsensusError::NoLeader { .. } => ErrorCode::Unavailable,
+        _ => ErrorCode::Timeout,
+    };
+    BrokerError::new(code, format!("the cluster's metadata could not be changed: {error}"))
+}
+
+/// The state machine at the end of the metadata group's log.
+struct MetadataApplier {
+    metadata: Metadata,
+}
+
+impl Applier for MetadataApplier {
+    /// # Panics
+    /// When a committed command is not one that this build knows. Another build has applied it,
+    /// so going on without it would let this node's metadata drift from the cluster's.
+    fn apply(&mut self, entry: &Entry) -> Applied {
+        let Payload::Control(command) = &entry.payload else {
+            return Applied::default();
+        };
+        let mut state = self.metadata.state.lock();
+        let (response, delta) = state.apply_encoded(command).unwrap_or_else(|error| {
+            panic!("metadata entry {} cannot be applied by this version: {error}", entry.id)
+        });
+        if delta.from != delta.to {
+            self.metadata.images.send_replace(state.image().clone());
+        }
+        Applied { response, log_start: None }
+    }
+
+    fn snapshot(&self) -> Bytes {
+        self.metadata.state.lock().snapshot()
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
+        let restored = if snapshot.is_empty() {
+            MetadataState::default()
+        } else {
+            MetadataState::restore(snapshot).map_err(|error| RestoreError(error.to_string()))?
+        };
+        let mut state = self.metadata.state.lock();
+        *state = restored;
+        self.metadata.images.send_replace(state.image().clone());
+        Ok(())
+    }
+}

@@ -1,0 +1,284 @@
+//! Topics and the cluster: every change is a metadata command; what is shown is the image.
+//!
+//! The rules for names, numbers and settings are `controller`'s and `types`'; here a request
+//! becomes a command, with the ids, times and placement that commands carry.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use highwater_controller::{
+    ConfigChange, MetadataCommand, MetadataError, MetadataImage, PartitionPhase, TopicRecord, place,
+};
+use highwater_types::limits::{ADMIN_TIMEOUT_MS, PARTITIONS_PER_TOPIC_MAX};
+use highwater_types::{ErrorCode, NodeId, PartitionIndex, TopicId, TopicName};
+use tokio::time::timeout;
+
+use crate::admin::{
+    AddPartitions, AlterTopic, CreateTopic, CreatedTopic, ListTopics, ListedTopics, PartitionDescription,
+    PartitionOffsets, TopicDescription, TopicSummary,
+};
+use crate::broker::{Broker, CLIENT_LISTENER, stopping};
+use crate::error::BrokerError;
+use crate::request::{ClusterDescription, TopicRef};
+use crate::routing::find_topic;
+
+impl Broker {
+    /// Creates a topic. On return its partitions take records.
+    ///
+    /// # Errors
+    /// Why it was not created; after `TIMEOUT` that is unknown.
+    pub async fn create_topic(&self, request: CreateTopic) -> Result<CreatedTopic, BrokerError> {
+        let name = request.name.clone();
+        let created = self.create_unnamed(request).await;
+        created.map_err(|error| error.with_topic(name))
+    }
+
+    async fn create_unnamed(&self, request: CreateTopic) -> Result<CreatedTopic, BrokerError> {
+        TopicName::new(&request.name)?;
+        let partitions = request.partitions.unwrap_or(self.options.default_partitions);
+        let replication_factor = request.replication_factor.unwrap_or(self.options.default_replication_factor);
+        let topic = TopicId::draw(&*self.random);
+        let image = self.image();
+        let create = MetadataCommand::CreateTopic {
+            topic,
+            name: request.name,
+            placement: self.place(&image, partitions, replication_factor)?,
+            overrides: request.configs,
+            internal: false,
+            at: self.clock.now(),
+        };
+        if request.validate_only {
+            self.metadata.check(&create)?;
+            let metadata_version = image.version().0;
+            return Ok(CreatedTopic { id: None, partitions, replication_factor, metadata_version });
+        }
+        self.propose(&create).await?;
+        let metadata_version = self.wait_until_ready(topic).await?;
+        Ok(CreatedTopic { id: Some(topic), partitions, replication_factor, metadata_version })
+    }
+
+    /// Places new partitions on the cluster's nodes.
+    fn place(
+        &self,
+        image: &MetadataImage,
+        partitions: u32,
+        replication_factor: u32,
+    ) -> Result<Vec<Vec<NodeId>>, BrokerError> {
+        if !(1..=PARTITIONS_PER_TOPIC_MAX).contains(&partitions) {
+            return Err(refused(&MetadataError::PartitionCount { requested: u64::from(partitions) }));
+        }
+        let nodes = image.placement_nodes();
+        place(&nodes, partitions, replication_factor, self.random.next_u64()).map_err(|error| refused(&error))
+    }
+
+    /// Waits until every partition of a topic has been initialized; returns the version then.
+    async fn wait_until_ready(&self, topic: TopicId) -> Result<u64, BrokerError> {
+        let mut images = self.metadata.watch();
+        let settled = images.wait_for(|image| match image.topic(topic) {
+            Some(topic) => topic.partitions.iter().all(|p| p.phase == PartitionPhase::Ready),
+            None => true,
+        });
+        let deadline = Duration::from_millis(ADMIN_TIMEOUT_MS);
+        let image = tokio::select! {
+            () = self.stopping.cancelled() => return Err(stopping()),
+            settled = timeout(deadline, settled) => match settled {
+                Ok(Ok(image)) => image.clone(),
+                Ok(Err(_)) => return Err(stopping()),
+                Err(_) => {
+                    let message = format!("the change is made, but not all partitions came up within {ADMIN_TIMEOUT_MS} ms: the node's log says why");
+                    return Err(BrokerError::new(ErrorCode::Timeout, message));
+                }
+            },
+        };
+        match image.topic(topic) {
+            Some(_) => Ok(image.version().0),
+            None => {
+                let message = "the topic was deleted while its partitions came up";
+                Err(BrokerError::new(ErrorCode::UnknownTopicOrPartition, message))
+            }
+        }
+    }
+
+    /// A page of the topics, by name.
+    pub fn list_topics(&self, request: &ListTopics) -> ListedTopics {
+        let image = self.image();
+        let mut topics: Vec<&Arc<TopicRecord>> = image
+            .topics()
+            .filter(|topic| topic.name.as_str().starts_with(&request.name_prefix))
+            .filter(|topic| request.include_internal || !topic.name.is_internal())
+            .filter(|topic| request.after.as_deref().is_none_or(|after| topic.name.as_str() > after))
+            .collect();
+        topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let more = topics.len() > request.limit;
+        topics.truncate(request.limit);
+        ListedTopics { topics: topics.into_iter().map(|topic| summary(topic)).collect(), more }
+    }
+
+    /// A topic with its partitions and configs.
+    ///
+    /// # Errors
+    /// When there is no topic of that name.
+    pub fn describe_topic(&self, name: &str, include_offsets: bool) -> Result<TopicDescription, BrokerError> {
+        let image = self.image();
+        let topic = find_topic(&image, &TopicRef::named(name))?;
+        let indexes = (0..topic.partition_count()).map(PartitionIndex);
+        let partitions = indexes
+            .zip(&topic.partitions)
+            .map(|(index, record)| {
+                let replicas = record.replicas.to_vec();
+                self.describe_partition(&image, topic, index, replicas, include_offsets)
+            })
+            .collect();
+        let configs = topic.overrides.clone();
+        Ok(TopicDescription { summary: summary(topic), partitions, configs })
+    }
+
+    fn describe_partition(
+        &self,
+        image: &MetadataImage,
+        topic: &Arc<TopicRecord>,
+        index: PartitionIndex,
+        replicas: Vec<NodeId>,
+        include_offsets: bool,
+    ) -> PartitionDescription {
+        let route = match self.route_within(image, topic, index) {
+            Ok(route) => route,
+            Err(error) => {
+                let offsets = Some(Err(error));
+                return PartitionDescription {
+                    partition: index,
+                    leader: None,
+                    leader_epoch: 0,
+                    replicas,
+                    offsets,
+                };
+            }
+        };
+        let described = route.partition.describe();
+        let offsets = match described.quarantined {
+            Some(reason) => {
+                let message = format!("the partition is quarantined: {reason}");
+                let error = BrokerError::new(ErrorCode::Quarantined, message);
+                Some(Err(error.with_topic(topic.name.as_str()).with_partition(index)))
+            }
+            None => include_offsets.then_some(Ok(PartitionOffsets {
+                log_start: described.watermarks.log_start(),
+                high_watermark: described.watermarks.high_watermark(),
+                size_bytes: described.size_bytes,
+            })),
+        };
+        PartitionDescription {
+            partition: index,
+            leader: described.leader,
+            leader_epoch: described.term.0,
+            replicas,
+            offsets,
+        }
+    }
+
+    /// Changes a topic's configs: all of the change, or nothing. Returns the metadata version
+    /// that shows it.
+    ///
+    /// # Errors
+    /// Why nothing changed; after `TIMEOUT` that is unknown.
+    pub async fn alter_topic(&self, request: AlterTopic) -> Result<u64, BrokerError> {
+        let name = request.topic.name.clone();
+        let about = |error: BrokerError| error.with_topic(&name);
+        let image = self.image();
+        let topic = find_topic(&image, &request.topic)?.id;
+        if let Some(both) = request.reset.iter().find(|name| request.set.contains_key(*name)) {
+            let message = format!("'{both}' is both set and reset");
+            return Err(about(BrokerError::invalid_request(message)));
+        }
+        let set = request.set.into_iter().map(|(name, value)| ConfigChange::Set { name, value });
+        let reset = request.reset.into_iter().map(|name| ConfigChange::Delete { name });
+        let changes = set.chain(reset).collect();
+        let alter = MetadataCommand::AlterTopicConfigs { topic, changes };
+        self.check_or_propose(&alter, request.validate_only).await.map_err(about)
+    }
+
+    /// Raises a topic's number of partitions. On return the new ones take records. Returns the
+    /// metadata version that shows them.
+    ///
+    /// # Errors
+    /// Why there are no more; after `TIMEOUT` that is unknown.
+    pub async fn add_partitions(&self, request: AddPartitions) -> Result<u64, BrokerError> {
+        let name = request.topic.name.clone();
+        let about = |error: BrokerError| error.with_topic(&name);
+        let image = self.image();
+        let topic = find_topic(&image, &request.topic)?;
+        let (before, total) = (topic.partition_count(), request.total);
+        if total <= before || total > PARTITIONS_PER_TOPIC_MAX {
+            let message = format!(
+                "topic '{name}' has {before} partitions; it can get more, up to {PARTITIONS_PER_TOPIC_MAX}, not {total}"
+            );
+            return Err(about(BrokerError::new(ErrorCode::InvalidPartitions, message)));
+        }
+        let placement = self.place(&image, total - before, topic.replication_factor()).map_err(about)?;
+        let id = topic.id;
+        let add = MetadataCommand::AddPartitions { topic: id, partitions_before: before, placement };
+        let version = self.check_or_propose(&add, request.validate_only).await.map_err(about)?;
+        if request.validate_only {
+            return Ok(version);
+        }
+        self.wait_until_ready(id).await.map_err(about)
+    }
+
+    /// Deletes a topic. Its name is free on return; its data goes after the grace period. Returns
+    /// the metadata version that shows it.
+    ///
+    /// # Errors
+    /// Why it was not deleted; after `TIMEOUT` that is unknown.
+    pub async fn delete_topic(&self, topic: &TopicRef) -> Result<u64, BrokerError> {
+        let image = self.image();
+        let record = find_topic(&image, topic)?;
+        if record.name.is_internal() {
+            let message = format!("'{}' is the cluster's own topic and stays", topic.name);
+            return Err(BrokerError::invalid_request(message).with_topic(&topic.name));
+        }
+        let delete = MetadataCommand::DeleteTopic { topic: record.id, at: self.clock.now() };
+        let deleted = self.check_or_propose(&delete, false).await;
+        deleted.map_err(|error| error.with_topic(&topic.name))
+    }
+
+    async fn check_or_propose(&self, command: &MetadataCommand, check_only: bool) -> Result<u64, BrokerError> {
+        if check_only {
+            self.metadata.check(command)?;
+            return Ok(self.metadata_version());
+        }
+        Ok(self.propose(command).await?.version.0)
+    }
+
+    /// The cluster and its nodes.
+    ///
+    /// # Errors
+    /// While the cluster has no identity yet.
+    pub fn describe_cluster(&self) -> Result<ClusterDescription, BrokerError> {
+        let image = self.image();
+        let cluster = image.cluster().ok_or_else(|| refused(&MetadataError::NotBorn))?;
+        let nodes = image
+            .nodes()
+            .map(|node| (node.id, node.addresses.get(CLIENT_LISTENER).cloned().unwrap_or_default()));
+        Ok(ClusterDescription {
+            cluster_id: cluster.id,
+            nodes: nodes.collect(),
+            controller: self.metadata_group.status().leader,
+            metadata_version: image.version().0,
+            answering_node: self.options.node,
+        })
+    }
+}
+
+fn refused(error: &MetadataError) -> BrokerError {
+    BrokerError::new(error.code(), error.to_string())
+}
+
+fn summary(topic: &TopicRecord) -> TopicSummary {
+    TopicSummary {
+        name: topic.name.as_str().to_owned(),
+        id: topic.id,
+        partitions: topic.partition_count(),
+        replication_factor: topic.replication_factor(),
+        internal: topic.name.is_internal(),
+    }
+}

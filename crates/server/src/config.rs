@@ -1,0 +1,65 @@
+//! What a node is started with.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use highwater_storage::journal::JournalOptions;
+use highwater_types::{NodeId, limits};
+
+/// The port for gRPC, unless another is chosen.
+pub const GRPC_PORT: u16 = 7400;
+/// The port for HTTP, unless another is chosen.
+pub const HTTP_PORT: u16 = 7402;
+
+/// The configuration of a node.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The node's id.
+    pub node: NodeId,
+    /// Where its data is.
+    pub data: PathBuf,
+    /// Where gRPC listens; port 0 lets the system choose.
+    pub grpc: SocketAddr,
+    /// Where HTTP listens; port 0 lets the system choose.
+    pub http: SocketAddr,
+    /// Whether listeners without TLS may be reachable from other machines.
+    pub insecure: bool,
+    /// Most connections of one listener.
+    pub connections_max: usize,
+    /// How long a shutdown waits for requests under way.
+    pub shutdown_deadline: Duration,
+    /// How often retention and other upkeep look at every partition.
+    pub maintenance_interval: Duration,
+    /// Partitions of a topic that is created without saying how many.
+    pub default_partitions: u32,
+    /// The journal's sizes.
+    pub journal: JournalOptions,
+}
+
+impl NodeConfig {
+    /// A node on this machine alone, on the usual ports.
+    pub fn local(data: PathBuf) -> Self {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self {
+            node: NodeId(1),
+            data,
+            grpc: SocketAddr::new(loopback, GRPC_PORT),
+            http: SocketAddr::new(loopback, HTTP_PORT),
+            insecure: false,
+            connections_max: limits::CONNECTIONS_MAX,
+            shutdown_deadline: Duration::from_secs(10),
+            maintenance_interval: Duration::from_secs(10),
+            default_partitions: 1,
+            journal: JournalOptions::default(),
+        }
+    }
+
+    /// The same on ports that the system chooses: for tests.
+    #[must_use]
+    pub fn on_free_ports(mut self) -> Self {
+        self.grpc.set_port(0);
+        self.http.set_port(0);
+        self
+    }
+}

@@ -1,0 +1,110 @@
+//! The gRPC listener: the public API over the broker, with reflection and health.
+//!
+//! It translates and bounds; it decides nothing about data. One file for each concern.
+
+mod admin_service;
+mod convert;
+mod fetch;
+mod format;
+mod list_offsets;
+mod log_service;
+mod produce;
+mod produce_stream;
+mod status;
+mod subscribe;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::Stream;
+use highwater_broker::{Broker, BrokerError, ByteBudget};
+use highwater_proto::DESCRIPTORS;
+use highwater_proto::v1::admin_service_server::AdminServiceServer;
+use highwater_proto::v1::log_service_server::LogServiceServer;
+use highwater_types::{ErrorCode, limits};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::transport::Server;
+use tonic::transport::server::Router;
+use tower_layer::{Identity, Stack};
+
+use self::admin_service::Admin;
+use self::log_service::Log;
+use crate::connection::{ClientStream, Connection};
+use crate::error::StartError;
+use crate::outbound::{BudgetExhausted, OutboundLayer};
+
+/// How often a silent connection is asked whether its client is still there.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// How long the client has to say so.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes that a client may send on one stream before the node has taken them.
+const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+/// The same for all streams of a connection.
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// Bytes of a request's headers.
+const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
+/// Streams that a client may have reset without the node having seen it, before the connection goes.
+const PENDING_RESETS_MAX: usize = 64;
+
+/// The gRPC side of a node, built and not yet serving.
+pub(crate) struct Grpc {
+    router: Router<Stack<OutboundLayer, Identity>>,
+    stopping: CancellationToken,
+}
+
+impl Grpc {
+    /// Puts the services together. Streams end when `stopping` is cancelled.
+    pub(crate) async fn build(broker: Arc<Broker>, stopping: CancellationToken) -> Result<Self, StartError> {
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()?;
+        let (reporter, health) = tonic_health::server::health_reporter();
+        reporter.set_serving::<LogServiceServer<Log>>().await;
+        reporter.set_serving::<AdminServiceServer<Admin>>().await;
+        let log = Log {
+            broker: Arc::clone(&broker),
+            outbound: ByteBudget::new(limits::NODE_OUTBOUND_BYTES_MAX),
+            stopping: stopping.clone(),
+        };
+        let log = LogServiceServer::new(log)
+            .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX);
+        let router = Server::builder()
+            .max_concurrent_streams(limits::STREAMS_PER_CONNECTION_MAX)
+            .max_frame_size(limits::HTTP2_FRAME_BYTES)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
+            .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
+            .layer(OutboundLayer)
+            .add_service(log)
+            .add_service(AdminServiceServer::new(Admin { broker }))
+            .add_service(reflection)
+            .add_service(health);
+        Ok(Self { router, stopping })
+    }
+
+    /// Serves connections until told to stop; calls under way are answered.
+    pub(crate) async fn serve<IO: ClientStream>(
+        self,
+        incoming: impl Stream<Item = io::Result<Connection<IO>>> + Send,
+    ) -> Result<(), tonic::transport::Error> {
+        let stopping = self.stopping.cancelled_owned();
+        self.router.serve_with_incoming_shutdown(incoming, stopping).await
+    }
+}
+
+/// The status of a call whose answer found no room because slow readers hold it all.
+fn budget_exhausted(exhausted: BudgetExhausted) -> Status {
+    let max = limits::NODE_OUTBOUND_BYTES_MAX;
+    let message = format!(
+        "an answer of {} bytes found no room among the {max} that the node holds for slow readers; try again later",
+        exhausted.bytes
+    );
+    status::status(BrokerError::new(ErrorCode::Throttled, message))
+}

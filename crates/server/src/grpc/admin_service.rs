@@ -1,0 +1,224 @@
+//! Topics and the cluster.
+
+use std::sync::Arc;
+
+use highwater_broker::{
+    AddPartitions, AlterTopic, Broker, BrokerError, CreateTopic, DeleteRecords, ListTopics,
+    PartitionDescription, TopicDescription, TopicSummary,
+};
+use highwater_proto::v1;
+use highwater_proto::v1::admin_service_server::AdminService;
+use highwater_types::topic_config::{ConfigEntry, ConfigSource};
+use highwater_types::{PartitionIndex, TopicConfig, limits};
+use tonic::{Request, Response, Status};
+
+use super::convert;
+use super::status::{detail, status};
+
+/// The service over a broker.
+pub(crate) struct Admin {
+    pub(crate) broker: Arc<Broker>,
+}
+
+#[tonic::async_trait]
+impl AdminService for Admin {
+    async fn create_topic(
+        &self,
+        request: Request<v1::CreateTopicRequest>,
+    ) -> Result<Response<v1::CreateTopicResponse>, Status> {
+        let request = request.into_inner();
+        let create = CreateTopic {
+            name: request.name,
+            partitions: Some(request.partitions).filter(|&partitions| partitions != 0),
+            replication_factor: Some(request.replication_factor).filter(|&replicas| replicas != 0),
+            configs: request.configs.into_iter().collect(),
+            validate_only: request.validate_only,
+        };
+        let created = self.broker.create_topic(create).await.map_err(status)?;
+        Ok(Response::new(v1::CreateTopicResponse {
+            topic_id: created.id.map(|id| id.to_string()).unwrap_or_default(),
+            partitions: created.partitions,
+            replication_factor: created.replication_factor,
+            metadata_version: created.metadata_version,
+        }))
+    }
+
+    async fn list_topics(
+        &self,
+        request: Request<v1::ListTopicsRequest>,
+    ) -> Result<Response<v1::ListTopicsResponse>, Status> {
+        let request = request.into_inner();
+        let limit = convert::bytes_or(request.page_size, limits::TOPICS_PER_PAGE_MAX);
+        let listed = self.broker.list_topics(&ListTopics {
+            name_prefix: request.name_prefix,
+            include_internal: request.include_internal,
+            after: Some(request.page_token).filter(|token| !token.is_empty()),
+            limit: limit.min(limits::TOPICS_PER_PAGE_MAX),
+        });
+        let last = listed.topics.last().filter(|_| listed.more);
+        let next_page_token = last.map(|topic| topic.name.clone()).unwrap_or_default();
+        let topics = listed.topics.into_iter().map(summary).collect();
+        Ok(Response::new(v1::ListTopicsResponse { topics, next_page_token }))
+    }
+
+    async fn describe_topics(
+        &self,
+        request: Request<v1::DescribeTopicsRequest>,
+    ) -> Result<Response<v1::DescribeTopicsResponse>, Status> {
+        let request = request.into_inner();
+        let asked = request.names.len();
+        if asked == 0 || asked > limits::TOPICS_PER_PAGE_MAX {
+            let max = limits::TOPICS_PER_PAGE_MAX;
+            let message = format!("{asked} names were given; 1 to {max} are possible");
+            return Err(status(BrokerError::invalid_request(message)));
+        }
+        let metadata_version = self.broker.metadata_version();
+        let results = request.names.into_iter().map(|name| {
+            use v1::describe_topics_result::Result as Outcome;
+            let result = match self.broker.describe_topic(&name, request.include_offsets) {
+                Ok(topic) => Outcome::Topic(description(topic)),
+                Err(error) => Outcome::Error(detail(error)),
+            };
+            v1::DescribeTopicsResult { name, result: Some(result) }
+        });
+        let results = results.collect();
+        Ok(Response::new(v1::DescribeTopicsResponse { results, metadata_version }))
+    }
+
+    async fn alter_topic_configs(
+        &self,
+        request: Request<v1::AlterTopicConfigsRequest>,
+    ) -> Result<Response<v1::AlterTopicConfigsResponse>, Status> {
+        let request = request.into_inner();
+        let alter = AlterTopic {
+            topic: convert::topic_ref(request.topic, &request.topic_id).map_err(status)?,
+            set: request.set.into_iter().collect(),
+            reset: request.reset,
+            validate_only: request.validate_only,
+        };
+        let metadata_version = self.broker.alter_topic(alter).await.map_err(status)?;
+        Ok(Response::new(v1::AlterTopicConfigsResponse { metadata_version }))
+    }
+
+    async fn add_partitions(
+        &self,
+        request: Request<v1::AddPartitionsRequest>,
+    ) -> Result<Response<v1::AddPartitionsResponse>, Status> {
+        let request = request.into_inner();
+        let add = AddPartitions {
+            topic: convert::topic_ref(request.topic, &request.topic_id).map_err(status)?,
+            total: request.total_partitions,
+            validate_only: request.validate_only,
+        };
+        let metadata_version = self.broker.add_partitions(add).await.map_err(status)?;
+        Ok(Response::new(v1::AddPartitionsResponse { metadata_version }))
+    }
+
+    async fn delete_topic(
+        &self,
+        request: Request<v1::DeleteTopicRequest>,
+    ) -> Result<Response<v1::DeleteTopicResponse>, Status> {
+        let request = request.into_inner();
+        let topic = convert::topic_ref(request.topic, &request.topic_id).map_err(status)?;
+        let metadata_version = self.broker.delete_topic(&topic).await.map_err(status)?;
+        Ok(Response::new(v1::DeleteTopicResponse { metadata_version }))
+    }
+
+    async fn delete_records(
+        &self,
+        request: Request<v1::DeleteRecordsRequest>,
+    ) -> Result<Response<v1::DeleteRecordsResponse>, Status> {
+        let request = request.into_inner();
+        let topic = convert::topic_ref(request.topic, &request.topic_id).map_err(status)?;
+        let deletes = request.partitions.into_iter().map(delete_records);
+        let deletes = deletes.collect::<Result<Vec<_>, _>>().map_err(status)?;
+        let outcomes = self.broker.delete_records(&topic, &deletes).await.map_err(status)?;
+        let results = deletes.iter().zip(outcomes).map(|(delete, outcome)| {
+            use v1::delete_records_result::Result as Outcome;
+            let result = match outcome {
+                Ok(log_start) => Outcome::LogStartOffset(log_start.0),
+                Err(error) => Outcome::Error(detail(error)),
+            };
+            v1::DeleteRecordsResult { partition: delete.partition.0, result: Some(result) }
+        });
+        let results = results.collect();
+        Ok(Response::new(v1::DeleteRecordsResponse { results }))
+    }
+
+    async fn describe_cluster(
+        &self,
+        _request: Request<v1::DescribeClusterRequest>,
+    ) -> Result<Response<v1::DescribeClusterResponse>, Status> {
+        let cluster = self.broker.describe_cluster().map_err(status)?;
+        let nodes = cluster.nodes.into_iter();
+        Ok(Response::new(v1::DescribeClusterResponse {
+            cluster_id: cluster.cluster_id.to_string(),
+            nodes: nodes.map(|(node, address)| v1::NodeDescription { node_id: node.0, address }).collect(),
+            controller_node_id: cluster.controller.map(|node| node.0),
+            metadata_version: cluster.metadata_version,
+            answering_node_id: cluster.answering_node.0,
+            server_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }))
+    }
+}
+
+/// Offset −1 stands for the high watermark.
+fn delete_records(partition: v1::DeleteRecordsPartition) -> Result<DeleteRecords, BrokerError> {
+    let before = match partition.before_offset {
+        -1 => None,
+        offset => Some(convert::offset(offset)?),
+    };
+    Ok(DeleteRecords { partition: PartitionIndex(partition.partition), before })
+}
+
+fn summary(topic: TopicSummary) -> v1::TopicSummary {
+    v1::TopicSummary {
+        name: topic.name,
+        topic_id: topic.id.to_string(),
+        partitions: topic.partitions,
+        replication_factor: topic.replication_factor,
+        internal: topic.internal,
+    }
+}
+
+fn description(topic: TopicDescription) -> v1::TopicDescription {
+    v1::TopicDescription {
+        name: topic.summary.name,
+        topic_id: topic.summary.id.to_string(),
+        replication_factor: topic.summary.replication_factor,
+        internal: topic.summary.internal,
+        partitions: topic.partitions.into_iter().map(partition).collect(),
+        configs: TopicConfig::describe(&topic.configs).into_iter().map(config).collect(),
+    }
+}
+
+fn partition(partition: PartitionDescription) -> v1::PartitionDescription {
+    let (offsets, error) = match partition.offsets {
+        None => (None, None),
+        Some(Err(error)) => (None, Some(detail(error))),
+        Some(Ok(offsets)) => {
+            let offsets = v1::PartitionOffsets {
+                log_start_offset: offsets.log_start.0,
+                high_watermark: offsets.high_watermark.0,
+                size_bytes: offsets.size_bytes,
+            };
+            (Some(offsets), None)
+        }
+    };
+    v1::PartitionDescription {
+        partition: partition.partition.0,
+        leader_node_id: partition.leader.map(|node| node.0),
+        leader_epoch: partition.leader_epoch,
+        replica_node_ids: partition.replicas.into_iter().map(|node| node.0).collect(),
+        offsets,
+        error,
+    }
+}
+
+fn config(entry: ConfigEntry) -> v1::ConfigEntry {
+    let source = match entry.source {
+        ConfigSource::Default => v1::ConfigSource::Default,
+        ConfigSource::Topic => v1::ConfigSource::Topic,
+    };
+    v1::ConfigEntry { name: entry.setting.name.to_owned(), value: entry.value, source: source.into() }
+}

@@ -1,0 +1,47 @@
+//! Errors of the broker as the API shows them.
+
+use highwater_broker::BrokerError;
+use highwater_proto::v1;
+use tonic::Status;
+
+/// The error as it stands in an answer or in a stream.
+pub(crate) fn detail(error: BrokerError) -> v1::ErrorDetail {
+    let mut detail = v1::ErrorDetail::new(error.code, error.message);
+    detail.topic = error.topic.unwrap_or_default();
+    detail.partition = error.partition.map(|partition| partition.0);
+    detail.metadata_version = error.metadata_version;
+    detail.leader =
+        error.leader.map(|leader| v1::LeaderHint { node_id: leader.node.0, address: leader.address });
+    detail
+}
+
+/// The error as it ends a call.
+pub(crate) fn status(error: BrokerError) -> Status {
+    detail(error).into_status()
+}
+
+#[cfg(test)]
+mod tests {
+    use highwater_broker::LeaderHint;
+    use highwater_types::{ErrorCode, NodeId, PartitionIndex};
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn everything_a_client_needs_to_follow_the_leader_survives_the_status() {
+        let mut error = BrokerError::new(ErrorCode::NotLeader, "node 2 leads it")
+            .with_topic("orders")
+            .with_partition(PartitionIndex(3))
+            .with_metadata_version(7);
+        error.leader = Some(LeaderHint { node: NodeId(2), address: "10.0.0.2:7400".to_owned() });
+        let status = status(error);
+        assert_eq!(status.code(), Code::Unavailable);
+        let detail = v1::ErrorDetail::from_status(&status).expect("our own");
+        assert_eq!(detail.code, "NOT_LEADER");
+        assert!(detail.retriable);
+        assert_eq!((detail.topic.as_str(), detail.partition), ("orders", Some(3)));
+        assert_eq!(detail.metadata_version, 7);
+        assert_eq!(detail.leader.map(|leader| leader.node_id), Some(2));
+    }
+}

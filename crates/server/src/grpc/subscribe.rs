@@ -1,0 +1,237 @@
+//! Server push with credit: one task for each subscription.
+//!
+//! Invariant: records are only read while there is credit and the client takes what was
+//! pushed before, so a stream holds one push in the channel and one in HTTP/2's hands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt as _};
+use highwater_broker::{Broker, BrokerError, ByteBudget, StartAt, Subscribe, Subscription};
+use highwater_proto::v1;
+use highwater_types::{ErrorCode, Offset, PartitionIndex, TimestampMs, limits};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::convert;
+use super::format::Format;
+use super::status::{detail, status};
+use crate::connection::ConnectionInfo;
+use crate::outbound::OutboundPermit;
+
+/// Pushes that wait for HTTP/2 to take them.
+pub(crate) const PUSHES_WAITING_MAX: usize = 1;
+
+/// A message to the subscriber, with its share of the node's budget if it holds records.
+pub(crate) type Response = Result<(v1::SubscribeResponse, Option<OutboundPermit>), Status>;
+
+/// One subscription's stream.
+pub(crate) struct SubscribeStream<S> {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) budget: ByteBudget,
+    pub(crate) requests: S,
+    pub(crate) responses: mpsc::Sender<Response>,
+    pub(crate) connection: Option<ConnectionInfo>,
+    pub(crate) stopping: CancellationToken,
+}
+
+/// What a stream needs besides the subscription.
+struct Terms {
+    credit: i128,
+    push_bytes_max: usize,
+    format: Format,
+}
+
+/// How a stream ends.
+enum End {
+    /// With OK: the client is done, or every partition has ended.
+    Ok,
+    /// With a status.
+    Failed(Status),
+    /// There is nobody to tell.
+    ClientGone,
+}
+
+impl<S> SubscribeStream<S>
+where
+    S: Stream<Item = Result<v1::SubscribeRequest, Status>> + Send + Unpin,
+{
+    /// Serves the stream until the client is done or gone.
+    pub(crate) async fn run(mut self) {
+        let responses = self.responses.clone();
+        let end = tokio::select! {
+            end = self.serve() => end,
+            () = responses.closed() => End::ClientGone,
+        };
+        if let End::Failed(status) = end {
+            // The client may be gone by now; there is nobody else to tell.
+            let _ = responses.send(Err(status)).await;
+        }
+    }
+
+    async fn serve(&mut self) -> End {
+        match self.start().await {
+            Ok((subscription, terms)) => match self.push_all(subscription, terms).await {
+                Ok(()) => End::Ok,
+                Err(end) => end,
+            },
+            Err(end) => end,
+        }
+    }
+
+    /// Reads the first message and starts what it asks for.
+    async fn start(&mut self) -> Result<(Subscription, Terms), End> {
+        let start = match self.requests.next().await {
+            Some(Ok(v1::SubscribeRequest { message: Some(v1::subscribe_request::Message::Start(start)) })) => {
+                start
+            }
+            Some(Ok(_)) => return Err(protocol("the first message of a subscription must be 'start'")),
+            Some(Err(broken)) => return Err(End::Failed(broken)),
+            None => return Err(End::Ok),
+        };
+        let failed = |error| End::Failed(status(error));
+        let terms = Terms {
+            credit: i128::from(start.credit_bytes),
+            push_bytes_max: convert::bytes_or(start.max_push_bytes, limits::PUSH_BYTES_DEFAULT)
+                .min(limits::PUSH_BYTES_MAX),
+            format: Format::parse(start.format).map_err(failed)?,
+        };
+        let subscribe = parse(start).map_err(failed)?;
+        let subscription = self.broker.subscribe(subscribe).await.map_err(failed)?;
+        Ok((subscription, terms))
+    }
+
+    /// Pushes first where each partition starts, then records as credit allows.
+    async fn push_all(&mut self, mut subscription: Subscription, mut terms: Terms) -> Result<(), End> {
+        let topic_id = subscription.topic_id().to_string();
+        while let Some((partition, started)) = subscription.next_start() {
+            let message = match started {
+                Ok(fetched) => push(partition, &topic_id, convert::batches(fetched), 0),
+                Err(error) => failed_partition(error),
+            };
+            self.send(message, None).await?;
+        }
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => {
+                    let stopping = BrokerError::new(ErrorCode::Unavailable, "the node is shutting down");
+                    return Err(End::Failed(status(stopping)));
+                }
+                request = self.requests.next() => match request {
+                    Some(request) => terms.credit += i128::from(credit(request)?),
+                    None => return Ok(()),
+                },
+                next = subscription.next(terms.push_bytes_max), if terms.credit > 0 => {
+                    let Some((partition, from, result)) = next else { return Ok(()) };
+                    self.push_records(&mut subscription, &mut terms, &topic_id, partition, from, result).await?;
+                }
+            }
+        }
+    }
+
+    /// Pushes what one partition gave, and takes its bytes off the credit.
+    async fn push_records(
+        &mut self,
+        subscription: &mut Subscription,
+        terms: &mut Terms,
+        topic_id: &str,
+        partition: PartitionIndex,
+        from: Offset,
+        result: Result<highwater_broker::Fetched, BrokerError>,
+    ) -> Result<(), End> {
+        let rendered = result.and_then(|fetched| terms.format.render(fetched, from, terms.push_bytes_max));
+        match rendered {
+            Ok((data, bytes)) => {
+                subscription.advance(partition, Offset(data.next_offset));
+                let permit = OutboundPermit::acquire(&self.budget, bytes, self.connection.as_ref())
+                    .await
+                    .map_err(|exhausted| End::Failed(super::budget_exhausted(exhausted)))?;
+                terms.credit -= i128::try_from(bytes).unwrap_or(i128::MAX);
+                self.send(push(partition, topic_id, data, bytes), Some(permit)).await
+            }
+            Err(error) => {
+                subscription.end(partition);
+                self.send(failed_partition(error.with_partition(partition)), None).await
+            }
+        }
+    }
+
+    /// Hands a message to HTTP/2. A client that takes nothing for too long is cut off.
+    async fn send(&self, message: v1::SubscribeResponse, permit: Option<OutboundPermit>) -> Result<(), End> {
+        let deadline = Duration::from_millis(limits::SEND_DEADLINE_MS);
+        match timeout(deadline, self.responses.send(Ok((message, permit)))).await {
+            Ok(sent) => sent.map_err(|_| End::ClientGone),
+            Err(_) => {
+                if let Some(connection) = &self.connection {
+                    let peer = connection.peer;
+                    tracing::warn!(?peer, ?deadline, "a subscriber took nothing in time, cutting it off");
+                    connection.cut_off();
+                }
+                Err(End::ClientGone)
+            }
+        }
+    }
+}
+
+fn parse(start: v1::SubscribeStart) -> Result<Subscribe, BrokerError> {
+    let topic = convert::topic_ref(start.topic, &start.topic_id)?;
+    let default = position(start.position)?;
+    let partitions = start.partitions.into_iter().map(|partition| {
+        let at = match partition.position {
+            Some(own) => position(Some(own))?,
+            None => default,
+        };
+        Ok((PartitionIndex(partition.partition), at))
+    });
+    let partitions = partitions.collect::<Result<Vec<_>, BrokerError>>()?;
+    Ok(Subscribe { topic, partitions, default })
+}
+
+fn position(position: Option<v1::StartPosition>) -> Result<StartAt, BrokerError> {
+    use v1::start_position::Position;
+    match position.and_then(|position| position.position) {
+        None => Ok(StartAt::Earliest),
+        Some(Position::Offset(offset)) => Ok(StartAt::Offset(convert::offset(offset)?)),
+        Some(Position::TimestampMs(time)) => Ok(StartAt::Time(TimestampMs(time))),
+        Some(Position::Named(named)) => match v1::NamedPosition::try_from(named) {
+            Ok(v1::NamedPosition::Unspecified | v1::NamedPosition::Earliest) => Ok(StartAt::Earliest),
+            Ok(v1::NamedPosition::Latest) => Ok(StartAt::Latest),
+            Err(_) => Err(BrokerError::invalid_request(format!("{named} is not a place in a partition"))),
+        },
+    }
+}
+
+/// The credit that a message adds.
+fn credit(request: Result<v1::SubscribeRequest, Status>) -> Result<u64, End> {
+    match request.map_err(End::Failed)?.message {
+        Some(v1::subscribe_request::Message::Credit(credit)) => Ok(credit.bytes),
+        _ => Err(protocol("every message after the first must be 'credit'")),
+    }
+}
+
+fn protocol(message: &str) -> End {
+    End::Failed(status(BrokerError::invalid_request(message)))
+}
+
+fn push(
+    partition: PartitionIndex,
+    topic_id: &str,
+    data: v1::RecordData,
+    bytes: usize,
+) -> v1::SubscribeResponse {
+    let push = v1::SubscribePush {
+        partition: partition.0,
+        topic_id: topic_id.to_owned(),
+        data: Some(data),
+        charged_bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+    };
+    v1::SubscribeResponse { message: Some(v1::subscribe_response::Message::Push(push)) }
+}
+
+fn failed_partition(error: BrokerError) -> v1::SubscribeResponse {
+    let message = v1::subscribe_response::Message::Error(detail(error));
+    v1::SubscribeResponse { message: Some(message) }
+}

@@ -1,0 +1,121 @@
+//! The HTTP listener: `/healthz` says that the process is alive, `/readyz` that it serves.
+//! One request handler, no framework; bodies of requests are never read.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt as _};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::connection::{ClientStream, Connection};
+
+/// How long a client may take to send a request's head, or be idle between two.
+const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// Most bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// Whether the node serves. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Readiness {
+    ready: Arc<AtomicBool>,
+}
+
+impl Readiness {
+    pub(crate) fn set(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+}
+
+/// Serves connections until `stopping`; requests under way are answered.
+pub(crate) async fn serve<IO: ClientStream>(
+    incoming: impl Stream<Item = io::Result<Connection<IO>>> + Send,
+    readiness: Readiness,
+    stopping: CancellationToken,
+) {
+    let mut incoming = std::pin::pin!(incoming.take_until(stopping.cancelled()));
+    let connections = TaskTracker::new();
+    while let Some(accepted) = incoming.next().await {
+        if let Ok(connection) = accepted {
+            connections.spawn(serve_connection(connection, readiness.clone(), stopping.clone()));
+        }
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+async fn serve_connection<IO: ClientStream>(
+    connection: Connection<IO>,
+    readiness: Readiness,
+    stopping: CancellationToken,
+) {
+    let answer = service_fn(move |request| {
+        let response = respond(&request, &readiness);
+        std::future::ready(Ok::<_, Infallible>(response))
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(connection), answer);
+    let mut serving = std::pin::pin!(serving);
+    let served = tokio::select! {
+        served = &mut serving => served,
+        () = stopping.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "an HTTP connection ended with an error");
+    }
+}
+
+fn respond(request: &Request<Incoming>, readiness: &Readiness) -> Response<String> {
+    let (status, text) = answer(request.method(), request.uri().path(), readiness);
+    let body = if request.method() == Method::HEAD { "" } else { text };
+    let mut response = Response::new(body.to_owned());
+    *response.status_mut() = status;
+    response
+}
+
+fn answer(method: &Method, path: &str, readiness: &Readiness) -> (StatusCode, &'static str) {
+    match path {
+        "/healthz" | "/readyz" if !matches!(*method, Method::GET | Method::HEAD) => {
+            (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
+        }
+        "/healthz" => (StatusCode::OK, "ok\n"),
+        "/readyz" if readiness.is_ready() => (StatusCode::OK, "ready\n"),
+        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n"),
+        _ => (StatusCode::NOT_FOUND, "there is /healthz and /readyz\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_alive_before_it_is_ready() {
+        let readiness = Readiness::default();
+        let status = |path| answer(&Method::GET, path, &readiness).0;
+        assert_eq!(status("/healthz"), StatusCode::OK);
+        assert_eq!(status("/readyz"), StatusCode::SERVICE_UNAVAILABLE);
+        readiness.set(true);
+        assert_eq!(status("/readyz"), StatusCode::OK);
+        assert_eq!(status("/elsewhere"), StatusCode::NOT_FOUND);
+        assert_eq!(answer(&Method::POST, "/healthz", &readiness).0, StatusCode::METHOD_NOT_ALLOWED);
+    }
+}

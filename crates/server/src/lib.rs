@@ -1,0 +1,50 @@
+//! A node as a process sees it: configuration, listeners, start and shutdown.
+//!
+//! ```text
+//! TCP ─▶ listener ─▶ connection ─▶ grpc ─▶ broker
+//!                              └▶ http (health)
+//! ```
+//!
+//! The listeners translate and bound what comes from outside; they decide nothing about data.
+//! Everything that a client can make the node hold has a named limit, and a deadline after which
+//! it is given back: requests in flight, answers that are not taken, connections, streams.
+
+mod config;
+mod connection;
+mod error;
+mod grpc;
+mod http;
+mod listener;
+mod node;
+mod outbound;
+
+use std::io;
+use std::sync::Arc;
+
+use futures_util::Stream;
+use highwater_broker::Broker;
+use tokio_util::sync::CancellationToken;
+
+pub use config::{GRPC_PORT, HTTP_PORT, NodeConfig};
+pub use connection::ClientStream;
+pub use error::{NodeFailure, ShutdownError, StartError};
+pub use node::Node;
+
+/// Serves the gRPC API over connections that the caller brings, until `stopping`: how a
+/// simulation puts a node behind a network of its own.
+///
+/// # Errors
+/// When the API cannot be put together; a broken connection is no error.
+pub async fn serve_grpc<IO: ClientStream>(
+    broker: Arc<Broker>,
+    incoming: impl Stream<Item = io::Result<IO>> + Send,
+    connections_max: usize,
+    stopping: CancellationToken,
+) -> Result<(), StartError> {
+    let grpc = grpc::Grpc::build(broker, stopping).await?;
+    let incoming = listener::limited(incoming, connections_max, CancellationToken::new());
+    if let Err(error) = grpc.serve(incoming).await {
+        tracing::warn!(%error, "the gRPC listener ended with an error");
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! Accepting connections: the address, the limit on their number, and what every
+//! accepted socket is set to. It knows no protocol.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::connection::{ClientStream, Connection};
+use crate::error::StartError;
+
+/// How long accepting rests after an error such as too many open files: the next try would
+/// fail in the same way, and a busy loop would take the CPU from those who could help.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds a TCP listener. Port 0 lets the system choose.
+///
+/// # Errors
+/// When the address is not loopback and `insecure` is not set (there is no TLS on this
+/// listener, so whoever reaches it may do everything), or the system refuses the address.
+pub(crate) async fn bind(
+    name: &'static str,
+    address: SocketAddr,
+    insecure: bool,
+) -> Result<TcpListener, StartError> {
+    if !address.ip().is_loopback() && !insecure {
+        return Err(StartError::NotLoopback { listener: name, address });
+    }
+    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::PortInUse { listener: name, address },
+        _ => StartError::Bind { listener: name, address, source },
+    })
+}
+
+/// The connections that arrive on a TCP listener. Never ends.
+pub(crate) fn accepted(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> + Send {
+    stream::unfold(listener, |listener| async move {
+        let accepted = match listener.accept().await {
+            Ok((stream, _)) => stream.set_nodelay(true).map(|()| stream),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                Err(error)
+            }
+        };
+        Some((accepted, listener))
+    })
+}
+
+/// Gives each connection one of `connections_max` slots for as long as it lives. One that
+/// finds no slot is closed at once, which tells the client more than silence. Cancelling `cut`
+/// ends all of them.
+pub(crate) fn limited<IO: ClientStream>(
+    incoming: impl Stream<Item = io::Result<IO>> + Send,
+    connections_max: usize,
+    cut: CancellationToken,
+) -> impl Stream<Item = io::Result<Connection<IO>>> + Send {
+    let slots = Arc::new(Semaphore::new(connections_max));
+    incoming.filter_map(move |accepted| {
+        let connection = match accepted {
+            Ok(io) => match Arc::clone(&slots).try_acquire_owned() {
+                Ok(slot) => Some(Ok(Connection::new(io, slot, cut.child_token()))),
+                Err(_) => {
+                    let peer = io.peer();
+                    tracing::warn!(?peer, connections_max, "too many connections, closing the newest");
+                    None
+                }
+            },
+            Err(error) => Some(Err(error)),
+        };
+        std::future::ready(connection)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_connection_beyond_the_limit_is_closed_and_a_freed_slot_is_given_again() {
+        let streams = (0..3).map(|_| Ok(tokio::io::duplex(8).0));
+        let mut incoming = std::pin::pin!(limited(stream::iter(streams), 1, CancellationToken::new()));
+        let first = incoming.next().await.expect("one").expect("whole");
+        drop(first);
+        let _second = incoming.next().await.expect("the slot is free again").expect("whole");
+        assert!(incoming.next().await.is_none(), "the third found no slot");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_not_loopback_is_refused_unless_told_so() {
+        let address = SocketAddr::from(([0, 0, 0, 0], 0));
+        let refused = bind("gRPC", address, false).await.expect_err("not loopback");
+        assert!(matches!(refused, StartError::NotLoopback { .. }), "{refused}");
+        bind("gRPC", address, true).await.expect("told so");
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named() {
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let first = bind("gRPC", loopback, false).await.expect("a free port");
+        let address = first.local_addr().expect("bound");
+        let error = bind("gRPC", address, false).await.expect_err("taken");
+        assert!(matches!(error, StartError::PortInUse { .. }), "{error}");
+        assert!(error.to_string().contains(&address.to_string()), "{error}");
+    }
+}
