@@ -1,0 +1,202 @@
+//! One node as a user runs it: `highwater dev` in a process of its own.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use highwater_client::Client;
+
+use crate::CrashError;
+
+/// A node answers within this time of its start, recovery included.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// The binary under test, built with the profile of this program.
+///
+/// # Errors
+/// When cargo cannot build it.
+pub fn binary() -> Result<&'static Path, CrashError> {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(path) = BINARY.get() {
+        return Ok(path);
+    }
+    let this = std::env::current_exe().map_err(CrashError::io("finding this program"))?;
+    let profile = this.ancestors().find(|path| path.ends_with("debug") || path.ends_with("release"));
+    let Some(profile) = profile else {
+        return Err(CrashError::Broken(format!("{} is not below a target directory", this.display())));
+    };
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build.args(["build", "--quiet", "--package", "highwater", "--bin", "highwater"]);
+    build.current_dir(env!("CARGO_MANIFEST_DIR"));
+    if profile.ends_with("release") {
+        build.arg("--release");
+    }
+    if let Some(target) = profile.parent() {
+        build.arg("--target-dir").arg(target);
+    }
+    run(&mut build)?;
+    Ok(BINARY.get_or_init(|| profile.join("highwater")))
+}
+
+/// Runs a command to its end and returns what it printed on stdout.
+///
+/// # Errors
+/// When it cannot be run or fails.
+pub fn run(command: &mut Command) -> Result<String, CrashError> {
+    let line = format!("{command:?}");
+    let output = command.stdin(Stdio::null()).output().map_err(CrashError::io(line.clone()))?;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(stdout);
+    }
+    let output_text = format!("{stdout}{}", String::from_utf8_lossy(&output.stderr));
+    Err(CrashError::Command { command: line, status: output.status.to_string(), output: output_text })
+}
+
+/// A node's data directory and port, whether it runs or not.
+pub struct Node {
+    data: PathBuf,
+    log: PathBuf,
+    grpc_port: u16,
+    process: Option<Child>,
+}
+
+impl Node {
+    /// A node that is not started yet, with its data in `data` and its log beside it.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub fn new(data: PathBuf) -> Result<Self, CrashError> {
+        let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+        let grpc_port = free.map_err(CrashError::io("finding a free port"))?.port();
+        Ok(Self { log: data.with_extension("log"), data, grpc_port, process: None })
+    }
+
+    /// Where the node's log goes.
+    pub fn set_log(&mut self, log: PathBuf) {
+        self.log = log;
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.grpc_port)
+    }
+
+    /// Starts the node and waits until it answers.
+    ///
+    /// # Errors
+    /// When it ends or does not answer in time.
+    pub async fn start(&mut self) -> Result<Client, CrashError> {
+        self.spawn()?;
+        let client = Client::connect([self.address()])?;
+        let admin = client.admin();
+        let deadline = tokio::time::Instant::now() + READY_WITHIN;
+        loop {
+            let ended = match &mut self.process {
+                Some(process) => process.try_wait().map_err(CrashError::io("watching the node"))?,
+                None => None,
+            };
+            if ended.is_some() || tokio::time::Instant::now() > deadline {
+                return Err(CrashError::NotReady { seconds: READY_WITHIN.as_secs(), log: self.log_tail() });
+            }
+            let asked = tokio::time::timeout(Duration::from_millis(500), admin.describe_cluster()).await;
+            if matches!(asked, Ok(Ok(_))) {
+                return Ok(client);
+            }
+        }
+    }
+
+    /// Starts the node without waiting for it.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn spawn(&mut self) -> Result<(), CrashError> {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .map_err(CrashError::io("opening the log"))?;
+        let errors = log.try_clone().map_err(CrashError::io("opening the log"))?;
+        let child = Command::new(binary()?)
+            .args(["dev", "--grpc-port", &self.grpc_port.to_string(), "--http-port", "0", "--data"])
+            .arg(&self.data)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .spawn()
+            .map_err(CrashError::io("starting the node"))?;
+        self.process = Some(child);
+        Ok(())
+    }
+
+    /// Kills the process at once, as `kill -9` does.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub fn kill(&mut self) -> Result<(), CrashError> {
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        process.kill().map_err(CrashError::io("killing the node"))?;
+        process.wait().map_err(CrashError::io("waiting for the killed node")).map(drop)
+    }
+
+    /// Asks the process to stop, as Ctrl-C does, and waits for its end.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn stop(&mut self) -> Result<ExitStatus, CrashError> {
+        let Some(process) = &mut self.process else {
+            return Err(CrashError::Broken("the node is not running".to_owned()));
+        };
+        run(Command::new("kill").args(["-INT", &process.id().to_string()]))?;
+        self.wait_end().await
+    }
+
+    /// Waits until the process ends by itself.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn wait_end(&mut self) -> Result<ExitStatus, CrashError> {
+        let deadline = tokio::time::Instant::now() + READY_WITHIN;
+        loop {
+            let Some(process) = &mut self.process else {
+                return Err(CrashError::Broken("the node is not running".to_owned()));
+            };
+            if let Some(status) = process.try_wait().map_err(CrashError::io("watching the node"))? {
+                self.process = None;
+                return Ok(status);
+            }
+            if tokio::time::Instant::now() > deadline {
+                return Err(CrashError::Broken(format!("the node did not end:\n{}", self.log_tail())));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Looks at the data directory of a node that does not run.
+    ///
+    /// # Errors
+    /// When anything is wrong with it.
+    pub fn inspect(&self) -> Result<String, CrashError> {
+        run(Command::new(binary()?).arg("inspect").arg(&self.data))
+    }
+
+    /// The last lines that the node printed.
+    pub fn log_tail(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // A failed run must not leave a process behind.
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
