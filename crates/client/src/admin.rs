@@ -68,12 +68,20 @@ impl Admin {
     ///
     /// # Errors
     /// What the cluster answers, or that it cannot be reached.
-    pub async fn list_topics(&self, prefix: &str, include_internal: bool) -> Result<Vec<TopicSummary>, ClientError> {
+    pub async fn list_topics(
+        &self,
+        prefix: &str,
+        include_internal: bool,
+    ) -> Result<Vec<TopicSummary>, ClientError> {
         let mut topics = Vec::new();
         let mut page_token = String::new();
         loop {
-            let request =
-                ListTopicsRequest { name_prefix: prefix.to_owned(), include_internal, page_size: 0, page_token };
+            let request = ListTopicsRequest {
+                name_prefix: prefix.to_owned(),
+                include_internal,
+                page_size: 0,
+                page_token,
+            };
             let call = |server: Server| {
                 let request = request.clone();
                 async move { server.admin().list_topics(request).await }
@@ -94,7 +102,11 @@ impl Admin {
     ///
     /// # Errors
     /// What the cluster answers, or that it cannot be reached.
-    pub async fn describe_topic(&self, name: &str, include_offsets: bool) -> Result<TopicDescription, ClientError> {
+    pub async fn describe_topic(
+        &self,
+        name: &str,
+        include_offsets: bool,
+    ) -> Result<TopicDescription, ClientError> {
         let request = DescribeTopicsRequest { names: vec![name.to_owned()], include_offsets };
         let call = |server: Server| {
             let request = request.clone();
@@ -113,7 +125,8 @@ impl Admin {
     /// # Errors
     /// What the cluster answers, or that it cannot be reached.
     pub async fn describe_cluster(&self) -> Result<DescribeClusterResponse, ClientError> {
-        let call = |server: Server| async move { server.admin().describe_cluster(DescribeClusterRequest {}).await };
+        let call =
+            |server: Server| async move { server.admin().describe_cluster(DescribeClusterRequest {}).await };
         self.connections.call_any(call).await
     }
 

@@ -187,7 +187,8 @@ mod tests {
         assert!(lost.is_retriable(), "{lost}");
         let throttled = ClientError::from(ErrorDetail::new(ErrorCode::Throttled, "slow down"));
         assert!(throttled.is_retriable());
-        let unknown_topic = ErrorDetail::new(ErrorCode::UnknownTopicOrPartition, "no topic \"x\"").into_status();
+        let unknown_topic =
+            ErrorDetail::new(ErrorCode::UnknownTopicOrPartition, "no topic \"x\"").into_status();
         let unknown_topic = ClientError::from_status(&unknown_topic, "127.0.0.1:1");
         assert!(!unknown_topic.is_retriable());
         assert_eq!(unknown_topic.code(), Some(ErrorCode::UnknownTopicOrPartition));

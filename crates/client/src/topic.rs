@@ -21,9 +21,8 @@ impl TopicMetadata {
     /// Asks the cluster, once.
     pub(crate) async fn load(connections: &Connections, name: &str) -> Result<Self, ClientError> {
         let request = || DescribeTopicsRequest { names: vec![name.to_owned()], include_offsets: false };
-        let call = |server: crate::connections::Server| async move {
-            server.admin().describe_topics(request()).await
-        };
+        let call =
+            |server: crate::connections::Server| async move { server.admin().describe_topics(request()).await };
         let response = connections.call_any(call).await?;
         let protocol = |what| ClientError::Protocol { server: connections.current().address, what };
         let result = response.results.into_iter().next().and_then(|result| result.result);

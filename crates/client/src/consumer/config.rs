@@ -61,6 +61,12 @@ pub struct ConsumerConfig {
 impl ConsumerConfig {
     /// The defaults, from this position.
     pub fn starting_at(start: StartPosition) -> Self {
-        Self { start, out_of_range: OutOfRange::Fail, credit_bytes: 8 << 20, push_bytes_max: 0, retry_for: None }
+        Self {
+            start,
+            out_of_range: OutOfRange::Fail,
+            credit_bytes: 8 << 20,
+            push_bytes_max: 0,
+            retry_for: None,
+        }
     }
 }

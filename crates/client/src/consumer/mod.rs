@@ -150,7 +150,9 @@ impl Consumer {
             next_offset: current.next_offset,
             high_watermark: current.high_watermark,
         };
-        if let Some(position) = usize::try_from(current.partition.0).ok().and_then(|i| self.positions.get_mut(i)) {
+        if let Some(position) =
+            usize::try_from(current.partition.0).ok().and_then(|i| self.positions.get_mut(i))
+        {
             *position = Some(current.next_offset);
         }
         if current.bytes.is_empty() {
@@ -177,7 +179,8 @@ impl Current {
                     self.bytes.push_front(bytes.slice(batch.size_in_bytes()..));
                 }
                 if !batch.is_control() && batch.next_offset() > from {
-                    let is_new = |record: &Result<Record, _>| record.as_ref().map_or(true, |r| r.offset >= from);
+                    let is_new =
+                        |record: &Result<Record, _>| record.as_ref().map_or(true, |r| r.offset >= from);
                     records = batch.records().filter(is_new).collect::<Result<_, _>>().map_err(corrupt)?;
                 }
                 self.next_offset = from.max(batch.next_offset());

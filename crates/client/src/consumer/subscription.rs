@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use highwater_proto::v1::{
-    ErrorDetail, RecordFormat, SubscribeCredit, SubscribePartition, SubscribePush, SubscribeRequest, SubscribeStart,
-    subscribe_request, subscribe_response,
+    ErrorDetail, RecordFormat, SubscribeCredit, SubscribePartition, SubscribePush, SubscribeRequest,
+    SubscribeStart, subscribe_request, subscribe_response,
 };
 use highwater_types::{ErrorCode, Offset, PartitionIndex};
 use tokio::sync::{mpsc, watch};
@@ -113,7 +113,8 @@ impl Subscription {
         }
         let timeout = self.client.request_timeout;
         let mut client = server.log();
-        let opened = match tokio::time::timeout(timeout, client.subscribe(ReceiverStream::new(outgoing))).await {
+        let opened = match tokio::time::timeout(timeout, client.subscribe(ReceiverStream::new(outgoing))).await
+        {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(ClientError::from_status(&status, &server.address)),
             Err(_) => Err(no_answer(&server, timeout)),
@@ -176,7 +177,9 @@ impl Subscription {
             Ok(Some(response)) => response.message,
             Ok(None) => {
                 let reason = "the server ended the stream".to_owned();
-                return Some(self.lost(server, ClientError::Connection { server: server.address.clone(), reason }));
+                return Some(
+                    self.lost(server, ClientError::Connection { server: server.address.clone(), reason }),
+                );
             }
             Err(status) => return Some(self.lost(server, ClientError::from_status(&status, &server.address))),
         };

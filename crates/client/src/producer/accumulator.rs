@@ -100,23 +100,22 @@ impl Accumulator {
         if state.closed {
             return Err(ClientError::Closed);
         }
-        let partition = self.choose_partition(&mut state, topic, record)?;
-        let key = PartitionKey { topic: Arc::clone(&topic.name), topic_id: Arc::clone(&topic.id), partition };
-        let State { waiting, next_batch, .. } = &mut *state;
-        let waiting = waiting.entry(key).or_default();
-        let fits = |batch: &mut Batch| {
-            batch.records.size_hint_after(record.key.as_deref(), record.value.as_deref(), &record.headers, timestamp)
-                <= self.fill_bytes
-        };
+        let mut partition = self.choose_partition(&mut state, topic, record)?;
         let mut wake = false;
-        if let Some(full) = waiting.open.take_if(|open| !fits(open)) {
-            waiting.full.push_back(full);
+        if self.close_if_full(&mut state, &key_of(topic, partition), record, timestamp) {
             wake = true;
+            // A keyless record goes on to another partition instead of opening a batch here.
+            state.sticky.remove(&topic.id);
+            partition = self.choose_partition(&mut state, topic, record)?;
+            self.close_if_full(&mut state, &key_of(topic, partition), record, timestamp);
         }
+        let State { waiting, next_batch, .. } = &mut *state;
+        let waiting = waiting.entry(key_of(topic, partition)).or_default();
         let delivery = match &mut waiting.open {
             Some(open) => open.append(record, timestamp, partition, memory),
             none => {
-                let mut batch = Batch::new(*next_batch, now, now + self.delivery_timeout, self.template.clone());
+                let mut batch =
+                    Batch::new(*next_batch, now, now + self.delivery_timeout, self.template.clone());
                 let delivery = batch.append(record, timestamp, partition, memory);
                 if delivery.is_ok() {
                     next_batch.0 += 1;
@@ -134,6 +133,24 @@ impl Accumulator {
             RecordsError::BatchTooLarge { bytes, max } => ClientError::RecordTooLarge { bytes, max },
             other => ClientError::InvalidRecords(other),
         })
+    }
+
+    /// Closes the partition's open batch if the record does not fit into it.
+    fn close_if_full(
+        &self,
+        state: &mut State,
+        key: &PartitionKey,
+        record: &ProducerRecord,
+        timestamp: TimestampMs,
+    ) -> bool {
+        let Some(waiting) = state.waiting.get_mut(key) else { return false };
+        let (key, value, headers) = (record.key.as_deref(), record.value.as_deref(), &record.headers);
+        let is_full =
+            |open: &mut Batch| open.records.size_hint_after(key, value, headers, timestamp) > self.fill_bytes;
+        let full = waiting.open.take_if(is_full);
+        let is_closed = full.is_some();
+        waiting.full.extend(full);
+        is_closed
     }
 
     fn choose_partition(
@@ -163,10 +180,14 @@ impl Accumulator {
         let mut state = self.state.lock();
         let (flush_below, closed) = (state.flush_below, state.closed);
         let Some(waiting) = state.waiting.get_mut(key) else { return Taken::Nothing };
-        let is_due = |open: &mut Batch| closed || open.number < flush_below || open.created + self.linger <= now;
+        let is_due =
+            |open: &mut Batch| closed || open.number < flush_below || open.created + self.linger <= now;
         let batch = waiting.full.pop_front().or_else(|| waiting.open.take_if(is_due));
         let Some(batch) = batch else {
-            return waiting.open.as_ref().map_or(Taken::Nothing, |open| Taken::NotBefore(open.created + self.linger));
+            return waiting
+                .open
+                .as_ref()
+                .map_or(Taken::Nothing, |open| Taken::NotBefore(open.created + self.linger));
         };
         if waiting.full.is_empty() && waiting.open.is_none() {
             state.waiting.remove(key);
@@ -206,7 +227,8 @@ impl Accumulator {
     /// The lowest batch that is still here; the next one to be made if there is none.
     pub(crate) fn oldest(&self) -> BatchNumber {
         let state = self.state.lock();
-        let first = |waiting: &Waiting| waiting.full.front().or(waiting.open.as_ref()).map(|batch| batch.number);
+        let first =
+            |waiting: &Waiting| waiting.full.front().or(waiting.open.as_ref()).map(|batch| batch.number);
         state.waiting.values().filter_map(first).min().unwrap_or(state.next_batch)
     }
 
@@ -235,6 +257,10 @@ impl Accumulator {
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
+}
+
+fn key_of(topic: &TopicMetadata, partition: PartitionIndex) -> PartitionKey {
+    PartitionKey { topic: Arc::clone(&topic.name), topic_id: Arc::clone(&topic.id), partition }
 }
 
 fn random_partition(random: &dyn Random, partitions: u32) -> PartitionIndex {

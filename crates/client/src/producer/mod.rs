@@ -129,7 +129,11 @@ impl Producer {
         self.ledger.last_error()
     }
 
-    async fn reserve(&self, record: &ProducerRecord, deadline: Instant) -> Result<OwnedSemaphorePermit, ClientError> {
+    async fn reserve(
+        &self,
+        record: &ProducerRecord,
+        deadline: Instant,
+    ) -> Result<OwnedSemaphorePermit, ClientError> {
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         let encoded = BatchBuilder::new().size_hint_after(key, value, &record.headers, TimestampMs::NONE);
         let max = self.config.buffer_bytes.min(BATCH_BYTES_MAX);

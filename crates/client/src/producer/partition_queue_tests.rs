@@ -58,7 +58,8 @@ impl Bench {
             let correlation = CorrelationId(self.next_correlation);
             let Some(to_send) = self.queue.next_to_send(self.now, correlation) else { return sent };
             self.next_correlation += 1;
-            let (number, epoch, sequence) = (to_send.batch.number.0, to_send.identity.epoch.0, to_send.sequence.0);
+            let (number, epoch, sequence) =
+                (to_send.batch.number.0, to_send.identity.epoch.0, to_send.sequence.0);
             sent.push(Sent { correlation, number, epoch, sequence });
         }
     }

@@ -87,7 +87,8 @@ impl Sender {
         loop {
             let now = Instant::now();
             let wake = self.advance(now);
-            if self.accumulator.is_closed_and_empty() && self.partitions.values().all(PartitionQueue::is_empty) {
+            if self.accumulator.is_closed_and_empty() && self.partitions.values().all(PartitionQueue::is_empty)
+            {
                 return;
             }
             let accumulator = Arc::clone(&self.accumulator);
@@ -134,8 +135,10 @@ impl Sender {
         let mut wake = None;
         for key in self.accumulator.partitions() {
             let (identity, config) = (self.identity, &self.config);
-            let queue =
-                self.partitions.entry(key.clone()).or_insert_with(|| PartitionQueue::new(identity, config.backoff()));
+            let queue = self
+                .partitions
+                .entry(key.clone())
+                .or_insert_with(|| PartitionQueue::new(identity, config.backoff()));
             while queue.has_room() {
                 match self.accumulator.take(&key, now) {
                     Taken::Batch(batch) => queue.push(batch),
@@ -198,7 +201,8 @@ impl Sender {
     }
 
     fn start_opening(&mut self, now: Instant) {
-        let wants_identity = self.partitions.values().any(PartitionQueue::needs_identity) && self.identity.is_none();
+        let wants_identity =
+            self.partitions.values().any(PartitionQueue::needs_identity) && self.identity.is_none();
         let has_work = self.partitions.values().any(|queue| !queue.is_empty());
         let is_due = self.open_at.is_none_or(|open_at| open_at <= now);
         if self.opening.is_some() || !has_work || !is_due || (self.stream.is_some() && !wants_identity) {
@@ -207,7 +211,10 @@ impl Sender {
         if self.stream.is_some() {
             // All partitions drew on one producer id; one of them has used up its epochs.
             let server = stream_address(self.stream.as_ref());
-            self.on_stream_lost(&ClientError::Connection { server, reason: "a new producer id is needed".to_owned() });
+            self.on_stream_lost(&ClientError::Connection {
+                server,
+                reason: "a new producer id is needed".to_owned(),
+            });
         }
         let (connections, timeout) = (Arc::clone(&self.connections), self.config.request_timeout);
         self.opening = Some(Box::pin(async move {
@@ -250,8 +257,12 @@ impl Sender {
             let queue = in_flight.and_then(|in_flight| self.partitions.get_mut(&in_flight.partition));
             let Some(queue) = queue else { continue };
             finished.extend(match response.result {
-                Some(produce_stream_response::Result::Ack(ack)) => queue.on_ack(correlation, Offset(ack.base_offset)),
-                Some(produce_stream_response::Result::Error(detail)) => queue.on_error(correlation, detail, now),
+                Some(produce_stream_response::Result::Ack(ack)) => {
+                    queue.on_ack(correlation, Offset(ack.base_offset))
+                }
+                Some(produce_stream_response::Result::Error(detail)) => {
+                    queue.on_error(correlation, detail, now)
+                }
                 None => {
                     let server = stream_address(self.stream.as_ref());
                     let what = "an answer with neither ack nor error";
@@ -302,7 +313,8 @@ impl Sender {
     /// Tells those who wait for a flush how far it is.
     fn report_progress(&mut self) {
         let queued = self.partitions.values().filter_map(PartitionQueue::oldest).min();
-        let done_below: BatchNumber = queued.into_iter().chain([self.accumulator.oldest()]).min().unwrap_or(BatchNumber(0));
+        let done_below: BatchNumber =
+            queued.into_iter().chain([self.accumulator.oldest()]).min().unwrap_or(BatchNumber(0));
         self.done_below.send_if_modified(|done| {
             let is_news = done_below > *done;
             *done = done_below.max(*done);

@@ -28,15 +28,19 @@ pub(crate) struct ProduceStream {
 
 impl ProduceStream {
     /// Opens a stream to the current server.
-    pub(crate) async fn open(connections: Arc<Connections>, timeout: std::time::Duration) -> Result<Self, ClientError> {
+    pub(crate) async fn open(
+        connections: Arc<Connections>,
+        timeout: std::time::Duration,
+    ) -> Result<Self, ClientError> {
         let server = connections.current();
         let (requests, outgoing) = mpsc::channel(STREAM_BATCHES_MAX);
         let mut client = server.log();
-        let opened = match tokio::time::timeout(timeout, client.produce_stream(ReceiverStream::new(outgoing))).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(ClientError::from_status(&status, &server.address)),
-            Err(_) => Err(no_answer(&server, timeout)),
-        };
+        let opened =
+            match tokio::time::timeout(timeout, client.produce_stream(ReceiverStream::new(outgoing))).await {
+                Ok(Ok(response)) => Ok(response.into_inner()),
+                Ok(Err(status)) => Err(ClientError::from_status(&status, &server.address)),
+                Err(_) => Err(no_answer(&server, timeout)),
+            };
         let incoming = opened.inspect_err(|_| connections.move_on_from(&server))?;
         let (answers, responses) = mpsc::channel(STREAM_BATCHES_MAX);
         let reader = tokio::spawn(read(incoming, answers, server.address.clone()));
