@@ -26,7 +26,8 @@ use libc::{c_int, c_void, siginfo_t};
 
 use super::path::PATH_BYTES_MAX;
 
-/// Most mapped ranges that are known by name; one beyond them is reported without its name.
+/// Most mapped ranges that are known by name. A fault in one beyond them passes for one outside all ranges: it goes to the
+/// handler that was there before, which by default ends the process with a bare SIGBUS.
 const RANGES_MAX: usize = 4096;
 /// `Slot::start` of a slot that nobody uses.
 const FREE: usize = 0;

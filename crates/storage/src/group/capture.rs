@@ -2,7 +2,7 @@
 
 use super::group_log::GroupLog;
 use super::section::{EntryMessage, GroupSection};
-use super::tail::TailEntry;
+use crate::entry::Entry;
 use crate::journal::frame::{Change, Frame};
 use crate::journal::{Position, Progress};
 use crate::segment::CheckpointWork;
@@ -48,29 +48,20 @@ impl GroupLog {
     /// Writes the uncommitted tail into the journal again when it holds back files older than `generation`, so that
     /// they can be recycled by the next checkpoint. Replaying the copies changes nothing.
     pub(crate) fn carry_forward(self: &std::sync::Arc<Self>, generation: u64) {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         if state.tail.first_written().is_none_or(|at| at.generation >= generation) {
             return;
         }
-        let mut frames = Vec::new();
-        let mut range = None;
-        for entry in state.tail.entries() {
-            let entry = match entry {
-                TailEntry::Loaded(entry) => entry.clone(),
-                TailEntry::Stored(stored) => {
-                    match stored.read(&self.services.disk, &self.services.journal_directory) {
-                        Ok(entry) => entry,
-                        Err(reason) => {
-                            tracing::error!(group = %self.id, reason, "the journal's tail cannot be carried forward");
-                            return;
-                        }
-                    }
-                }
-            };
-            range = Some((range.map_or(entry.id.index, |(first, _)| first), entry.id));
-            frames.push(Frame::new(self.id, &Change::Append(entry)));
+        // What is read back from a file that may be recycled is kept in memory from here on.
+        let (disk, directory) = (&self.services.disk, &self.services.journal_directory);
+        if let Err(reason) = state.tail.load(|stored| stored.read(disk, directory)) {
+            tracing::error!(group = %self.id, reason, "the journal's tail cannot be carried forward");
+            return;
         }
-        let Some((first, last)) = range else { return };
+        let entries: Vec<Entry> = state.tail.loaded().cloned().collect();
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return };
+        let (first, last) = (first.id.index, last.id);
+        let frames = entries.into_iter().map(|entry| Frame::new(self.id, &Change::Append(entry))).collect();
         let log = std::sync::Arc::downgrade(self);
         let done = move |result: Result<Position, _>| {
             if let (Ok(position), Some(log)) = (result, log.upgrade()) {

@@ -164,8 +164,26 @@ impl Tail {
         self.slots.get(usize::try_from(place).ok()?).map(|slot| &slot.entry)
     }
 
-    pub(crate) fn entries(&self) -> impl Iterator<Item = &TailEntry> {
-        self.slots.iter().map(|slot| &slot.entry)
+    /// Reads every entry that is not in memory into it.
+    ///
+    /// # Errors
+    /// What `read` gave; the entries before that are loaded.
+    pub(crate) fn load(&mut self, read: impl Fn(&Stored) -> Result<Entry, String>) -> Result<(), String> {
+        for slot in &mut self.slots {
+            if let TailEntry::Stored(stored) = &slot.entry {
+                slot.entry = TailEntry::Loaded(read(stored)?);
+                self.bytes += loaded_bytes(&slot.entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// The entries that are in memory.
+    pub(crate) fn loaded(&self) -> impl Iterator<Item = &Entry> {
+        self.slots.iter().filter_map(|slot| match &slot.entry {
+            TailEntry::Loaded(entry) => Some(entry),
+            TailEntry::Stored(_) => None,
+        })
     }
 
     /// Where the first entry stands in the journal; `None` when it is not written yet.

@@ -63,18 +63,12 @@ pub(super) struct Spare {
     pub(super) capacity: u64,
 }
 
-/// A file that holds groups.
-#[derive(Debug, Clone, Copy)]
-struct Live {
-    last_lsn: u64,
-    capacity: u64,
-}
-
 /// Which files there are. Pure bookkeeping: the caller does the IO.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     spares: VecDeque<Spare>,
-    live: BTreeMap<u64, Live>,
+    /// Capacities of the files that hold groups, by generation.
+    live: BTreeMap<u64, u64>,
     next_spare: u64,
 }
 
@@ -83,9 +77,9 @@ impl Files {
         self.spares.push_back(spare);
     }
 
-    /// Notes that a group was written.
-    pub(super) fn written(&mut self, generation: u64, lsn: u64, capacity: u64) {
-        self.live.insert(generation, Live { last_lsn: lsn, capacity });
+    /// Notes that a file is in use.
+    pub(super) fn add_live(&mut self, generation: u64, capacity: u64) {
+        self.live.insert(generation, capacity);
     }
 
     /// The first spare file with room for `needed` bytes.
@@ -99,21 +93,13 @@ impl Files {
     }
 
     pub(super) fn live_bytes(&self) -> u64 {
-        self.live.values().map(|live| live.capacity).sum()
+        self.live.values().sum()
     }
 
-    /// Takes out the generations, other than `current`, whose groups all lie below `lsn`.
-    fn take_below(&mut self, lsn: u64, current: u64) -> Vec<(u64, u64)> {
-        let done: Vec<_> = self
-            .live
-            .iter()
-            .filter(|(generation, live)| **generation != current && live.last_lsn < lsn)
-            .map(|(generation, live)| (*generation, live.capacity))
-            .collect();
-        for (generation, _) in &done {
-            self.live.remove(generation);
-        }
-        done
+    /// Takes out the generations before `first`, with their capacities.
+    fn take_before(&mut self, first: u64) -> BTreeMap<u64, u64> {
+        let kept = self.live.split_off(&first);
+        std::mem::replace(&mut self.live, kept)
     }
 
     fn draw_spare_path(&mut self, directory: &Path) -> PathBuf {
@@ -127,15 +113,15 @@ impl Files {
     }
 }
 
-/// Recycles files whose groups no checkpoint needs: as spares, or deletes them when there are enough.
-pub(super) fn recycle_below(
+/// Recycles the files before generation `first`, which no checkpoint needs: as spares, or deletes them when there are enough.
+pub(super) fn recycle_before(
     disk: &dyn Disk,
     directory: &Path,
     files: &parking_lot::Mutex<Files>,
-    (lsn, current): (u64, u64),
+    first: u64,
     keep: impl Fn(u64, u64) -> bool,
 ) -> io::Result<()> {
-    let done = files.lock().take_below(lsn, current);
+    let done = files.lock().take_before(first);
     for (generation, capacity) in done {
         let path = live_path(directory, generation);
         let spare_bytes = files.lock().spare_bytes();

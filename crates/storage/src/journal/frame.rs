@@ -287,7 +287,7 @@ impl Frame {
     }
 
     /// The frame's length in bytes.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.head_len + self.body.len()
     }
 

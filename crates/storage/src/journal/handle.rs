@@ -12,7 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use super::file::{self, Files};
-use super::frame::{Frame, Origin};
+use super::frame::Frame;
 use super::position::{Position, Progress};
 use super::writer::{JournalError, Writer, WriterStart, split_by_sync};
 use crate::disk::Disk;
@@ -148,7 +148,7 @@ impl Prepared {
         directory: PathBuf,
         options: JournalOptions,
         start: &Continuation,
-        live: &[(u64, u64, u64)],
+        live: &[(u64, u64)],
     ) -> io::Result<Self> {
         let mut files = Files::default();
         for name in disk.list(&directory)? {
@@ -162,8 +162,8 @@ impl Prepared {
                 file::FileKind::Live(_) | file::FileKind::Foreign => {}
             }
         }
-        for (generation, last_lsn, capacity) in live {
-            files.written(*generation, *last_lsn, *capacity);
+        for (generation, capacity) in live {
+            files.add_live(*generation, *capacity);
         }
         let files = Arc::new(Mutex::new(files));
         let start = WriterStart {
@@ -171,7 +171,6 @@ impl Prepared {
             generation: start.generation,
             next_lsn: start.next_lsn,
             durable_lsn: start.durable_lsn,
-            origin: Origin::Recovery,
             first_file_bytes: options.first_file_bytes,
         };
         let writer = Writer::begin(disk, directory, files.clone(), options.file_bytes, &start)?;
@@ -196,8 +195,7 @@ impl Prepared {
     /// Runs the journal, once a checkpoint names the fresh file. `on_failure` is called once, when a write or a sync fails.
     ///
     /// On a simulated disk this must be called within a tokio runtime.
-    pub fn run(mut self, on_failure: Box<dyn Fn(&JournalError) + Send + Sync>) -> io::Result<Journal> {
-        self.writer.recovery_committed();
+    pub fn run(self, on_failure: Box<dyn Fn(&JournalError) + Send + Sync>) -> io::Result<Journal> {
         let shared = Arc::new(Shared {
             options: self.options,
             disk: self.writer.disk.clone(),
@@ -299,7 +297,7 @@ impl Journal {
         self.shared.checkpoint_due.notified().await;
     }
 
-    /// How far the writer is: whatever is submitted from now on is written at or after its `next`.
+    /// How far the writer is: whatever is not completed, or submitted from now on, is written at or after its `next`.
     pub fn progress(&self) -> Progress {
         *self.shared.progress.lock()
     }
@@ -309,15 +307,15 @@ impl Journal {
         &self.shared.options
     }
 
-    /// Recycles the files that hold only groups below `lsn`, after a durable checkpoint that needs none of them.
-    pub fn recycle_below(&self, lsn: u64) -> io::Result<()> {
+    /// Recycles the files before the one that `replay_from` names, after a durable checkpoint that starts there. That
+    /// file stays even when the group at `replay_from` turned out to begin the next one.
+    pub fn recycle_before(&self, replay_from: Position) -> io::Result<()> {
         let shared = &self.shared;
         let spare_bytes_max = shared.options.checkpoint_bytes + shared.options.file_bytes;
         let keep = |capacity, spare_bytes| {
             capacity >= shared.options.file_bytes && spare_bytes + capacity <= spare_bytes_max
         };
-        let current = self.progress().next.generation;
-        file::recycle_below(&*shared.disk, &shared.directory, &shared.files, (lsn, current), keep)?;
+        file::recycle_before(&*shared.disk, &shared.directory, &shared.files, replay_from.generation, keep)?;
         shared.count_files();
         shared.room_changed.notify_waiters();
         Ok(())
@@ -368,9 +366,14 @@ impl Shared {
         taken
     }
 
-    /// Makes the writer's progress visible.
+    /// Makes the writer's progress visible, once every submission that it wrote is completed: until then
+    /// [`Progress::next`] must not pass what the submitters do not know to be written.
     fn publish(&self, writer: &Writer) {
         *self.progress.lock() = writer.progress();
+        self.publish_room(writer);
+    }
+
+    fn publish_room(&self, writer: &Writer) {
         self.room.lock().in_file = writer.room_in_file();
         self.count_files();
     }
@@ -402,7 +405,7 @@ impl Shared {
         let written = if has_frames { writer.write(&taken) } else { Ok(writer.progress().next) };
         match written {
             Ok(written) => {
-                self.publish(writer);
+                self.publish_room(writer);
                 let (at_once, after_sync) = split_by_sync(taken);
                 at_once.into_iter().for_each(|s| (s.done)(Ok(written)));
                 Some((after_sync, written))
@@ -416,12 +419,14 @@ impl Shared {
 
     fn sync(&self, writer: &mut Writer, waiting: Vec<Submission>, written: Position) -> bool {
         if waiting.is_empty() {
+            self.publish(writer);
             return true;
         }
         match writer.sync() {
             Ok(()) => {
-                self.publish(writer);
+                self.progress.lock().durable_lsn = writer.progress().durable_lsn;
                 waiting.into_iter().for_each(|s| (s.done)(Ok(written)));
+                self.publish(writer);
                 true
             }
             Err(error) => {
@@ -475,7 +480,7 @@ fn run_thread(shared: &Shared, mut writer: Writer) {
                     shared.fail(Vec::new(), &error);
                     return;
                 }
-                *shared.progress.lock() = writer.progress();
+                shared.publish(&writer);
                 if queue.submissions.is_empty() && !queue.closing {
                     shared.queue_filled.wait(&mut queue);
                 }

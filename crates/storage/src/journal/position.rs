@@ -21,10 +21,10 @@ impl fmt::Display for Position {
     }
 }
 
-/// How far a journal is written. `durable_lsn < next.lsn`.
+/// How far a journal is written, as far as its submitters were told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Where the next group goes.
+    /// Where the oldest group stands that may hold what is not completed; without one, where the next group goes.
     pub next: Position,
     /// The newest LSN known durable.
     pub durable_lsn: u64,

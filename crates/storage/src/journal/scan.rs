@@ -128,9 +128,9 @@ pub fn scan(
     scanner.run(visit)
 }
 
-/// Generation, newest LSN (not known without reading: 0, so that it counts as below any) and length of every live file.
-pub fn live_files(disk: &dyn Disk, directory: &Path) -> io::Result<Vec<(u64, u64, u64)>> {
-    Ok(generations(disk, directory)?.into_iter().map(|(generation, length)| (generation, 0, length)).collect())
+/// Generation and length of every live file.
+pub fn live_files(disk: &dyn Disk, directory: &Path) -> io::Result<Vec<(u64, u64)>> {
+    Ok(generations(disk, directory)?.into_iter().collect())
 }
 
 /// The generations of all live files, with their lengths.
@@ -204,7 +204,7 @@ impl Scanner<'_> {
         }
         let next = Position { generation, at: FilePosition(FIRST_GROUP_POSITION), lsn: self.at.lsn };
         let bytes = self.read_file(generation)?;
-        let enters = match self.header(&bytes) {
+        let enters = match self.header(&bytes, generation) {
             Some(header) => header.origin == Origin::Continued && header.first_lsn == self.at.lsn,
             // A damaged file header is harmless when the group that must come next is there.
             None => group_at(&bytes, next, self.journal_id).is_some(),
@@ -223,7 +223,7 @@ impl Scanner<'_> {
             self.generations.range(here.generation + 1..).map(|(generation, _)| *generation).collect();
         for generation in following {
             let bytes = self.read_file(generation)?;
-            if let Some(header) = self.header(&bytes) {
+            if let Some(header) = self.header(&bytes, generation) {
                 if header.origin == Origin::Recovery {
                     // A recovery that no checkpoint names promised nothing, nor did what it wrote.
                     break;
@@ -268,9 +268,11 @@ impl Scanner<'_> {
         }
     }
 
-    fn header(&self, bytes: &Bytes) -> Option<FileHeader> {
+    /// The header of the file of `generation`; a recycled file may still have the one of its last use.
+    fn header(&self, bytes: &Bytes, generation: u64) -> Option<FileHeader> {
         let header: &[u8; FILE_HEADER_LEN] = bytes.get(..FILE_HEADER_LEN)?.try_into().ok()?;
-        FileHeader::decode(header).filter(|header| header.journal_id == self.journal_id)
+        FileHeader::decode(header)
+            .filter(|header| header.journal_id == self.journal_id && header.generation == generation)
     }
 
     fn read_file(&self, generation: u64) -> Result<Bytes, ScanError> {

@@ -48,7 +48,6 @@ pub(super) struct Writer {
     pub(super) files: Arc<Mutex<Files>>,
     pub(super) file_bytes: u64,
     journal_id: u64,
-    origin: Origin,
     file: Arc<dyn DiskFile>,
     generation: u64,
     capacity: u64,
@@ -65,12 +64,12 @@ pub(super) struct WriterStart {
     pub(super) generation: u64,
     pub(super) next_lsn: u64,
     pub(super) durable_lsn: u64,
-    pub(super) origin: Origin,
     pub(super) first_file_bytes: u64,
 }
 
 impl Writer {
-    /// Begins the first file. Nothing in it counts until a group of it is synced.
+    /// Begins the file of a recovery. Its header is durable on return, before any group of it can be: without the
+    /// header, a group that a power cut left of it would look like the continuation of the file before.
     pub(super) fn begin(
         disk: Arc<dyn Disk>,
         directory: PathBuf,
@@ -84,16 +83,16 @@ impl Writer {
             capacity: start.first_file_bytes,
             journal_id: start.journal_id,
             durable_lsn: start.durable_lsn,
-            origin: start.origin,
+            origin: Origin::Recovery,
         };
         let file = begin_file(&*disk, &directory, &files, &mut header)?;
+        file.sync_data()?;
         Ok(Self {
             disk,
             directory,
             files,
             file_bytes,
             journal_id: start.journal_id,
-            origin: start.origin,
             file,
             generation: start.generation,
             capacity: header.capacity,
@@ -103,11 +102,6 @@ impl Writer {
             stated_lsn: start.durable_lsn,
             dirty: false,
         })
-    }
-
-    /// From here on files continue one another; called once a checkpoint names the recovery's file.
-    pub(super) fn recovery_committed(&mut self) {
-        self.origin = Origin::Continued;
     }
 
     /// Where the next group goes, unless it needs a new file.
@@ -162,8 +156,8 @@ impl Writer {
         let written = self.next();
         self.position = header.end(self.position);
         self.stated_lsn = self.durable_lsn;
-        self.dirty |= frames > 0;
-        self.files.lock().written(self.generation, self.next_lsn, self.capacity);
+        // A marker too: once an LSN counts as durable, a later header may state it.
+        self.dirty = true;
         self.next_lsn += 1;
         Ok(written)
     }
@@ -188,7 +182,8 @@ impl Writer {
             capacity: (FIRST_GROUP_POSITION + needed).max(self.file_bytes),
             journal_id: self.journal_id,
             durable_lsn: self.durable_lsn,
-            origin: self.origin,
+            // Also during a recovery: nothing but its first file leads here.
+            origin: Origin::Continued,
         };
         self.file = begin_file(&*self.disk, &self.directory, &self.files, &mut header)
             .map_err(|source| self.write_error(source))?;
@@ -224,7 +219,7 @@ fn begin_file(
     let file = disk.open(&path)?;
     file.write_all_at(&mut [IoSlice::new(&header.encode())], 0)?;
     // An empty file counts as live too, so that its room is part of the journal's size.
-    files.lock().written(header.generation, header.first_lsn.saturating_sub(1), header.capacity);
+    files.lock().add_live(header.generation, header.capacity);
     Ok(file)
 }
 

@@ -70,7 +70,7 @@ impl Store {
                 }
                 log.carry_forward(held_back);
             }
-            journal.recycle_below(replay_from.lsn).map_err(StoreError::io("recycling the journal"))
+            journal.recycle_before(replay_from).map_err(StoreError::io("recycling the journal"))
         });
         cleaned.await?;
         tracing::debug!(sequence = *sequence, replay_from = %replay_from, "checkpoint");

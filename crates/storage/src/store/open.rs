@@ -181,7 +181,7 @@ impl Store {
             .run(Box::new(move |error| on_failure(error)))
             .map_err(OpenError::io("starting the journal"))?;
         let journal = services.journal.get_or_init(|| journal);
-        journal.recycle_below(replay_from.lsn).map_err(OpenError::io("recycling the journal"))?;
+        journal.recycle_before(replay_from).map_err(OpenError::io("recycling the journal"))?;
         Ok(Arc::new(Self {
             services,
             journal_id: base.journal_id,

@@ -28,8 +28,8 @@ pub(super) struct Recovered {
     pub(super) next_lsn: u64,
     pub(super) durable_lsn: u64,
     pub(super) last_generation: u64,
-    /// Generation, newest LSN and capacity of the journal's files.
-    pub(super) files: Vec<(u64, u64, u64)>,
+    /// Generation and capacity of the journal's files.
+    pub(super) files: Vec<(u64, u64)>,
 }
 
 /// Reads the journal from where the checkpoint says and opens every group.
@@ -59,10 +59,6 @@ pub(super) fn recover(
         })?;
         recovered.next_lsn = end.next_lsn;
         recovered.durable_lsn = end.durable_lsn;
-        for read in end.files {
-            recovered.files.retain(|(generation, ..)| *generation != read.0);
-            recovered.files.push(read);
-        }
         match end.ending {
             Ending::Clean => {}
             Ending::Torn(at) => {
