@@ -11,7 +11,7 @@
 //!
 //! group header
 //!  0       4      8            16     24            32         36       40         44         48
-//!  ├─magic─┼─crc──┼─generation─┼─lsn──┼─durable_lsn─┼─body_len─┼─frames─┼─body_crc─┼─reserved─┤
+//!  ├─magic─┼─crc──┼─generation─┼─lsn──┼─durable_lsn─┼─body_len─┼─frames─┼─body_crc─┼──flags───┤
 //!
 //! frame header, followed by its payload
 //!  0             4      5          8          28         32      40     48
@@ -22,7 +22,7 @@
 //! a client chose can never pass for a header; `body_crc` covers all frames. `durable_lsn`
 //! is the newest group known durable before this one was written: a damaged group at or below
 //! a durable LSN that any later header states is corruption, and any other is a torn
-//! tail (R1).
+//! tail (R1). Flag 1 marks the last group of a file: the file of the next generation must be there.
 
 use bytes::{Buf, BufMut, Bytes};
 use highwater_types::{GroupId, NodeId, RaftIndex, Term};
@@ -47,6 +47,9 @@ pub const GROUP_ALIGNMENT: u64 = 8;
 pub const FRAME_HEADER_LEN: usize = 48;
 /// Bytes of a batch that the log stamps; they travel with the frame header.
 pub const BATCH_HEAD_LEN: usize = 16;
+
+/// The flag of a file's last group.
+const FLAG_LAST_IN_FILE: u32 = 1;
 
 const KIND_BATCH: u8 = 1;
 const KIND_BLANK: u8 = 2;
@@ -148,6 +151,8 @@ pub struct GroupHeader {
     pub frames: u32,
     /// CRC32C of all its frames.
     pub body_crc: u32,
+    /// Whether the journal goes on in the next file, whose name was durable before.
+    pub last_in_file: bool,
 }
 
 impl GroupHeader {
@@ -161,6 +166,7 @@ impl GroupHeader {
         tail.put_u32_le(self.body_len);
         tail.put_u32_le(self.frames);
         tail.put_u32_le(self.body_crc);
+        tail.put_u32_le(if self.last_in_file { FLAG_LAST_IN_FILE } else { 0 });
         let crc = seeded_crc(journal_id, &out[8..]);
         out[..4].copy_from_slice(&GROUP_MAGIC);
         out[4..8].copy_from_slice(&crc.to_le_bytes());
@@ -185,6 +191,7 @@ impl GroupHeader {
             body_len: tail.get_u32_le(),
             frames: tail.get_u32_le(),
             body_crc: tail.get_u32_le(),
+            last_in_file: tail.get_u32_le() & FLAG_LAST_IN_FILE != 0,
         })
     }
 

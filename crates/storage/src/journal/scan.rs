@@ -60,14 +60,14 @@ pub enum Ending {
 
 /// Damage to a group that is known to have been durable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("journal file {} is damaged at {at}: {stated_by} says that this group was durable", path.display())]
+#[error("journal file {} is damaged at {at}: {reason}", path.display())]
 pub struct Corruption {
     /// The file.
     pub path: PathBuf,
-    /// The group that cannot be read.
+    /// The first group that is not there.
     pub at: Position,
-    /// What states that it was durable.
-    pub stated_by: String,
+    /// How that is known.
+    pub reason: String,
 }
 
 /// Why a scan could not be made at all.
@@ -84,8 +84,8 @@ pub enum ScanError {
         /// The group.
         lsn: u64,
     },
-    /// The file that the scan was to start in is gone.
-    #[error("journal file {} is missing; the checkpoint needs it from LSN {lsn} on", path.display())]
+    /// A file is gone that the checkpoint names, or the file before it.
+    #[error("journal file {} is missing; it is needed from LSN {lsn} on", path.display())]
     Missing {
         /// The file.
         path: PathBuf,
@@ -163,19 +163,40 @@ impl Scanner<'_> {
         }
         loop {
             let bytes = self.read_file(self.at.generation)?;
+            if let Some(corruption) = self.check_length(&bytes, self.at.generation) {
+                return Ok(self.end(Ending::Corrupt(corruption), last_generation));
+            }
             self.read_groups(&bytes, visit)?;
             self.files.push((self.at.generation, self.at.lsn.saturating_sub(1), bytes.len() as u64));
             if !self.enter_next_file()? {
                 let ending = self.judge(&bytes)?;
-                return Ok(ScanEnd {
-                    next_lsn: self.at.lsn,
-                    durable_lsn: self.durable_lsn.min(self.at.lsn.saturating_sub(1)),
-                    ending,
-                    files: std::mem::take(&mut self.files),
-                    last_generation,
-                });
+                return Ok(self.end(ending, last_generation));
             }
         }
+    }
+
+    fn end(&mut self, ending: Ending, last_generation: u64) -> ScanEnd {
+        ScanEnd {
+            next_lsn: self.at.lsn,
+            durable_lsn: self.durable_lsn.min(self.at.lsn.saturating_sub(1)),
+            ending,
+            files: std::mem::take(&mut self.files),
+            last_generation,
+        }
+    }
+
+    /// A file has its whole length before it is used, so a shorter one was cut, and no statement of what
+    /// was durable need be left in it.
+    fn check_length(&self, bytes: &Bytes, generation: u64) -> Option<Corruption> {
+        let length = bytes.len() as u64;
+        let reason = match self.header(bytes, generation) {
+            Some(header) if header.capacity != length => {
+                format!("the file has {length} bytes, its header says {}", header.capacity)
+            }
+            None if length < FIRST_GROUP_POSITION => format!("the file has only {length} bytes"),
+            _ => return None,
+        };
+        Some(Corruption { path: self.path(generation), at: self.at, reason })
     }
 
     /// Reads groups from the current position until one is not the one expected.
@@ -192,6 +213,13 @@ impl Scanner<'_> {
             })??;
             self.at.lsn += 1;
             self.at.at = FilePosition(header.end(self.at.at.0));
+            if header.last_in_file {
+                let next = self.at.generation + 1;
+                if !self.generations.contains_key(&next) {
+                    return Err(ScanError::Missing { path: self.path(next), lsn: self.at.lsn });
+                }
+                break;
+            }
         }
         Ok(())
     }
@@ -223,6 +251,9 @@ impl Scanner<'_> {
             self.generations.range(here.generation + 1..).map(|(generation, _)| *generation).collect();
         for generation in following {
             let bytes = self.read_file(generation)?;
+            if let Some(corruption) = self.check_length(&bytes, generation) {
+                return Ok(Ending::Corrupt(corruption));
+            }
             if let Some(header) = self.header(&bytes, generation) {
                 if header.origin == Origin::Recovery {
                     // A recovery that no checkpoint names promised nothing, nor did what it wrote.
@@ -234,8 +265,8 @@ impl Scanner<'_> {
             later |= self.note_headers(&bytes, generation, FIRST_GROUP_POSITION)?;
         }
         if self.durable_lsn >= here.lsn {
-            let stated_by = self.stated_by.clone();
-            return Ok(Ending::Corrupt(Corruption { path: self.path(here.generation), at: here, stated_by }));
+            let reason = format!("{} says that this group was durable", self.stated_by);
+            return Ok(Ending::Corrupt(Corruption { path: self.path(here.generation), at: here, reason }));
         }
         let remains = bytes.get(usize::try_from(here.at.0).unwrap_or(usize::MAX)..).unwrap_or_default();
         let begun = remains.starts_with(&GROUP_MAGIC)

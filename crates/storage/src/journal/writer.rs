@@ -77,15 +77,16 @@ impl Writer {
         file_bytes: u64,
         start: &WriterStart,
     ) -> io::Result<Self> {
-        let mut header = FileHeader {
+        let (file, capacity) = take_file(&*disk, &directory, &files, start.generation, start.first_file_bytes)?;
+        let header = FileHeader {
             generation: start.generation,
             first_lsn: start.next_lsn,
-            capacity: start.first_file_bytes,
+            capacity,
             journal_id: start.journal_id,
             durable_lsn: start.durable_lsn,
             origin: Origin::Recovery,
         };
-        let file = begin_file(&*disk, &directory, &files, &mut header)?;
+        file.write_all_at(&mut [IoSlice::new(&header.encode())], 0)?;
         file.sync_data()?;
         Ok(Self {
             disk,
@@ -95,7 +96,7 @@ impl Writer {
             journal_id: start.journal_id,
             file,
             generation: start.generation,
-            capacity: header.capacity,
+            capacity,
             position: FIRST_GROUP_POSITION,
             next_lsn: start.next_lsn,
             durable_lsn: start.durable_lsn,
@@ -113,8 +114,9 @@ impl Writer {
         Progress { next: self.next(), durable_lsn: self.durable_lsn }
     }
 
+    /// Bytes of groups that fit the file, besides the one that ends it.
     pub(super) fn room_in_file(&self) -> u64 {
-        self.capacity.saturating_sub(self.position)
+        self.capacity.saturating_sub(self.position + GROUP_HEADER_LEN as u64)
     }
 
     /// Writes the submissions' frames as one group. Durable only after [`Writer::sync`].
@@ -128,7 +130,7 @@ impl Writer {
     /// Writes a group without frames, which states what is durable, so that damage to it can be told
     /// from a torn tail though nothing follows. Not synced: it is worth only what it tells.
     pub(super) fn mark(&mut self) -> Result<(), JournalError> {
-        if self.stated_lsn < self.durable_lsn && self.room_in_file() >= 2 * GROUP_HEADER_LEN as u64 {
+        if self.stated_lsn < self.durable_lsn && self.room_in_file() >= GROUP_HEADER_LEN as u64 {
             self.write_parts(&[], 0)?;
         }
         Ok(())
@@ -136,10 +138,21 @@ impl Writer {
 
     fn write_parts(&mut self, parts: &[&[u8]], frames: usize) -> Result<Position, JournalError> {
         let body_len: usize = parts.iter().map(|part| part.len()).sum();
-        let needed = (GROUP_HEADER_LEN + body_len) as u64;
+        let needed = super::frame::align((GROUP_HEADER_LEN + body_len) as u64);
         if needed > self.room_in_file() {
             self.rotate(needed)?;
         }
+        self.write_group(parts, frames, false)
+    }
+
+    /// Writes one group at the current position, which has room for it.
+    fn write_group(
+        &mut self,
+        parts: &[&[u8]],
+        frames: usize,
+        last_in_file: bool,
+    ) -> Result<Position, JournalError> {
+        let body_len: usize = parts.iter().map(|part| part.len()).sum();
         let header = GroupHeader {
             generation: self.generation,
             lsn: self.next_lsn,
@@ -147,6 +160,7 @@ impl Writer {
             body_len: u32::try_from(body_len).expect("limits keep a group below 4 GiB"),
             frames: u32::try_from(frames).expect("limits keep a group's frames below 2^32"),
             body_crc: parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part)),
+            last_in_file,
         };
         let head = header.encode(self.journal_id);
         let mut slices = Vec::with_capacity(parts.len() + 1);
@@ -173,22 +187,29 @@ impl Writer {
         Ok(())
     }
 
-    /// Goes on in the next file, with the old one durable.
+    /// Goes on in the next file. The name of that is durable before the old file says that there is one, and the old
+    /// file is durable before the next one is begun.
     fn rotate(&mut self, needed: u64) -> Result<(), JournalError> {
+        let capacity = (FIRST_GROUP_POSITION + needed + GROUP_HEADER_LEN as u64).max(self.file_bytes);
+        let generation = self.generation + 1;
+        let (file, capacity) = take_file(&*self.disk, &self.directory, &self.files, generation, capacity)
+            .map_err(|source| self.write_error(source))?;
+        self.write_group(&[], 0, true)?;
         self.sync()?;
-        let mut header = FileHeader {
-            generation: self.generation + 1,
+        let header = FileHeader {
+            generation,
             first_lsn: self.next_lsn,
-            capacity: (FIRST_GROUP_POSITION + needed).max(self.file_bytes),
+            capacity,
             journal_id: self.journal_id,
             durable_lsn: self.durable_lsn,
             // Also during a recovery: nothing but its first file leads here.
             origin: Origin::Continued,
         };
-        self.file = begin_file(&*self.disk, &self.directory, &self.files, &mut header)
+        file.write_all_at(&mut [IoSlice::new(&header.encode())], 0)
             .map_err(|source| self.write_error(source))?;
-        self.generation = header.generation;
-        self.capacity = header.capacity;
+        self.file = file;
+        self.generation = generation;
+        self.capacity = capacity;
         self.position = FIRST_GROUP_POSITION;
         Ok(())
     }
@@ -198,29 +219,27 @@ impl Writer {
     }
 }
 
-/// Takes a spare file (or makes one) into use under the header's generation; its name is durable on
-/// return, its header with the file's first sync. Sets the header's capacity to the file's.
-fn begin_file(
+/// Takes a spare file of at least `capacity` bytes (or makes one) into use under `generation`, with its length; its name is
+/// durable on return.
+fn take_file(
     disk: &dyn Disk,
     directory: &std::path::Path,
     files: &Mutex<Files>,
-    header: &mut FileHeader,
-) -> io::Result<Arc<dyn DiskFile>> {
-    let mut spare = files.lock().take_spare(header.capacity);
+    generation: u64,
+    capacity: u64,
+) -> io::Result<(Arc<dyn DiskFile>, u64)> {
+    let mut spare = files.lock().take_spare(capacity);
     if spare.is_none() {
-        file::prepare_spare(disk, directory, files, header.capacity)?;
-        spare = files.lock().take_spare(header.capacity);
+        file::prepare_spare(disk, directory, files, capacity)?;
+        spare = files.lock().take_spare(capacity);
     }
     let spare = spare.expect("a spare file of this capacity was just prepared");
-    header.capacity = spare.capacity;
-    let path = file::live_path(directory, header.generation);
+    let path = file::live_path(directory, generation);
     disk.rename(&spare.path, &path)?;
     disk.sync_dir(directory)?;
-    let file = disk.open(&path)?;
-    file.write_all_at(&mut [IoSlice::new(&header.encode())], 0)?;
     // An empty file counts as live too, so that its room is part of the journal's size.
-    files.lock().add_live(header.generation, header.capacity);
-    Ok(file)
+    files.lock().add_live(generation, spare.capacity);
+    Ok((disk.open(&path)?, spare.capacity))
 }
 
 /// Splits what a write completed at once from what must wait for the sync: a submission
