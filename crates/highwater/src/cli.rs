@@ -1,0 +1,87 @@
+//! What can be typed. Each command's own arguments stand with the command.
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::commands;
+
+/// Highwater, a distributed commit log.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command that talks to a node takes.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct GlobalArgs {
+    /// The node to talk to, as host:port; several are separated by commas
+    #[arg(
+        long,
+        global = true,
+        env = "HIGHWATER_SERVER",
+        default_value = "127.0.0.1:7400",
+        value_delimiter = ',',
+        value_name = "HOST:PORT"
+    )]
+    pub(crate) server: Vec<String>,
+    /// How results of topic and cluster commands are shown
+    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Table, value_name = "FORMAT")]
+    pub(crate) output: OutputFormat,
+}
+
+/// How results are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// Aligned columns, for people
+    Table,
+    /// JSON, for programs
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a node on this machine, for trying things out
+    Dev(commands::dev::DevArgs),
+    /// Create, list, describe, change and delete topics
+    #[command(subcommand)]
+    Topic(commands::topic::TopicCommand),
+    /// Describe the cluster
+    #[command(subcommand)]
+    Cluster(commands::cluster::ClusterCommand),
+    /// Send records from files or stdin to a topic
+    Produce(commands::produce::ProduceArgs),
+    /// Print the records of a topic
+    Consume(commands::consume::ConsumeArgs),
+    /// Look at the data directory of a stopped node: journal, segments, batches, every checksum
+    Inspect(commands::inspect::InspectArgs),
+}
+
+impl Command {
+    /// What is logged to stderr unless HIGHWATER_LOG says otherwise.
+    pub(crate) fn log_level(&self) -> &'static str {
+        match self {
+            // A node is quiet as long as all is well.
+            Self::Dev(_)
+            | Self::Topic(_)
+            | Self::Cluster(_)
+            | Self::Produce(_)
+            | Self::Consume(_)
+            | Self::Inspect(_) => "warn",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

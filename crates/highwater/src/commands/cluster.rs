@@ -1,0 +1,51 @@
+//! `highwater cluster`: what the cluster is made of.
+
+use clap::Subcommand;
+use highwater_client::Client;
+use serde_json::json;
+
+use crate::cli::OutputFormat;
+use crate::error::CliError;
+use crate::output::{Table, print_json, print_text};
+
+/// What to do with the cluster.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Show the cluster's id, its nodes and who leads it
+    Describe,
+}
+
+/// Runs a cluster command.
+pub(crate) async fn run(
+    command: ClusterCommand,
+    client: &Client,
+    format: OutputFormat,
+) -> Result<(), CliError> {
+    let ClusterCommand::Describe = command;
+    let cluster = client.admin().describe_cluster().await?;
+    if format == OutputFormat::Json {
+        let nodes =
+            cluster.nodes.iter().map(|node| json!({ "node_id": node.node_id, "address": node.address }));
+        return print_json(&json!({
+            "cluster_id": cluster.cluster_id,
+            "nodes": nodes.collect::<Vec<_>>(),
+            "controller_node_id": cluster.controller_node_id,
+            "answering_node_id": cluster.answering_node_id,
+            "metadata_version": cluster.metadata_version,
+            "server_version": cluster.server_version,
+        }));
+    }
+    let controller = cluster.controller_node_id.map_or_else(|| "none".to_owned(), |id| id.to_string());
+    let mut table = Table::new(&["NODE", "ADDRESS", ""]);
+    for node in &cluster.nodes {
+        let role = if Some(node.node_id) == cluster.controller_node_id { "controller" } else { "" };
+        table.row(vec![node.node_id.to_string(), node.address.clone(), role.to_owned()]);
+    }
+    print_text(&format!(
+        "cluster           {}\ncontroller        {controller}\nmetadata version  {}\nserver version    {}\n\n{}",
+        cluster.cluster_id,
+        cluster.metadata_version,
+        cluster.server_version,
+        table.render()
+    ))
+}

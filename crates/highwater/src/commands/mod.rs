@@ -1,0 +1,43 @@
+//! The commands, one module each. A command that talks to a node gets a client and runs on the
+//! runtime; one that works offline runs as it is.
+
+pub(crate) mod cluster;
+pub(crate) mod consume;
+pub(crate) mod dev;
+pub(crate) mod inspect;
+pub(crate) mod produce;
+pub(crate) mod topic;
+
+use highwater_client::Client;
+
+use crate::cli::{Cli, Command, GlobalArgs};
+use crate::error::CliError;
+
+/// Runs the command that was typed.
+pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Inspect(args) => inspect::run(&args, global.output),
+        Command::Dev(args) => block_on(dev::run(args)),
+        Command::Topic(command) => {
+            block_on(async { topic::run(command, &connect(&global)?, global.output).await })
+        }
+        Command::Cluster(command) => {
+            block_on(async { cluster::run(command, &connect(&global)?, global.output).await })
+        }
+        Command::Produce(args) => block_on(async { produce::run(args, &connect(&global)?).await }),
+        Command::Consume(args) => block_on(async { consume::run(args, &connect(&global)?).await }),
+    }
+}
+
+fn connect(global: &GlobalArgs) -> Result<Client, CliError> {
+    Ok(Client::connect(&global.server)?)
+}
+
+/// Runs a command on a runtime of its own. What still waits for input when the command is done is left behind.
+fn block_on(command: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Start)?;
+    let outcome = runtime.block_on(command);
+    runtime.shutdown_background();
+    outcome
+}

@@ -1,0 +1,104 @@
+//! Why a command failed, what the user can do about it, and the exit code.
+
+use std::io;
+
+use highwater_client::ClientError;
+use highwater_types::ErrorCode;
+
+/// What the process ends with when its node's disk failed.
+const DISK_FAILED: u8 = 74;
+const _: () = assert!(DISK_FAILED as i32 == highwater_types::exit_code::DISK_FAILED);
+
+/// See the module.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// The cluster, or the way to it.
+    #[error("{0}")]
+    Client(#[from] ClientError),
+    /// Records were not delivered.
+    #[error("{failed} of {total} records were not delivered: {cause}")]
+    Undelivered { failed: u64, total: u64, cause: ClientError },
+    /// An input file cannot be read.
+    #[error("cannot read {name}: {cause}")]
+    Input { name: String, cause: io::Error },
+    /// A line of the input is not what it should be.
+    #[error("{name}, line {line}: {reason}")]
+    BadLine { name: String, line: u64, reason: String },
+    /// A data directory cannot be looked at.
+    #[error(transparent)]
+    Inspect(#[from] highwater_storage::inspect::InspectError),
+    /// Something is wrong with a data directory; what, was printed.
+    #[error("{problems} problems were found in {}", directory.display())]
+    Damaged { directory: std::path::PathBuf, problems: usize },
+    /// The reader of our output went away.
+    #[error("the output was closed")]
+    OutputClosed,
+    /// The output cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(io::Error),
+    /// The node does not start.
+    #[error("{0}")]
+    NodeStart(highwater_server::StartError),
+    /// The node had to end.
+    #[error("{0}")]
+    NodeFailed(highwater_server::NodeFailure),
+    /// The node did not end as it should.
+    #[error("{0}; nothing that was acknowledged is lost, the next start takes a little longer")]
+    NodeShutdown(highwater_server::ShutdownError),
+    /// The runtime cannot start.
+    #[error("cannot start: {0}")]
+    Start(io::Error),
+}
+
+impl CliError {
+    /// 2 for what is wrong with the command line, 74 when the disk failed, 1 for everything else.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Client(ClientError::InvalidAddress { .. } | ClientError::NoServers) => 2,
+            Self::NodeFailed(highwater_server::NodeFailure::Disk { .. }) => DISK_FAILED,
+            _ => 1,
+        }
+    }
+
+    /// What to try, if there is something.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Client(error) | Self::Undelivered { cause: error, .. } => hint(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for CliError {
+    /// Of writing to stdout, the only IO whose errors are passed on without a word.
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe { Self::OutputClosed } else { Self::Output(error) }
+    }
+}
+
+fn hint(error: &ClientError) -> Option<String> {
+    match error {
+        ClientError::Connection { .. } => Some(
+            "is the node running? start one with `highwater dev`, or name another with --server".to_owned(),
+        ),
+        ClientError::Refused { .. } => {
+            Some("is that a highwater node? --server names its gRPC address".to_owned())
+        }
+        ClientError::DeliveryTimeout { last_error: Some(cause), .. } => hint(cause),
+        ClientError::Api(detail) => match error.code()? {
+            ErrorCode::UnknownTopicOrPartition if detail.partition.is_none() => Some(format!(
+                "see `highwater topic list`, or create it with `highwater topic create {}`",
+                if detail.topic.is_empty() { "NAME" } else { &detail.topic }
+            )),
+            ErrorCode::OffsetOutOfRange => Some(
+                "`highwater topic describe` shows which offsets exist; `--from earliest` begins at the first"
+                    .to_owned(),
+            ),
+            ErrorCode::NoSpace => {
+                Some("free disk space on the node; producing then works again by itself".to_owned())
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
