@@ -13,8 +13,10 @@ use highwater_types::GroupId;
 use crate::checkpoint::{self, Checkpoint, CheckpointError};
 use crate::directory::Identity;
 use crate::disk::Disk;
+use crate::entry::{Entry, Payload};
 use crate::group::GroupSection;
 use crate::journal::Position;
+use crate::journal::frame::{Change, FrameHeader};
 use crate::journal::scan::{self, Ending, ScanError, ScanStart};
 use crate::layout;
 use crate::segment::{SegmentManifest, verify_partition};
@@ -75,6 +77,8 @@ pub struct GroupSummary {
     pub segments: Vec<SegmentSummary>,
     /// Entries that the journal adds.
     pub journal_entries: u64,
+    /// The commands among them, for who knows what they mean.
+    pub journal_commands: Vec<Bytes>,
     /// The state above the log, as its owner encoded it.
     pub state: Bytes,
 }
@@ -184,14 +188,11 @@ impl Inspection {
             }
             summary.frames += 1;
             summary.payload_bytes += u64::from(frame.header.payload_len);
-            let (id, entry) = (frame.header.group, frame.header.entry_id());
-            if entry.is_some()
-                && let Some(group) = groups.iter_mut().find(|group| group.id == id)
-            {
-                group.journal_entries += 1;
-            }
-            if let Err(problem) = check_payload(&frame.header, frame.payload) {
-                findings.push(format!("journal {}, group {id}: {problem}", frame.group));
+            let id = frame.header.group;
+            match check_payload(&frame.header, frame.payload) {
+                Ok(Change::Append(entry)) => note_entry(groups, id, entry.payload),
+                Ok(_) => {}
+                Err(problem) => findings.push(format!("journal {}, group {id}: {problem}", frame.group)),
             }
             Ok(())
         });
@@ -218,16 +219,26 @@ impl Inspection {
 }
 
 /// Checks what a frame's payload says of itself: a batch has a checksum of its own.
-fn check_payload(header: &crate::journal::frame::FrameHeader, payload: Bytes) -> Result<(), String> {
-    use crate::entry::Payload;
-    use crate::journal::frame::Change;
-    match header.change(payload) {
-        None => Err("the frame cannot be understood".to_owned()),
-        Some(Change::Append(entry)) => match entry.payload {
-            Payload::Batch(batch) => batch.verify().map_err(|error| error.to_string()),
-            Payload::Blank | Payload::Membership(_) | Payload::Control(_) => Ok(()),
-        },
-        Some(_) => Ok(()),
+fn check_payload(header: &FrameHeader, payload: Bytes) -> Result<Change, String> {
+    let change = header.change(payload).ok_or("the frame cannot be understood")?;
+    if let Change::Append(Entry { payload: Payload::Batch(batch), .. }) = &change {
+        batch.verify().map_err(|error| error.to_string())?;
+    }
+    Ok(change)
+}
+
+/// Counts an entry to its group, which the checkpoint need not know yet.
+fn note_entry(groups: &mut Vec<GroupSummary>, id: GroupId, payload: Payload) {
+    let place = match groups.iter().position(|group| group.id == id) {
+        Some(place) => place,
+        None => {
+            groups.push(GroupSummary::empty(id));
+            groups.len() - 1
+        }
+    };
+    groups[place].journal_entries += 1;
+    if let Payload::Control(command) = payload {
+        groups[place].journal_commands.push(Bytes::copy_from_slice(&command));
     }
 }
 
@@ -237,23 +248,34 @@ fn group_id(section: &GroupSection) -> Option<GroupId> {
 
 fn summarize(section: &GroupSection) -> Option<GroupSummary> {
     let id = group_id(section)?;
-    let directory = layout::group_directory(id);
     let manifest =
         section.segments.clone().unwrap_or_else(|| SegmentManifest::empty(highwater_types::Offset::ZERO));
+    let mut summary = GroupSummary::empty(id);
     let segments = manifest.segments.iter().map(|record| SegmentSummary {
-        path: directory.join(format!("{:020}.log", record.base_offset)),
+        path: summary.directory.join(format!("{:020}.log", record.base_offset)),
         base_offset: record.base_offset,
         next_offset: record.next_offset,
         bytes: record.size,
         sealed: record.sealed,
     });
-    Some(GroupSummary {
-        id,
-        segments: segments.collect(),
-        log_start: section.log_start,
-        next_offset: manifest.next_offset,
-        journal_entries: 0,
-        state: section.state.clone(),
-        directory,
-    })
+    summary.segments = segments.collect();
+    summary.log_start = section.log_start;
+    summary.next_offset = manifest.next_offset;
+    summary.state = section.state.clone();
+    Some(summary)
+}
+
+impl GroupSummary {
+    fn empty(id: GroupId) -> Self {
+        Self {
+            id,
+            directory: layout::group_directory(id),
+            log_start: 0,
+            next_offset: 0,
+            segments: Vec::new(),
+            journal_entries: 0,
+            journal_commands: Vec::new(),
+            state: Bytes::new(),
+        }
+    }
 }

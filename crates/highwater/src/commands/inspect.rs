@@ -55,12 +55,19 @@ pub(crate) fn run(args: &InspectArgs, format: OutputFormat) -> Result<(), CliErr
     }
 }
 
-/// The names of the topics, as the metadata group's checkpointed state has them.
+/// The names of the topics, as the metadata group's state and the journal after it have them.
 fn topic_names(inspection: &Inspection) -> BTreeMap<TopicId, String> {
     let metadata = inspection.groups.iter().find(|group| group.id == GroupId::Metadata);
-    let state = metadata.and_then(|group| MetadataState::restore(&group.state).ok());
-    let topics = state.iter().flat_map(|state| state.image().topics());
-    topics.map(|topic| (topic.id, topic.name.to_string())).collect()
+    let Some(group) = metadata else { return BTreeMap::new() };
+    let mut state = match group.state.is_empty() {
+        true => MetadataState::default(),
+        false => MetadataState::restore(&group.state).unwrap_or_default(),
+    };
+    for command in &group.journal_commands {
+        // One that this version does not know costs names, nothing else.
+        let _ = state.apply_encoded(command);
+    }
+    state.image().topics().map(|topic| (topic.id, topic.name.to_string())).collect()
 }
 
 struct View<'a> {
@@ -88,18 +95,29 @@ impl View<'_> {
 
     fn print_table(&self, out: &mut dyn Write) -> io::Result<()> {
         if let Some(pid) = self.in_use {
-            writeln!(out, "NOTE: process {pid} has this directory open; what follows may be out of date or look torn\n")?;
+            writeln!(
+                out,
+                "NOTE: process {pid} has this directory open; what follows may be out of date or look torn\n"
+            )?;
         }
         let root = self.args.dir.display();
         match &self.inspection.identity {
-            Some(id) => writeln!(out, "{root}: node {} of cluster {}, incarnation {}", id.node, id.cluster, id.incarnation)?,
+            Some(id) => writeln!(
+                out,
+                "{root}: node {} of cluster {}, incarnation {}",
+                id.node, id.cluster, id.incarnation
+            )?,
             None => writeln!(out, "{root}: the identity cannot be read")?,
         }
         if let Some(checkpoint) = &self.inspection.checkpoint {
-            writeln!(out, "checkpoint: number {}, journal durable up to LSN {}", checkpoint.sequence, checkpoint.durable_lsn)?;
+            writeln!(
+                out,
+                "checkpoint: number {}, journal durable up to LSN {}",
+                checkpoint.sequence, checkpoint.durable_lsn
+            )?;
         }
         if let Some(journal) = &self.inspection.journal {
-            let Journal { ending, .. } = Journal::of(&journal.ending);
+            let ending = Journal::of(&journal.ending).ending;
             writeln!(
                 out,
                 "journal: {} files, {} groups with {} frames ({} bytes) after the checkpoint; {ending}",
@@ -213,7 +231,9 @@ impl View<'_> {
     }
 
     fn batches_json(&self, path: &Path, bytes: u64) -> Value {
-        let Ok(batches) = SegmentBatches::open(&self.disk, path, Some(FilePosition(bytes))) else { return Value::Null };
+        let Ok(batches) = SegmentBatches::open(&self.disk, path, Some(FilePosition(bytes))) else {
+            return Value::Null;
+        };
         let described = batches.into_iter().map_while(Result::ok).map(|batch| {
             json!({
                 "position": batch.position.0,
@@ -241,7 +261,8 @@ impl Journal {
         match ending {
             Ending::Clean => Self { kind: "clean", ending: "it ends cleanly".to_owned() },
             Ending::Torn(at) => {
-                let ending = format!("it ends in a group that was never finished, at {at} (expected after a crash)");
+                let ending =
+                    format!("it ends in a group that was never finished, at {at} (expected after a crash)");
                 Self { kind: "torn", ending }
             }
             Ending::Corrupt(corruption) => Self { kind: "corrupt", ending: corruption.to_string() },
