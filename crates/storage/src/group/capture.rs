@@ -41,6 +41,7 @@ impl GroupLog {
             log_start: state.log_start.0,
             state: applied.snapshot(),
             replay_from_lsn: replay_from.lsn,
+            broken: self.broken.clone(),
         };
         Captured { section, work, replay_from }
     }

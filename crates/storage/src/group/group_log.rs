@@ -103,6 +103,8 @@ pub(crate) struct Opened {
     pub(crate) segments: Option<Arc<SegmentedLog>>,
     /// What the checkpoint said of the segments.
     pub(crate) manifest: Option<SegmentManifest>,
+    /// Why the log itself is damaged, when it is.
+    pub(crate) broken: Option<String>,
     pub(crate) vote: Option<Vote>,
     pub(crate) committed: Option<LogId>,
     pub(crate) purged: Option<LogId>,
@@ -141,6 +143,8 @@ pub struct GroupLog {
     pub(super) quarantine: Option<String>,
     /// Of segments that could not be opened: later checkpoints repeat it, so that nothing is forgotten.
     pub(super) unopened: Option<SegmentManifest>,
+    /// What quarantines the group for good: later checkpoints repeat it, for the journal will not show it again.
+    pub(super) broken: Option<String>,
 }
 
 impl GroupLog {
@@ -150,6 +154,7 @@ impl GroupLog {
         Arc::new(Self {
             id: opened.id,
             unopened,
+            broken: opened.broken,
             services,
             segments: opened.segments,
             options: Mutex::new(opened.options),

@@ -47,6 +47,9 @@ pub struct GroupSection {
     /// Frames of this group in groups of the journal below this LSN are part of the section already.
     #[prost(uint64, tag = "12")]
     pub replay_from_lsn: u64,
+    /// Why the log itself is damaged, when it is: the group stays quarantined.
+    #[prost(string, optional, tag = "13")]
+    pub broken: Option<String>,
 }
 
 /// A [`Vote`], persisted.

@@ -10,6 +10,7 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::frame::{FIRST_GROUP_POSITION, GROUP_HEADER_LEN};
 use crate::disk::{Disk, DiskFile};
 
 /// How the name of a live file ends.
@@ -90,6 +91,14 @@ impl Files {
 
     pub(super) fn spare_bytes(&self) -> u64 {
         self.spares.iter().map(|spare| spare.capacity).sum()
+    }
+
+    /// Bytes of groups that surely fit the spare files that can be used, when the end of each file, up to `wasted` bytes, may
+    /// stay empty because the next group does not fit there.
+    pub(super) fn spare_room(&self, file_bytes: u64, wasted: u64) -> u64 {
+        let unusable = FIRST_GROUP_POSITION + GROUP_HEADER_LEN as u64 + wasted;
+        let usable = self.spares.iter().filter(|spare| spare.capacity >= file_bytes);
+        usable.map(|spare| spare.capacity.saturating_sub(unusable)).sum()
     }
 
     pub(super) fn live_bytes(&self) -> u64 {

@@ -44,6 +44,14 @@ impl Default for JournalOptions {
     }
 }
 
+impl JournalOptions {
+    /// Most bytes that one commit takes from the queue, but for a single larger submission. Where a file ends, so much may
+    /// stay empty: a group is never split.
+    fn group_bytes_max(&self) -> u64 {
+        (limits::JOURNAL_GROUP_BYTES_MAX as u64).min(self.file_bytes / 4)
+    }
+}
+
 /// What runs when a submission is durable or has failed.
 pub type Completion = Box<dyn FnOnce(Result<Position, JournalError>) + Send>;
 
@@ -266,7 +274,8 @@ impl Journal {
         if room.live >= options.bytes_max {
             return Capacity::Busy;
         }
-        if room.reserved + bytes + options.reserve_bytes <= room.in_file + room.spare {
+        let over_files = room.in_file.saturating_sub(options.group_bytes_max()) + room.spare;
+        if room.reserved + bytes + options.reserve_bytes <= room.in_file.max(over_files) {
             room.reserved += bytes;
             return Capacity::Reserved;
         }
@@ -358,7 +367,7 @@ impl Shared {
         let mut bytes = 0;
         while let Some(next) = queue.submissions.front() {
             bytes += next.len();
-            if !taken.is_empty() && bytes > limits::JOURNAL_GROUP_BYTES_MAX {
+            if !taken.is_empty() && bytes as u64 > self.options.group_bytes_max() {
                 break;
             }
             taken.extend(queue.submissions.pop_front());
@@ -378,11 +387,15 @@ impl Shared {
         self.count_files();
     }
 
+    fn spare_room(&self, files: &Files) -> u64 {
+        files.spare_room(self.options.file_bytes, self.options.group_bytes_max())
+    }
+
     /// Counts the room in spare and live files anew; asks for a spare file or a checkpoint when one is due.
     fn count_files(&self) {
         let (spare, live) = {
             let files = self.files.lock();
-            (files.spare_bytes(), files.live_bytes())
+            (self.spare_room(&files), files.live_bytes())
         };
         let mut room = self.room.lock();
         room.spare = spare;
@@ -447,15 +460,24 @@ impl Shared {
         waiting.into_iter().chain(queued).for_each(|s| (s.done)(Err(error.clone())));
     }
 
+    /// Prepares a spare file, unless that would take what checkpoints and deletes need to make room (R3).
+    fn prepare_above_reserve(&self) -> io::Result<()> {
+        let file_bytes = self.options.file_bytes;
+        if self.disk.free_bytes()? < file_bytes + limits::DISK_RESERVE_BYTES {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        file::prepare_spare(&*self.disk, &self.directory, &self.files, file_bytes)
+    }
+
     /// Prepares one spare file; on a full disk says so and waits to be asked again.
     fn prepare_one(&self) {
-        let prepared = file::prepare_spare(&*self.disk, &self.directory, &self.files, self.options.file_bytes);
+        let prepared = self.prepare_above_reserve();
         let mut room = self.room.lock();
         room.preparing = false;
         match prepared {
             Ok(()) => {
                 room.full = false;
-                room.spare = self.files.lock().spare_bytes();
+                room.spare = self.spare_room(&self.files.lock());
             }
             Err(error) => {
                 if !room.full {

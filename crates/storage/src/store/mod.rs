@@ -104,6 +104,10 @@ impl Store {
         if let Some(log) = groups.get(&id) {
             return Ok(log.clone());
         }
+        if self.removed.lock().contains(&id) {
+            let busy = std::io::ErrorKind::ResourceBusy.into();
+            return Err(StoreError::io("creating a group whose removal is not over")(busy));
+        }
         let segments = match options.segments {
             Some(segment_options) => {
                 let directory = layout::group_directory(id);
@@ -123,6 +127,7 @@ impl Store {
             options,
             segments,
             manifest: None,
+            broken: None,
             vote: None,
             committed: None,
             purged: None,
@@ -167,6 +172,8 @@ impl Store {
             });
         }
         receiver.await.unwrap_or(Err(JournalError::Closed))?;
+        // A checkpoint that captured the group still has its files to sync.
+        let _no_checkpoint = self.sequence.lock().await;
         let disk = self.services.disk.clone();
         self.blocking(move || delete_group_data(&*disk, id))
             .await

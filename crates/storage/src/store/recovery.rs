@@ -99,6 +99,8 @@ struct GroupReplay {
     log_start: Offset,
     state: Bytes,
     replay_from_lsn: u64,
+    /// What is wrong with the log itself, now or when an earlier recovery read it.
+    broken: Option<String>,
     /// Entries above `applied`, each with the offset after it when it is a batch.
     entries: BTreeMap<RaftIndex, (Stored, Option<Offset>)>,
 }
@@ -122,7 +124,12 @@ impl Replay {
         let stored =
             Stored { header: frame.header, generation: frame.group.generation, payload_at: frame.payload_at };
         let Some(change) = frame.header.change(frame.payload) else {
-            tracing::error!(group = %id, lsn, "a frame of the journal cannot be understood; its group ends before it");
+            if let Some(group) = self.groups.get_mut(&id) {
+                // It may have been a vote, so the group must not vote (R4).
+                group
+                    .broken
+                    .get_or_insert_with(|| format!("a frame at LSN {lsn} of the journal cannot be understood"));
+            }
             return;
         };
         match change {
@@ -141,9 +148,11 @@ impl Replay {
     }
 
     fn create(&mut self, id: GroupId, options: &[u8]) {
-        if self.groups.contains_key(&id) || self.removed.contains(&id) {
+        if self.groups.contains_key(&id) {
             return;
         }
+        // A group that was removed may come back empty, once its data was deleted.
+        self.removed.remove(&id);
         match GroupOptions::decode(options) {
             Ok(options) => {
                 self.groups.insert(id, GroupReplay::empty(options));
@@ -175,6 +184,7 @@ impl GroupReplay {
             log_start: Offset::ZERO,
             state: Bytes::new(),
             replay_from_lsn: 0,
+            broken: None,
             entries: BTreeMap::new(),
         }
     }
@@ -204,6 +214,7 @@ impl GroupReplay {
             log_start: Offset(section.log_start),
             state: section.state.clone(),
             replay_from_lsn: section.replay_from_lsn,
+            broken: section.broken.clone(),
             entries: BTreeMap::new(),
         })
     }
@@ -252,7 +263,11 @@ impl GroupReplay {
             reason
         });
         let start = self.segments.as_ref().map_or(Offset::ZERO, |manifest| Offset(manifest.next_offset));
-        let tail = self.take_tail(id, start, &mut quarantine);
+        let tail = self.take_tail(start);
+        if let Some(reason) = &self.broken {
+            tracing::error!(group = %id, reason, "the group's log is damaged; it is quarantined");
+            quarantine.get_or_insert_with(|| reason.clone());
+        }
         let segments = match (&self.segments, self.options.segments) {
             (Some(manifest), Some(options)) => {
                 let directory = layout::group_directory(id);
@@ -285,6 +300,7 @@ impl GroupReplay {
             options: self.options,
             segments,
             manifest: self.segments,
+            broken: self.broken,
             vote: self.vote,
             committed: self.committed,
             purged: self.purged,
@@ -299,7 +315,7 @@ impl GroupReplay {
     }
 
     /// The tail must follow the applied entry without a gap, in indexes, terms and offsets.
-    fn take_tail(&mut self, id: GroupId, start: Offset, quarantine: &mut Option<String>) -> Tail {
+    fn take_tail(&mut self, start: Offset) -> Tail {
         let first = self.applied.map_or(RaftIndex::ZERO, |applied| applied.index.next());
         let mut tail = Tail::new(first, start);
         let mut previous = self.applied;
@@ -311,8 +327,7 @@ impl GroupReplay {
                 && next_offset.is_none_or(|offset| offset > tail.next_offset());
             if !follows {
                 let reason = format!("the journal holds entry {entry} where index {expected} must follow");
-                tracing::error!(group = %id, reason, "the group's log has a gap; it is quarantined");
-                quarantine.get_or_insert(reason);
+                self.broken.get_or_insert(reason);
                 break;
             }
             let offset = next_offset.unwrap_or(tail.next_offset());
