@@ -197,6 +197,11 @@ impl Broker {
         self.budget.try_acquire(bytes)
     }
 
+    /// Bytes of requests that were admitted and not yet answered.
+    pub fn in_flight_bytes(&self) -> usize {
+        self.budget.capacity_bytes() - self.budget.free_bytes()
+    }
+
     /// The version of the metadata that this node has applied.
     pub fn metadata_version(&self) -> u64 {
         self.image().version().0

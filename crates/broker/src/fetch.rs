@@ -46,6 +46,10 @@ impl Broker {
                 .map(|(route, read)| route.partition.register(&waiter, read.next_offset))
                 .collect();
             drop(reading);
+            let is_gone = |route: &Route| self.check_route(route).is_err();
+            if routes.iter().flatten().any(is_gone) {
+                continue;
+            }
             let woken = tokio::select! {
                 () = waiter.wait() => true,
                 () = sleep_until(deadline) => false,

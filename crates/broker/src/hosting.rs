@@ -179,10 +179,13 @@ impl Hosting {
     async fn stop_topic(&self, topic: TopicId) {
         let hosted = self.topics.write().remove(&topic);
         let Some(hosted) = hosted else { return };
-        let stops = hosted
-            .partitions
-            .into_keys()
-            .map(|index| self.host.stop_group(GroupId::Partition(PartitionId { topic, index })));
+        let stops = hosted.partitions.into_iter().map(|(index, slot)| async move {
+            self.host.stop_group(GroupId::Partition(PartitionId { topic, index })).await;
+            if let Slot::Running(partition, _) = slot {
+                // Its readers look again, and find it gone.
+                partition.wake_waiters();
+            }
+        });
         stream::iter(stops).buffer_unordered(limits::PARTITION_STARTS_MAX).collect::<()>().await;
     }
 

@@ -80,6 +80,14 @@ impl Broker {
         Ok(Route { topic: Arc::clone(topic), index, partition })
     }
 
+    /// Whether a route that was taken before still leads to a running partition. A reader asks after
+    /// it has registered to be woken, so that it does not miss that the partition was stopped.
+    pub(crate) fn check_route(&self, route: &Route) -> Result<(), BrokerError> {
+        let id = PartitionId { topic: route.topic.id, index: route.index };
+        let hosted = self.hosting.partition(id);
+        hosted.map(drop).map_err(|_| self.explain(&PartitionError::Stopped, route))
+    }
+
     /// A partition's failure, as a client is told. When the topic was deleted meanwhile, that
     /// is what failed.
     pub(crate) fn explain(&self, error: &PartitionError, route: &Route) -> BrokerError {

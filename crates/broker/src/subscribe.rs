@@ -157,6 +157,13 @@ impl Subscription {
             let waiter = DataWaiter::new(1);
             let register = |reader: &Reader| reader.route.partition.register(&waiter, reader.position);
             let registrations = self.readers.iter().map(register).collect();
+            let gone = self.readers.iter().find_map(|reader| {
+                let error = self.broker.check_route(&reader.route).err()?;
+                Some((reader.route.index, reader.position, Err(error)))
+            });
+            if gone.is_some() {
+                return gone;
+            }
             self.waiting = Some((waiter, registrations));
         }
     }
