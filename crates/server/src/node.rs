@@ -89,7 +89,8 @@ impl Node {
         ));
         tokio::spawn(watch_disk(Arc::clone(&broker), report, stopping.clone()));
         readiness.set(true);
-        (undo.disarm(), stop_http.disarm());
+        undo.disarm();
+        stop_http.disarm();
         let listeners = vec![grpc_task, http_task];
         Ok(Self { config, grpc, http, directory, broker, readiness, stopping, cut, failure, listeners })
     }
