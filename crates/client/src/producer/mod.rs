@@ -10,6 +10,7 @@ mod config;
 mod ledger;
 mod partition_queue;
 mod record;
+mod requests;
 mod sender;
 mod stream;
 mod topics;

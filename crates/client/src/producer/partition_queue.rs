@@ -107,7 +107,9 @@ impl PartitionQueue {
 
     /// Whether a batch that is pushed now could be sent at once, for all that this partition knows.
     pub(crate) fn has_room(&self) -> bool {
-        self.batches.len() < self.window() && !self.draining && self.retry_at.is_none()
+        // An empty queue always takes one, so that there is a reason to connect.
+        let is_held_up = self.draining || self.retry_at.is_some();
+        self.batches.is_empty() || (self.batches.len() < self.window() && !is_held_up)
     }
 
     pub(crate) fn needs_identity(&self) -> bool {

@@ -239,3 +239,17 @@ fn without_idempotence_one_batch_at_a_time_keeps_the_order() {
     bench.ack(again[0]);
     assert_eq!(places(&bench.send()), [(1, -1, -1)]);
 }
+
+#[test]
+fn a_queue_that_is_held_up_takes_a_batch_once_it_is_empty() {
+    let mut bench = Bench::idempotent();
+    bench.push(1);
+    let first = bench.send();
+    assert_eq!(bench.refuse(first[0], ErrorCode::NoSpace), None);
+    assert!(!bench.queue.has_room(), "it waits for its retry");
+    bench.now += DELIVERY_TIMEOUT;
+    assert_eq!(bench.queue.expire(bench.now).len(), 1);
+    assert!(bench.queue.has_room());
+    bench.push(1);
+    assert_eq!(places(&bench.send()), [(1, 0, 2)]);
+}

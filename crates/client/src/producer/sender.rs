@@ -8,21 +8,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_proto::v1::{
-    InitProducerRequest, ProduceRequest, ProduceStreamRequest, produce_request, produce_stream_response,
-};
-use highwater_types::{Offset, ProducerEpoch, ProducerId};
+use highwater_proto::v1::produce_stream_response;
+use highwater_types::Offset;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::config::ClientConfig;
-use crate::connections::{Connections, Server};
+use crate::connections::Connections;
 use crate::error::ClientError;
 use crate::producer::accumulator::{Accumulator, PartitionKey, Taken};
 use crate::producer::batch::BatchNumber;
 use crate::producer::ledger::{Ledger, is_topic_gone};
-use crate::producer::partition_queue::{CorrelationId, Finished, Identity, PartitionQueue, ToSend};
+use crate::producer::partition_queue::{CorrelationId, Finished, Identity, PartitionQueue};
+use crate::producer::requests;
 
 use crate::producer::stream::{Incoming, ProduceStream, STREAM_BATCHES_MAX};
 
@@ -112,7 +111,8 @@ impl Sender {
         let queues = self.partitions.values().filter_map(PartitionQueue::next_wake).min();
         let opens = self.open_at.filter(|_| self.opening.is_none() && self.stream.is_none());
         let silent = self.in_flight.values().map(|in_flight| in_flight.sent + self.silence_max()).min();
-        [expires, lingers, queues, opens, silent].into_iter().flatten().min()
+        // What is due was done above, as far as it can be without news; looking at it again would only spin.
+        [expires, lingers, queues, opens, silent].into_iter().flatten().filter(|wake| *wake > now).min()
     }
 
     fn expire(&mut self, now: Instant) -> Option<Instant> {
@@ -167,7 +167,7 @@ impl Sender {
                 let correlation = CorrelationId(self.next_correlation);
                 let Some(to_send) = queue.next_to_send(now, correlation) else { break };
                 self.next_correlation += 1;
-                match request(key, correlation, &to_send, self.config.request_timeout) {
+                match requests::produce(key, correlation, &to_send, self.config.request_timeout) {
                     Ok(request) => {
                         self.in_flight.insert(correlation, InFlight { partition: key.clone(), sent: now });
                         if !stream.send(request) {
@@ -218,7 +218,8 @@ impl Sender {
         }
         let (connections, timeout) = (Arc::clone(&self.connections), self.config.request_timeout);
         self.opening = Some(Box::pin(async move {
-            let identity = if wants_identity { Some(init_producer(&connections).await?) } else { None };
+            let identity =
+                if wants_identity { Some(requests::init_producer(&connections).await?) } else { None };
             Ok((ProduceStream::open(connections, timeout).await?, identity))
         }));
     }
@@ -320,42 +321,6 @@ impl Sender {
             *done = done_below.max(*done);
             is_news
         });
-    }
-}
-
-fn request(
-    key: &PartitionKey,
-    correlation: CorrelationId,
-    to_send: &ToSend<'_>,
-    timeout: Duration,
-) -> Result<ProduceStreamRequest, ClientError> {
-    let Identity { id, epoch } = to_send.identity;
-    let records = to_send.batch.records.clone().producer(id, epoch, to_send.sequence);
-    let batch = records.build().map_err(ClientError::InvalidRecords)?;
-    Ok(ProduceStreamRequest {
-        correlation_id: correlation.0,
-        request: Some(ProduceRequest {
-            topic: key.topic.to_string(),
-            topic_id: key.topic_id.to_string(),
-            partition: key.partition.0,
-            timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
-            data: Some(produce_request::Data::Batch(batch.into_bytes())),
-        }),
-    })
-}
-
-async fn init_producer(connections: &Connections) -> Result<Identity, ClientError> {
-    let call = |server: Server| async move { server.log().init_producer(InitProducerRequest {}).await };
-    let response = connections.call_any(call).await?;
-    let epoch = i16::try_from(response.producer_epoch).ok().filter(|epoch| *epoch >= 0);
-    match epoch {
-        Some(epoch) if response.producer_id >= 0 => {
-            Ok(Identity { id: ProducerId(response.producer_id), epoch: ProducerEpoch(epoch) })
-        }
-        _ => Err(ClientError::Protocol {
-            server: connections.current().address,
-            what: "a producer id or epoch that is out of range",
-        }),
     }
 }
 

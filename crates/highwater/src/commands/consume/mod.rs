@@ -8,6 +8,7 @@ pub(crate) mod start;
 use std::io::{self, BufWriter, Write};
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use highwater_client::v1::OffsetPlace;
@@ -36,6 +37,9 @@ pub(crate) struct ConsumeArgs {
     /// Stop where each partition ends now
     #[arg(long)]
     until_end: bool,
+    /// How long to try to get back to a node that went away
+    #[arg(long, default_value = "2m", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    retry_for: Duration,
     /// How to print a record
     #[arg(long, value_enum, default_value_t = RecordFormat::Value)]
     format: RecordFormat,
@@ -72,7 +76,7 @@ pub(crate) async fn run(args: ConsumeArgs, client: &Client) -> Result<(), CliErr
         limits.ends =
             Some(partitions.iter().copied().zip(ends.into_iter().map(Option::unwrap_or_default)).collect());
     }
-    let config = ConsumerConfig::starting_at(args.from);
+    let config = ConsumerConfig { retry_for: Some(args.retry_for), ..ConsumerConfig::starting_at(args.from) };
     let mut consumer = client.consumer(&args.topic, &partitions, config).await?;
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
     let printed = print_all(&mut consumer, &mut limits, args.format, &mut out).await;
