@@ -20,6 +20,8 @@ pub(crate) struct Stored {
     pub(crate) header: FrameHeader,
     pub(crate) generation: u64,
     pub(crate) payload_at: FilePosition,
+    /// CRC32C of the payload: the file may have been damaged, or recycled, since it was scanned.
+    pub(crate) payload_crc: u32,
 }
 
 impl Stored {
@@ -37,6 +39,9 @@ impl Stored {
         disk.open(&path)
             .and_then(|file| file.read_exact_at(&mut payload, self.payload_at.0))
             .map_err(|error| error.to_string())?;
+        if crc32c::crc32c(&payload) != self.payload_crc {
+            return Err(format!("{} no longer holds it at {}", path.display(), self.payload_at));
+        }
         match self.header.change(payload.into()) {
             Some(Change::Append(entry)) => Ok(entry),
             _ => Err(format!("{} does not hold it at {}", path.display(), self.payload_at)),
@@ -112,15 +117,18 @@ impl Tail {
         self.slots.push_back(Slot { entry, next_offset, written });
     }
 
-    /// Notes where the entries from `from` to `last`, inclusive, were written. Entries that were replaced meanwhile are left alone.
+    /// Notes where the entries from `from` to `last`, inclusive, were written. Of entries that were truncated meanwhile the
+    /// ones before them still count; what came in their place is told of its own position later, and until then a replay from
+    /// this one is right for it too.
     pub(crate) fn written(&mut self, from: RaftIndex, last: LogId, position: Position) {
-        if self.get(last.index).is_none_or(|entry| entry.id() != last) {
-            return;
-        }
-        let start = usize::try_from(from.0.saturating_sub(self.first.0)).unwrap_or(usize::MAX);
-        let end = usize::try_from(last.index.0 - self.first.0).unwrap_or(usize::MAX);
-        for slot in self.slots.range_mut(start.min(end)..=end) {
-            slot.written = Some(position);
+        let Some(end) = last.index.0.checked_sub(self.first.0) else { return };
+        let end = usize::try_from(end).unwrap_or(usize::MAX).saturating_add(1).min(self.slots.len());
+        let start = usize::try_from(from.0.saturating_sub(self.first.0)).unwrap_or(usize::MAX).min(end);
+        let is_whole = self.get(last.index).is_some_and(|entry| entry.id() == last);
+        for slot in self.slots.range_mut(start..end) {
+            if is_whole || slot.written.is_none() {
+                slot.written = Some(position);
+            }
         }
     }
 
