@@ -76,12 +76,14 @@ impl CheckpointWork {
     /// Makes everything that the manifest states durable: each dirty file is synced once, then the
     /// directory when it has new names. Blocks on the disk.
     ///
-    /// An error is fatal to the node (R2): the page cache may show what the disk does not have. Every later
+    /// [`SegmentError::NoSpace`] passes: an index found no room, no sync has failed, and a later one makes up for it.
+    ///
+    /// Any other error is fatal to the node (R2): the page cache may show what the disk does not have. Every later
     /// sync of this log fails with [`SegmentError::Poisoned`].
     pub fn sync(&self) -> Result<(), SegmentError> {
         self.durability.check()?;
         let result = self.sync_files();
-        if result.is_err() {
+        if result.as_ref().is_err_and(|error| !matches!(error, SegmentError::NoSpace { .. })) {
             self.durability.poisoned.store(true, Ordering::Release);
         }
         result
@@ -89,9 +91,12 @@ impl CheckpointWork {
 
     fn sync_files(&self) -> Result<(), SegmentError> {
         for segment in &self.dirty {
-            if segment.sync()? {
+            let synced = segment.sync();
+            // A sync that found no room may have created one file of two.
+            if !matches!(synced, Ok(false)) {
                 self.durability.name_created();
             }
+            synced?;
         }
         self.durability.sync_names()?;
         // What was too dirty to be closed is clean now.

@@ -17,6 +17,7 @@ use crate::segment::extent::Extent;
 use crate::segment::index_entry::{OFFSET_ENTRY_BYTES, TIME_ENTRY_BYTES};
 use crate::segment::run_table::Run;
 use crate::segment::source::FileSource;
+use crate::segment::space::is_full;
 use crate::segment::sparse_index::SparseIndex;
 use crate::segment::walker::{BatchWalker, Floor};
 
@@ -154,7 +155,15 @@ impl Segment {
                 file.write_all_at(&mut [IoSlice::new(bytes)], after)?;
                 Ok(Some((file, new)))
             };
-            if let Some((file, new)) = write().map_err(|source| SegmentError::io("write", &path, source))? {
+            let written = write().map_err(|source| match is_full(&source) {
+                // Nothing is lost: what is not persisted is written again by the next sync.
+                true => {
+                    let free = self.disk.free_bytes().unwrap_or_default();
+                    SegmentError::NoSpace { needed: bytes.len() as u64, free, reserve: 0 }
+                }
+                false => SegmentError::io("write", &path, source),
+            });
+            if let Some((file, new)) = written? {
                 created |= new;
                 files.push((path, file));
             }
