@@ -141,7 +141,11 @@ impl Group {
             return ProposalHandle::failed(ConsensusError::Quarantined { reason });
         };
         let (command, reservation) = match proposal {
-            Proposal::Batch { batch, reservation } => (Command::Proposed(batch), Some(reservation)),
+            Proposal::Batch { batch, mut reservation } => {
+                // The segment takes as much as the batch has, so what goes beyond would be set aside for ever.
+                reservation.trim(batch.size_in_bytes());
+                (Command::Proposed(batch), Some(reservation))
+            }
             Proposal::Control(bytes) => (Command::Control(bytes), None),
         };
         let (responder, receiver) = OneshotResponder::new_pair();

@@ -4,7 +4,7 @@
 
 use std::ops::ControlFlow;
 
-use highwater_records::Batch;
+use highwater_records::{Batch, BatchHeader};
 use highwater_types::{Offset, ProducerId, TimestampMs, TimestampType, TopicConfig};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -89,8 +89,8 @@ impl<R: Replica> Appender<R> {
         if !run.is_closed && self.built_in_flight >= BUILT_IN_FLIGHT_MAX {
             return ControlFlow::Break(());
         }
-        let bytes = self.waiting.iter().take(run.requests).map(|request| request.bytes).sum();
-        let Some(reservation) = self.reserve_for_head(bytes)? else {
+        let records_bytes: usize = self.waiting.iter().take(run.requests).map(|request| request.bytes).sum();
+        let Some(reservation) = self.reserve_for_head(records_bytes + BatchHeader::LEN)? else {
             return ControlFlow::Continue(());
         };
         let requests: Vec<Request> = self.waiting.drain(..run.requests).collect();

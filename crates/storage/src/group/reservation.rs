@@ -70,6 +70,15 @@ impl GroupLog {
         Ok(reservation)
     }
 
+    fn give_back(&self, journal_bytes: u64, segment_bytes: u64) {
+        if let (Some(journal), true) = (self.services.journal.get(), journal_bytes > 0) {
+            journal.release(journal_bytes);
+        }
+        if let (Some(segments), true) = (&self.segments, segment_bytes > 0) {
+            segments.release(segment_bytes);
+        }
+    }
+
     /// Completes when room may have been made since the call. Cancel-safe.
     pub async fn room_changed(&self) {
         if let Some(journal) = self.services.journal.get() {
@@ -79,7 +88,17 @@ impl GroupLog {
 }
 
 impl Reservation {
-    /// The batch was applied: its segment took the room.
+    /// Gives back what goes beyond a batch of `bytes`, once its size is known.
+    pub fn trim(&mut self, bytes: usize) {
+        let bytes = bytes as u64;
+        let journal_surplus = self.journal_bytes.saturating_sub(bytes + ENTRY_OVERHEAD_BYTES);
+        let segment_surplus = self.segment_bytes.saturating_sub(bytes);
+        self.journal_bytes -= journal_surplus;
+        self.segment_bytes -= segment_surplus;
+        self.log.give_back(journal_surplus, segment_surplus);
+    }
+
+    /// The batch was applied: its segment took the room, of which nothing must be left over ([`Reservation::trim`]).
     pub fn consumed(mut self) {
         self.segment_bytes = 0;
     }
@@ -87,11 +106,6 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if let Some(journal) = self.log.services.journal.get() {
-            journal.release(self.journal_bytes);
-        }
-        if let (Some(segments), true) = (&self.log.segments, self.segment_bytes > 0) {
-            segments.release(self.segment_bytes);
-        }
+        self.log.give_back(self.journal_bytes, self.segment_bytes);
     }
 }
