@@ -99,14 +99,19 @@ impl Broker {
             failure: watch::Sender::new(None),
             tasks: Mutex::default(),
         });
-        broker.join_cluster().await?;
+        let read_only = broker.metadata_group.status().quarantined.is_some();
+        if !read_only {
+            broker.join_cluster().await?;
+        }
         let images = broker.metadata.watch();
         let mut reconciler = hosting::Reconciler::new(Arc::clone(&broker), images);
         reconciler.catch_up().await;
         let mut tasks = broker.tasks.lock().await;
         tasks.push(tokio::spawn(reconciler.run()));
-        tasks.push(tokio::spawn(maintenance::upkeep(Arc::clone(&broker))));
-        tasks.push(tokio::spawn(maintenance::checkpoints(Arc::clone(&broker))));
+        if !read_only {
+            tasks.push(tokio::spawn(maintenance::upkeep(Arc::clone(&broker))));
+            tasks.push(tokio::spawn(maintenance::checkpoints(Arc::clone(&broker))));
+        }
         drop(tasks);
         Ok(broker)
     }
@@ -246,8 +251,12 @@ async fn start_metadata(
         .map_err(|error| failed(error.to_string()))?;
     match group.wait_serving(METADATA_START_DEADLINE).await {
         Ok(()) => {}
+        // What the last checkpoint knew of the cluster still tells which records can be read.
+        Err(ConsensusError::Quarantined { reason }) if metadata.image().cluster().is_some() => {
+            tracing::error!(reason, "the node serves for reading only what its last checkpoint proves whole: copy what you need, then restore the data directory from a backup");
+        }
         Err(ConsensusError::Quarantined { reason }) => {
-            let message = format!("the stored metadata of the cluster is damaged: {reason}");
+            let message = format!("the stored metadata of the cluster is damaged: {reason}; nothing was changed: restore the data directory from a backup");
             return Err(BrokerError::new(ErrorCode::Quarantined, message));
         }
         Err(error) => return Err(failed(error.to_string())),

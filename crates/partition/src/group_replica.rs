@@ -57,8 +57,12 @@ impl Replica for Group {
         self.log().watermarks()
     }
 
+    fn is_readable(&self) -> bool {
+        self.log().segments().is_some()
+    }
+
     async fn read_ahead(&self, from: Offset, below: Offset, bytes_max: usize) -> Result<(), PartitionError> {
-        let segments = segments_of(self);
+        let segments = segments_of(self)?;
         // What is still written to was in memory a moment ago.
         let active = segments.segments().last().copied();
         if active.is_none_or(|active| from >= active.base) {
@@ -73,7 +77,7 @@ impl Replica for Group {
     }
 
     fn read(&self, from: Offset, below: Offset, bytes_max: usize) -> Result<LogSlices, PartitionError> {
-        segments_of(self).read(from, below, bytes_max).map_err(|error| read_failed(from, &error))
+        segments_of(self)?.read(from, below, bytes_max).map_err(|error| read_failed(from, &error))
     }
 
     fn offset_for_time(
@@ -82,24 +86,24 @@ impl Replica for Group {
         from: Offset,
         below: Offset,
     ) -> Result<Option<(Offset, TimestampMs)>, PartitionError> {
-        segments_of(self).offset_for_time(time, from, below).map_err(|error| read_failed(from, &error))
+        segments_of(self)?.offset_for_time(time, from, below).map_err(|error| read_failed(from, &error))
     }
 
     fn max_timestamp(&self) -> Result<Option<(Offset, TimestampMs)>, PartitionError> {
-        let segments = segments_of(self);
+        let segments = segments_of(self)?;
         segments.max_timestamp().map_err(|error| read_failed(segments.start_offset(), &error))
     }
 
     fn segments(&self) -> Vec<SegmentInfo> {
-        segments_of(self).segments()
+        self.log().segments().map(|segments| segments.segments()).unwrap_or_default()
     }
 
     fn size_bytes(&self) -> u64 {
-        segments_of(self).size_bytes()
+        self.log().segments().map_or(0, |segments| segments.size_bytes())
     }
 
     fn roll_if_expired(&self, now: TimestampMs) -> Result<bool, PartitionError> {
-        let segments = segments_of(self);
+        let segments = segments_of(self)?;
         segments.roll_if_expired(now).map_err(|error| PartitionError::RollFailed {
             offset: segments.next_offset(),
             reason: error.to_string(),
@@ -121,9 +125,14 @@ impl Future for AppliedHandle {
     }
 }
 
-/// A partition's group is started with segments, always.
-fn segments_of(group: &Group) -> &Arc<SegmentedLog> {
-    group.log().segments().expect("the group of a partition has segments")
+/// The partition's segments.
+///
+/// # Errors
+/// When they are so damaged that they could not be opened.
+fn segments_of(group: &Group) -> Result<&Arc<SegmentedLog>, PartitionError> {
+    group.log().segments().ok_or_else(|| PartitionError::Quarantined {
+        reason: group.status().quarantined.unwrap_or_else(|| "its segments could not be opened".to_owned()),
+    })
 }
 
 fn read_failed(offset: Offset, error: &SegmentError) -> PartitionError {

@@ -147,14 +147,18 @@ impl<R: Replica> Partition<R> {
     }
 
     /// The offset that a query names, with its timestamp, which is [`TimestampMs::NONE`] for
-    /// the bounds of the log. `None` when no record qualifies. May block on the disk for
+    /// the bounds of the log. In a quarantine the bounds are those of what is proven whole. `None` when no record qualifies. May block on the disk for
     /// queries by time.
     ///
     /// # Errors
     /// What keeps this replica from knowing the answer.
     pub fn list_offset(&self, query: OffsetQuery) -> Result<Option<(Offset, TimestampMs)>, PartitionError> {
         let replica = &self.inner.replica;
-        self.inner.serving_status()?;
+        match self.inner.serving_status() {
+            // What is proven whole can be read, so its bounds can be asked for.
+            Err(PartitionError::Quarantined { .. }) if replica.is_readable() => {}
+            other => drop(other?),
+        }
         let watermarks = replica.watermarks();
         let (log_start, high_watermark) = (watermarks.log_start(), watermarks.high_watermark());
         match query {

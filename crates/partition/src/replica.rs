@@ -72,6 +72,9 @@ pub trait Replica: Send + Sync + 'static {
     /// The log's bounds.
     fn watermarks(&self) -> Watermarks;
 
+    /// Whether the committed batches can be read: not so in a quarantine when the segments could not even be opened.
+    fn is_readable(&self) -> bool;
+
     /// Brings what a coming [`Replica::read`] needs into memory, off the async threads, where
     /// the disk may be needed for it.
     ///

@@ -266,6 +266,10 @@ impl Replica for FakeReplica {
         Watermarks::new(state.log_start, high_watermark, high_watermark)
     }
 
+    fn is_readable(&self) -> bool {
+        true
+    }
+
     async fn read_ahead(&self, _: Offset, _: Offset, _: usize) -> Result<(), PartitionError> {
         Ok(())
     }

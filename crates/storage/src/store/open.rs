@@ -50,8 +50,8 @@ pub enum OpenError {
     /// No checkpoint to start from.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// There is a journal but no checkpoint.
-    #[error("the data directory has a journal but no checkpoint: {CHECKPOINT_HINT}")]
+    /// There is a journal, or there are topics, but no checkpoint.
+    #[error("the data directory has a journal or topics but no checkpoint: {CHECKPOINT_HINT}")]
     CheckpointMissing,
     /// The journal cannot be read.
     #[error(transparent)]
@@ -196,8 +196,10 @@ impl Store {
 
 /// The first checkpoint of an empty directory: a journal's id, no journal yet. Durable on return.
 fn be_born(disk: &dyn Disk, journal_directory: &Path, random: &dyn Random) -> Result<Checkpoint, OpenError> {
-    if !disk.list(journal_directory).map_err(OpenError::io("listing the journal"))?.is_empty() {
-        return Err(OpenError::CheckpointMissing);
+    for used in [journal_directory, Path::new(layout::TOPICS)] {
+        if !disk.list(used).map_err(OpenError::io("listing the data directory"))?.is_empty() {
+            return Err(OpenError::CheckpointMissing);
+        }
     }
     let checkpoint = Checkpoint { journal_id: random.next_u64(), ..Checkpoint::default() };
     checkpoint::write(disk, Path::new(layout::CHECKPOINT), &checkpoint)
