@@ -54,22 +54,9 @@ impl ErrorDetail {
             }
         };
         put("topic", Some(self.topic).filter(|topic| !topic.is_empty()));
-        put(
-            "partition",
-            self.partition.map(|partition| partition.to_string()),
-        );
-        put(
-            "metadata_version",
-            Some(self.metadata_version)
-                .filter(|&v| v != 0)
-                .map(|v| v.to_string()),
-        );
-        put(
-            "leader_node_id",
-            self.leader
-                .as_ref()
-                .map(|leader| leader.node_id.to_string()),
-        );
+        put("partition", self.partition.map(|partition| partition.to_string()));
+        put("metadata_version", Some(self.metadata_version).filter(|&v| v != 0).map(|v| v.to_string()));
+        put("leader_node_id", self.leader.as_ref().map(|leader| leader.node_id.to_string()));
         put("leader_address", self.leader.map(|leader| leader.address));
         let details = ErrorDetails::with_error_info(self.code, ERROR_DOMAIN, metadata);
         Status::with_error_details(code, self.message, details)
@@ -78,14 +65,10 @@ impl ErrorDetail {
     /// The detail that a node of ours packed into a status. `None` when the status comes
     /// from elsewhere: the transport, a proxy, a server that is no Highwater.
     pub fn from_status(status: &Status) -> Option<Self> {
-        let info = status
-            .get_details_error_info()
-            .filter(|info| info.domain == ERROR_DOMAIN)?;
+        let info = status.get_details_error_info().filter(|info| info.domain == ERROR_DOMAIN)?;
         let get = |name: &str| info.metadata.get(name).cloned();
         let leader = get("leader_address").map(|address| LeaderHint {
-            node_id: get("leader_node_id")
-                .and_then(|id| id.parse().ok())
-                .unwrap_or_default(),
+            node_id: get("leader_node_id").and_then(|id| id.parse().ok()).unwrap_or_default(),
             address,
         });
         Some(Self {
@@ -93,9 +76,7 @@ impl ErrorDetail {
             retriable: get("retriable").is_some_and(|retriable| retriable == "true"),
             topic: get("topic").unwrap_or_default(),
             partition: get("partition").and_then(|partition| partition.parse().ok()),
-            metadata_version: get("metadata_version")
-                .and_then(|v| v.parse().ok())
-                .unwrap_or_default(),
+            metadata_version: get("metadata_version").and_then(|v| v.parse().ok()).unwrap_or_default(),
             leader,
             code: info.reason,
         })
@@ -118,9 +99,9 @@ fn canonical_code(code: ErrorCode) -> Code {
         | ErrorCode::InvalidRecord
         | ErrorCode::InvalidTimestamp
         | ErrorCode::UnsupportedCompressionType => Code::InvalidArgument,
-        ErrorCode::OutOfOrderSequence
-        | ErrorCode::InvalidProducerEpoch
-        | ErrorCode::UnknownProducerId => Code::FailedPrecondition,
+        ErrorCode::OutOfOrderSequence | ErrorCode::InvalidProducerEpoch | ErrorCode::UnknownProducerId => {
+            Code::FailedPrecondition
+        }
         ErrorCode::NoSpace | ErrorCode::Throttled => Code::ResourceExhausted,
         ErrorCode::Timeout => Code::DeadlineExceeded,
         ErrorCode::OffsetNotAvailable
@@ -144,10 +125,7 @@ mod tests {
             .with_topic("orders")
             .with_partition(3);
         detail.metadata_version = 9;
-        detail.leader = Some(LeaderHint {
-            node_id: 2,
-            address: "10.0.0.2:7400".to_owned(),
-        });
+        detail.leader = Some(LeaderHint { node_id: 2, address: "10.0.0.2:7400".to_owned() });
         let status = detail.clone().into_status();
         assert_eq!(status.code(), Code::Unavailable);
         assert_eq!(ErrorDetail::from_status(&status), Some(detail));
@@ -166,9 +144,6 @@ mod tests {
 
     #[test]
     fn a_foreign_status_has_no_detail() {
-        assert_eq!(
-            ErrorDetail::from_status(&Status::unavailable("connection refused")),
-            None
-        );
+        assert_eq!(ErrorDetail::from_status(&Status::unavailable("connection refused")), None);
     }
 }
