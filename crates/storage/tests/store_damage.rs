@@ -6,7 +6,7 @@
 //!
 //! One exception is by design: after a power cut the newest groups, of which no later header states that they
 //! were durable, cannot be told from a torn tail when they are damaged as well.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says what it saw")]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! A smoke of the store on the machine's own disk: the journal's threads under many appenders, checkpoints and
 //! removals beside them, and a process that is killed with -9 in the middle.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says what it saw")]
 
 mod support;
 

@@ -1,9 +1,10 @@
 //! The rules of storage, one scenario each: torn or corrupt, failed syncs, full disks, order of completions, and
 //! what a restart must not forget.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says what it saw")]
 
 mod support;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -229,6 +230,56 @@ fn a_full_disk_refuses_produce_only_and_takes_it_again_when_freed() {
         append(&log, vec![new_entry(40, last + 1, NewPayload::Proposed(batch(&random, 3000)))]).await.unwrap();
         apply_to(&log, last + 1).unwrap();
         reserved.consumed();
+    });
+}
+
+#[test]
+fn journal_files_leave_the_reserve_to_what_makes_room() {
+    in_runtime(async {
+        let disk = SimDisk::new(11);
+        disk.set_capacity(Some(DISK_RESERVE_BYTES + (1 << 20)));
+        let store = start(&disk);
+        let options = GroupOptions { durability: Durability::Fsync, segments: None };
+        let log = store.create_group(GroupId::Metadata, options).unwrap();
+        let mut held = Vec::new();
+        loop {
+            match log.reserve(10_000) {
+                Ok(reservation) => held.push(reservation),
+                Err(ReserveError::Busy) => settle().await,
+                Err(error) => {
+                    assert!(matches!(error, ReserveError::NoSpace { .. }), "{error}");
+                    break;
+                }
+            }
+        }
+        assert!(disk.free_bytes().unwrap() >= DISK_RESERVE_BYTES);
+        assert!(held.len() > 40, "{} reservations", held.len());
+        store.checkpoint().await.unwrap();
+    });
+}
+
+#[test]
+fn a_journal_that_is_too_long_asks_for_its_checkpoint_as_often_as_it_refuses() {
+    in_runtime(async {
+        let (disk, random) = (SimDisk::new(5), Seeded::new(5));
+        let mut store_options = options(small_journal()).0;
+        store_options.journal.bytes_max = store_options.journal.checkpoint_bytes;
+        let store = Store::open(Arc::new(disk.for_process()), &store_options, &random).unwrap();
+        let log = create(&store, 1, Durability::Fsync);
+        for _ in 0..60 {
+            produce(&log, &random, 6000).await;
+        }
+        for _ in 0..2 {
+            // A checkpoint that is asked for and fails, as on a full disk, must be asked for again.
+            assert!(matches!(log.reserve(100), Err(ReserveError::Busy)));
+            let due = std::pin::pin!(store.checkpoint_due());
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(due.poll(&mut context).is_ready());
+        }
+        store.checkpoint().await.unwrap();
+        store.checkpoint().await.unwrap();
+        settle().await;
+        drop(log.reserve(100).unwrap());
     });
 }
 

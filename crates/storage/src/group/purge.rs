@@ -56,7 +56,13 @@ impl GroupLog {
             self.submit(vec![Frame::new(self.id, &Change::Purge(upto))], false, Box::new(|_| ()));
         }
         match &self.segments {
-            Some(segments) => Ok(detach(segments, upto)?),
+            Some(segments) => {
+                detach(segments, upto)?;
+                if let Some(journal) = self.services.journal.get() {
+                    journal.space_detached();
+                }
+                Ok(())
+            }
             None => Ok(()),
         }
     }

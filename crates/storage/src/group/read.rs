@@ -33,17 +33,28 @@ impl GroupLog {
     /// # Errors
     /// As [`GroupLog::entries`].
     pub fn entry(&self, index: RaftIndex) -> Result<Entry, LogError> {
-        let located = {
-            let state = self.state.lock();
-            state.tail.get(index).cloned().or_else(|| state.kept.get(&index).cloned().map(TailEntry::Loaded))
-        };
-        match located {
+        match self.located(index) {
             Some(TailEntry::Loaded(entry)) => Ok(entry),
-            Some(TailEntry::Stored(stored)) => stored
-                .read(&self.services.disk, &self.services.journal_directory)
-                .map_err(|reason| self.unreadable(index, reason)),
+            Some(TailEntry::Stored(stored)) => {
+                let read = stored.read(&self.services.disk, &self.services.journal_directory);
+                read.or_else(|reason| self.entry_moved(index, reason))
+            }
             None => self.read_segment(index),
         }
+    }
+
+    /// The entry was not where the tail said: it may have been carried forward, or applied, and its file recycled meanwhile.
+    fn entry_moved(&self, index: RaftIndex, reason: String) -> Result<Entry, LogError> {
+        match self.located(index) {
+            Some(TailEntry::Loaded(entry)) => Ok(entry),
+            Some(TailEntry::Stored(_)) => Err(self.unreadable(index, reason)),
+            None => self.read_segment(index),
+        }
+    }
+
+    fn located(&self, index: RaftIndex) -> Option<TailEntry> {
+        let state = self.state.lock();
+        state.tail.get(index).cloned().or_else(|| state.kept.get(&index).cloned().map(TailEntry::Loaded))
     }
 
     fn read_segment(&self, index: RaftIndex) -> Result<Entry, LogError> {

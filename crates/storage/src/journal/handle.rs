@@ -272,6 +272,9 @@ impl Journal {
         let options = &self.shared.options;
         let mut room = self.shared.room.lock();
         if room.live >= options.bytes_max {
+            drop(room);
+            // One may have failed for want of space since the last was asked for.
+            self.shared.checkpoint_due.notify_one();
             return Capacity::Busy;
         }
         let over_files = room.in_file.saturating_sub(options.group_bytes_max()) + room.spare;
@@ -304,6 +307,13 @@ impl Journal {
     /// Completes when a checkpoint is due. Cancel-safe.
     pub async fn checkpoint_due(&self) {
         self.shared.checkpoint_due.notified().await;
+    }
+
+    /// Asks for a checkpoint when the disk is full: segments that left the log are deleted only after one.
+    pub fn space_detached(&self) {
+        if self.shared.room.lock().full {
+            self.shared.checkpoint_due.notify_one();
+        }
     }
 
     /// How far the writer is: whatever is not completed, or submitted from now on, is written at or after its `next`.
@@ -481,6 +491,8 @@ impl Shared {
             }
             Err(error) => {
                 if !room.full {
+                    // What a checkpoint recycles or deletes may be all the space that there is.
+                    self.checkpoint_due.notify_one();
                     tracing::warn!(%error, "no room for another journal file: producing is refused until there is");
                 }
                 room.full = true;

@@ -121,8 +121,12 @@ impl Replay {
         if self.groups.get(&id).is_some_and(|group| lsn < group.replay_from_lsn) {
             return;
         }
-        let stored =
-            Stored { header: frame.header, generation: frame.group.generation, payload_at: frame.payload_at };
+        let stored = Stored {
+            header: frame.header,
+            generation: frame.group.generation,
+            payload_at: frame.payload_at,
+            payload_crc: crc32c::crc32c(&frame.payload),
+        };
         let Some(change) = frame.header.change(frame.payload) else {
             if let Some(group) = self.groups.get_mut(&id) {
                 // It may have been a vote, so the group must not vote (R4).

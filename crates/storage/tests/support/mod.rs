@@ -1,6 +1,6 @@
 //! What the store's scenarios share: randomness by seed, small stores, batches, a state machine
 //! that notices an entry that is missing or applied twice, and a model of what a store promised.
-#![allow(dead_code, unreachable_pub, reason = "each test program uses its own part")]
+#![allow(dead_code, unreachable_pub, clippy::print_stdout, reason = "each test program uses its own part")]
 
 pub mod model;
 pub mod workload;

@@ -87,7 +87,7 @@ impl Workload {
         if std::env::var_os("HIGHWATER_TRACE").is_some() {
             let names: Vec<String> =
                 self.disk.files().into_iter().filter(|name| !name.starts_with("topics")).collect();
-            eprintln!("{} after {} operations; {names:?}", what(), self.disk.op_count());
+            println!("{} after {} operations; {names:?}", what(), self.disk.op_count());
         }
     }
 
