@@ -63,6 +63,7 @@ impl GroupLog {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return };
         let (first, last) = (first.id.index, last.id);
         let frames = entries.into_iter().map(|entry| Frame::new(self.id, &Change::Append(entry))).collect();
+        // As one submission: of copies that were durable in part, a replay would cut off what the rest stands for.
         let log = std::sync::Arc::downgrade(self);
         let done = move |result: Result<Position, _>| {
             if let (Ok(position), Some(log)) = (result, log.upgrade()) {

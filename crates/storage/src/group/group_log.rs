@@ -268,33 +268,51 @@ impl GroupLog {
     ) -> Result<(), LogError> {
         let mut state = self.state.lock();
         let entries = self.stamp(&state, entries)?;
-        let mut frames = Vec::with_capacity(entries.len() + 1);
-        let (Some(first), Some(last)) = (entries.first().map(|e| e.id), entries.last().map(|e| e.id)) else {
-            self.submit(frames, self.is_synced(), Box::new(|result| done(result.map(drop))));
+        if entries.is_empty() {
+            self.submit(Vec::new(), self.is_synced(), Box::new(|result| done(result.map(drop))));
             return Ok(());
-        };
+        }
+        let mut piece = Piece::default();
         for entry in entries {
-            let next_offset = offset_after(&entry.payload, state.tail.next_offset());
+            let (id, next_offset) = (entry.id, offset_after(&entry.payload, state.tail.next_offset()));
             let change = Change::Append(entry);
-            frames.push(Frame::new(self.id, &change));
+            let frame = Frame::new(self.id, &change);
+            if let Some(full) = piece.push(frame, id, self.submission_bytes_max()) {
+                self.submit_piece(full, |_| ());
+            }
             if let Change::Append(entry) = change {
                 state.tail.push(TailEntry::Loaded(entry), next_offset, None);
             }
         }
         if let Some(committed) = state.committed.filter(|_| state.committed != state.committed_saved) {
-            frames.push(Frame::new(self.id, &Change::Committed(committed)));
+            piece.frames.push(Frame::new(self.id, &Change::Committed(committed)));
             state.committed_saved = state.committed;
         }
+        self.submit_piece(piece, done);
+        Ok(())
+    }
+
+    /// Submits appended entries. To be called under the lock, so that the journal has the group's changes in the order of
+    /// its log.
+    fn submit_piece(
+        self: &Arc<Self>,
+        piece: Piece,
+        done: impl FnOnce(Result<(), JournalError>) + Send + 'static,
+    ) {
         let log = Arc::downgrade(self);
         let completion = move |result: Result<crate::journal::Position, JournalError>| {
-            if let (Ok(position), Some(log)) = (&result, log.upgrade()) {
-                log.state.lock().tail.written(first.index, last, *position);
+            if let (Ok(position), Some((first, last)), Some(log)) = (&result, piece.ids, log.upgrade()) {
+                log.state.lock().tail.written(first, last, *position);
             }
             done(result.map(drop));
         };
-        // Submitted under the lock, so that the journal has the group's changes in the order of its log.
-        self.submit(frames, self.is_synced(), Box::new(completion));
-        Ok(())
+        self.submit(piece.frames, self.is_synced(), Box::new(completion));
+    }
+
+    /// Most bytes of entries that are submitted as one: the journal never splits a submission, and one that no
+    /// prepared file has room for would need space that nobody reserved (R3).
+    fn submission_bytes_max(&self) -> u64 {
+        self.services.journal.get().map_or(u64::MAX, |journal| journal.options().group_bytes_max())
     }
 
     fn is_synced(&self) -> bool {
@@ -364,6 +382,28 @@ impl GroupLog {
             Some(journal) => journal.submit(Submission { group: self.id, frames, sync, done }),
             None => done(Err(JournalError::Closed)),
         }
+    }
+}
+
+/// Consecutive entries on their way into the journal.
+#[derive(Default)]
+struct Piece {
+    frames: Vec<Frame>,
+    bytes: u64,
+    /// The first index and the last entry.
+    ids: Option<(RaftIndex, LogId)>,
+}
+
+impl Piece {
+    /// Adds an entry; gives back what was there before when both together are more than `bytes_max`.
+    fn push(&mut self, frame: Frame, id: LogId, bytes_max: u64) -> Option<Self> {
+        let bytes = frame.len() as u64;
+        let is_full = self.ids.is_some() && self.bytes + bytes > bytes_max;
+        let full = is_full.then(|| std::mem::take(self));
+        self.frames.push(frame);
+        self.bytes += bytes;
+        self.ids = Some((self.ids.map_or(id.index, |(first, _)| first), id));
+        full
     }
 }
 

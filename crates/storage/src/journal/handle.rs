@@ -47,7 +47,7 @@ impl Default for JournalOptions {
 impl JournalOptions {
     /// Most bytes that one commit takes from the queue, but for a single larger submission. Where a file ends, so much may
     /// stay empty: a group is never split.
-    fn group_bytes_max(&self) -> u64 {
+    pub(crate) fn group_bytes_max(&self) -> u64 {
         (limits::JOURNAL_GROUP_BYTES_MAX as u64).min(self.file_bytes / 4)
     }
 }
