@@ -8,8 +8,10 @@
 //! name it in [`TARGETS`], and give it a file of three lines in `libfuzzer/fuzz_targets/` and a
 //! `[[bin]]` in `libfuzzer/Cargo.toml`. A test holds the three lists against each other.
 
+pub mod metadata;
 pub mod mutation;
 pub mod records;
+pub mod storage;
 
 /// A parser under test.
 pub struct Target {
@@ -26,4 +28,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "batch_parse", run: records::batch_parse, seeds: records::batch_seeds },
     Target { name: "batch_records", run: records::batch_records, seeds: records::batch_seeds },
     Target { name: "decompress", run: records::decompress, seeds: records::decompress_seeds },
+    Target { name: "journal_frame", run: storage::journal_frame, seeds: storage::frame_seeds },
+    Target { name: "journal_scan", run: storage::journal_scan, seeds: storage::journal_seeds },
+    Target { name: "checkpoint_copy", run: storage::checkpoint_copy, seeds: storage::checkpoint_seeds },
+    Target { name: "metadata_command", run: metadata::metadata_command, seeds: metadata::command_seeds },
+    Target { name: "metadata_snapshot", run: metadata::metadata_snapshot, seeds: metadata::snapshot_seeds },
 ];

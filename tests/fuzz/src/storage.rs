@@ -1,0 +1,139 @@
+//! Targets of `highwater-storage`: what is read from a disk that may lie.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use highwater_storage::checkpoint::{self, Checkpoint};
+use highwater_storage::disk::{Disk, SimDisk};
+use highwater_storage::entry::{Entry, LogId, Payload, Vote};
+use highwater_storage::journal::frame::{
+    Change, FIRST_GROUP_POSITION, FileHeader, Frame, FrameHeader, GroupHeader, Origin,
+};
+use highwater_storage::journal::{Position, file, scan};
+use highwater_types::{FilePosition, GroupId, NodeId, RaftIndex, Term};
+
+const JOURNAL_ID: u64 = 0x5eed;
+const FILE_BYTES: usize = 8192;
+
+/// A frame of the journal, whatever its group's checksum says.
+pub fn journal_frame(data: &[u8]) {
+    let _ = GroupHeader::decode(data, JOURNAL_ID);
+    let Some(header) = FrameHeader::decode(data) else { return };
+    let Some(payload) = data.get(48..) else { return };
+    let payload = Bytes::copy_from_slice(payload);
+    if let Some(change) = header.change(payload.clone()) {
+        // What was understood is written back as it was read.
+        let again = Frame::new(header.group, &change).parts().concat();
+        let read =
+            FrameHeader::decode(&again).and_then(|header| header.change(Bytes::copy_from_slice(&again[48..])));
+        assert!(read.is_some(), "a change that was read can be read again");
+    }
+}
+
+/// Frames of every kind that carries a payload.
+pub fn frame_seeds() -> Vec<Vec<u8>> {
+    changes().iter().map(|change| Frame::new(GroupId::Metadata, change).parts().concat()).collect()
+}
+
+/// A whole journal file.
+pub fn journal_scan(data: &[u8]) {
+    let disk = SimDisk::new(1);
+    let path = file::live_path(Path::new("journal"), 1);
+    put(&disk, &path, data);
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    let from = Position { lsn: 1, generation: 1, at: FilePosition(FIRST_GROUP_POSITION) };
+    let start = scan::ScanStart { journal_id: JOURNAL_ID, from, durable_lsn: 0 };
+    let mut frames = 0;
+    let scanned = scan::scan(&disk, Path::new("journal"), &start, &mut |frame| {
+        frames += 1;
+        let _ = frame.header.change(frame.payload);
+        Ok(())
+    });
+    if let Ok(end) = scanned {
+        assert!(end.next_lsn >= 1 && end.durable_lsn < end.next_lsn);
+    }
+}
+
+/// Two groups in a file.
+pub fn journal_seeds() -> Vec<Vec<u8>> {
+    let mut bytes = vec![0; FILE_BYTES];
+    let header = FileHeader {
+        generation: 1,
+        first_lsn: 1,
+        capacity: FILE_BYTES as u64,
+        journal_id: JOURNAL_ID,
+        durable_lsn: 0,
+        origin: Origin::Continued,
+    };
+    let head = header.encode();
+    bytes[..head.len()].copy_from_slice(&head);
+    let mut position = FIRST_GROUP_POSITION;
+    for lsn in 1..=2 {
+        let body: Vec<u8> = frame_seeds().concat();
+        let group = GroupHeader {
+            generation: 1,
+            lsn,
+            durable_lsn: lsn - 1,
+            last_in_file: false,
+            body_len: u32::try_from(body.len()).unwrap_or(u32::MAX),
+            frames: u32::try_from(changes().len()).unwrap_or(u32::MAX),
+            body_crc: crc32c::crc32c(&body),
+        };
+        let encoded = [group.encode(JOURNAL_ID).to_vec(), body].concat();
+        let start = usize::try_from(position).unwrap_or(usize::MAX);
+        bytes[start..start + encoded.len()].copy_from_slice(&encoded);
+        position = group.end(position);
+    }
+    vec![bytes]
+}
+
+/// Both copies of a checkpoint.
+pub fn checkpoint_copy(data: &[u8]) {
+    let disk = SimDisk::new(1);
+    put(&disk, Path::new("checkpoint/a"), data);
+    let _ = checkpoint::read(&disk, Path::new("checkpoint"));
+    let _ = checkpoint::findings(&disk, Path::new("checkpoint"));
+}
+
+/// A small checkpoint, as it lies on the disk.
+pub fn checkpoint_seeds() -> Vec<Vec<u8>> {
+    let disk = SimDisk::new(1);
+    let checkpoint =
+        Checkpoint { sequence: 7, journal_id: JOURNAL_ID, durable_lsn: 41, ..Checkpoint::default() };
+    let written = disk
+        .create_dir_all(Path::new("checkpoint"))
+        .and_then(|()| checkpoint::write(&disk, Path::new("checkpoint"), &checkpoint))
+        .and_then(|()| disk.open(Path::new("checkpoint/a")));
+    let Ok(file) = written else { return Vec::new() };
+    let mut bytes = vec![0; usize::try_from(file.len().unwrap_or(0)).unwrap_or(0)];
+    match file.read_exact_at(&mut bytes, 0) {
+        Ok(()) => vec![bytes],
+        Err(_) => Vec::new(),
+    }
+}
+
+fn changes() -> Vec<Change> {
+    let id = LogId { term: Term(3), index: RaftIndex(17) };
+    let entry = |payload| Change::Append(Entry { id, payload });
+    vec![
+        entry(Payload::Blank),
+        entry(Payload::Control(Bytes::from_static(b"a command"))),
+        entry(Payload::Membership(Bytes::from_static(b"members"))),
+        Change::Vote(Vote { term: Term(3), node: NodeId(1), committed: true }),
+        Change::Committed(id),
+        Change::Truncate(Some(RaftIndex(9))),
+        Change::Purge(id),
+        Change::Create(Bytes::from_static(&[8, 1])),
+        Change::Remove,
+    ]
+}
+
+/// # Panics
+/// When the simulated disk, which has no faults here, refuses.
+fn put(disk: &SimDisk, path: &Path, data: &[u8]) {
+    let made =
+        path.parent().map_or(Ok(()), |parent| disk.create_dir_all(parent)).and_then(|()| disk.create(path));
+    let file = made.expect("a simulated disk without faults creates a file");
+    file.write_all_at(&mut [std::io::IoSlice::new(data)], 0).expect("and writes it");
+}
