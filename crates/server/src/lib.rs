@@ -7,13 +7,14 @@
 //!
 //! The listeners translate and bound what comes from outside; they decide nothing about data.
 //! Everything that a client can make the node hold has a named limit, and a deadline after which
-//! it is given back: requests in flight, answers that are not taken, connections, streams.
+//! it is given back: requests that arrive, requests in flight, answers that are not taken, connections, streams.
 
 mod config;
 mod connection;
 mod error;
 mod grpc;
 mod http;
+mod inbound;
 mod listener;
 mod node;
 mod outbound;

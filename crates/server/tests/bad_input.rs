@@ -81,7 +81,7 @@ async fn batches_and_messages_beyond_the_limits_are_refused() {
     let mut log = node.log().await;
     let status = log.produce(produce("small", 0, batch(1, 1001).into_bytes())).await;
     assert_eq!(code(&status.expect_err("too large")), "MESSAGE_TOO_LARGE");
-    let huge = vec![0; limits::GRPC_MESSAGE_BYTES_MAX + 1];
+    let huge = vec![0; limits::GRPC_REQUEST_BYTES_MAX + 1];
     let status = log.produce(produce("small", 0, huge)).await.expect_err("beyond a message");
     assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
     assert_serves(&node, "small").await;

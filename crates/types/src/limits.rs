@@ -35,7 +35,9 @@ pub const JOURNAL_FIRST_FILE_BYTES: u64 = 4 << 20;
 /// Journal room that only votes, log starts and deletes may use.
 pub const JOURNAL_RESERVE_BYTES: u64 = 1 << 20;
 /// Journal bytes after which a checkpoint starts.
-pub const JOURNAL_CHECKPOINT_BYTES: u64 = 256 << 20;
+pub const JOURNAL_CHECKPOINT_BYTES: u64 = 128 << 20;
+/// Journal frames after which a checkpoint starts: a recovery keeps a few hundred bytes of memory for each.
+pub const JOURNAL_CHECKPOINT_FRAMES: u64 = 250_000;
 /// Journal bytes at which appends wait for the checkpoint to finish.
 pub const JOURNAL_BYTES_MAX: u64 = 1 << 30;
 /// Most that one group commit writes at once.
@@ -60,8 +62,18 @@ pub const FETCH_WAIT_MS_MAX: u64 = 5 * 60 * 1000;
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Most concurrent streams of one connection.
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
-/// Largest gRPC message.
+/// Largest gRPC message that a node sends: a fetch's answer.
 pub const GRPC_MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Largest gRPC message that a node takes: the largest batch and what goes with it.
+pub const GRPC_REQUEST_BYTES_MAX: usize = BATCH_BYTES_MAX + (4 << 20);
+/// Most bytes of gRPC messages that a node is receiving at one time, over all connections.
+pub const NODE_INBOUND_BYTES_MAX: usize = 256 << 20;
+/// How long a message waits for room among those being received before it is refused.
+pub const INBOUND_WAIT_MS: u64 = 30_000;
+/// A message whose sender has been silent for so long in its middle makes way when others wait for room.
+pub const INBOUND_STALL_MS: u64 = 1000;
+/// So does one that arrives more slowly than this on the whole.
+pub const INBOUND_BYTES_PER_SECOND_MIN: usize = 256 << 10;
 /// HTTP/2 frame size; 64 KiB and more doubles bulk throughput.
 pub const HTTP2_FRAME_BYTES: u32 = 256 << 10;
 /// A reader that takes nothing for so long is disconnected.
