@@ -21,9 +21,10 @@ use tokio_util::sync::CancellationToken;
 use crate::budget::{ByteBudget, BytesPermit};
 use crate::error::BrokerError;
 use crate::hosting::Hosting;
+use crate::maintenance;
 use crate::metadata::Metadata;
 use crate::producer_ids::ProducerIds;
-use crate::{hosting, maintenance};
+use crate::reconciler::Reconciler;
 
 /// The name under which a node registers where clients reach it.
 pub const CLIENT_LISTENER: &str = "grpc";
@@ -75,7 +76,8 @@ impl Broker {
     ///
     /// # Errors
     /// When the metadata group does not start or serve, or belongs to another cluster. A
-    /// partition that does not start is no reason: its requests say why.
+    /// partition that does not start is no reason: its requests say why. Nor is a damaged journal, as long as
+    /// the last checkpoint tells the metadata: the broker is for reading only then ([`Broker::read_only`]).
     pub async fn start(
         options: BrokerOptions,
         host: Arc<GroupHost>,
@@ -99,12 +101,12 @@ impl Broker {
             failure: watch::Sender::new(None),
             tasks: Mutex::default(),
         });
-        let read_only = broker.metadata_group.status().quarantined.is_some();
+        let read_only = broker.read_only().is_some();
         if !read_only {
             broker.join_cluster().await?;
         }
         let images = broker.metadata.watch();
-        let mut reconciler = hosting::Reconciler::new(Arc::clone(&broker), images);
+        let mut reconciler = Reconciler::new(Arc::clone(&broker), images);
         reconciler.catch_up().await;
         let mut tasks = broker.tasks.lock().await;
         tasks.push(tokio::spawn(reconciler.run()));
@@ -138,21 +140,31 @@ impl Broker {
         Ok(())
     }
 
+    /// Why the node serves for reading only what its last checkpoint proves whole, when it does.
+    pub fn read_only(&self) -> Option<String> {
+        self.metadata_group.status().quarantined
+    }
+
     /// Stops taking requests: what waits for data or room is answered with `UNAVAILABLE`. Appends
     /// under way go on.
     pub fn stop_requests(&self) {
         self.stopping.cancel();
     }
 
-    /// Waits until the disk fails under a checkpoint, and says how. The node must end then (R2): a
-    /// sync that is tried again may succeed over pages that were lost.
+    /// Waits until the disk fails under a checkpoint or a group's core fails, and says how. The node must end then (R2): a
+    /// sync that is tried again may succeed over pages that were lost, and a restart applies a group's log again.
     pub async fn disk_failed(&self) -> String {
         let mut failure = self.failure.subscribe();
-        let failed = failure.wait_for(Option::is_some).await.map(|reason| reason.clone());
-        match failed {
-            Ok(Some(reason)) => reason,
-            // The sender lives as long as this broker.
-            Ok(None) | Err(_) => std::future::pending().await,
+        let failed = async {
+            match failure.wait_for(Option::is_some).await.map(|reason| reason.clone()) {
+                Ok(Some(reason)) => reason,
+                // The sender lives as long as this broker.
+                Ok(None) | Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            reason = failed => reason,
+            reason = self.hosting.host().failed() => reason,
         }
     }
 
@@ -164,7 +176,7 @@ impl Broker {
     /// waits is answered with an error.
     ///
     /// # Errors
-    /// When the last checkpoint fails; nothing is lost, the next start replays the journal.
+    /// When the last checkpoint fails, with `NO_SPACE` on a full disk; nothing is lost, the next start replays the journal.
     pub async fn shutdown(&self) -> Result<(), BrokerError> {
         self.stopping.cancel();
         for task in self.tasks.lock().await.drain(..) {
@@ -173,7 +185,9 @@ impl Broker {
             }
         }
         self.hosting.shutdown().await.map_err(|error| {
-            BrokerError::new(ErrorCode::Internal, format!("the last checkpoint failed: {error}"))
+            let full = matches!(&error, ConsensusError::Store(error) if error.is_no_space());
+            let code = if full { ErrorCode::NoSpace } else { ErrorCode::Internal };
+            BrokerError::new(code, format!("the last checkpoint failed: {error}"))
         })
     }
 
@@ -210,6 +224,18 @@ impl Broker {
     /// The version of the metadata that this node has applied.
     pub fn metadata_version(&self) -> u64 {
         self.image().version().0
+    }
+
+    /// Runs what may wait for the disk on a thread that may; inline on a simulated disk, which
+    /// does not wait.
+    pub(crate) async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        if self.hosting.host().store().disk().is_simulated() {
+            return work();
+        }
+        match tokio::task::spawn_blocking(work).await {
+            Ok(value) => value,
+            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+        }
     }
 
     pub(crate) fn image(&self) -> MetadataImage {
@@ -253,10 +279,15 @@ async fn start_metadata(
         Ok(()) => {}
         // What the last checkpoint knew of the cluster still tells which records can be read.
         Err(ConsensusError::Quarantined { reason }) if metadata.image().cluster().is_some() => {
-            tracing::error!(reason, "the node serves for reading only what its last checkpoint proves whole: copy what you need, then restore the data directory from a backup");
+            tracing::error!(
+                reason,
+                "the node serves for reading only what its last checkpoint proves whole: copy what you need, then restore the data directory from a backup"
+            );
         }
         Err(ConsensusError::Quarantined { reason }) => {
-            let message = format!("the stored metadata of the cluster is damaged: {reason}; nothing was changed: restore the data directory from a backup");
+            let message = format!(
+                "the stored metadata of the cluster is damaged: {reason}; nothing was changed: restore the data directory from a backup"
+            );
             return Err(BrokerError::new(ErrorCode::Quarantined, message));
         }
         Err(error) => return Err(failed(error.to_string())),

@@ -22,6 +22,9 @@ use crate::error::ConsensusError;
 use crate::state_machine::StateMachine;
 use crate::type_config::{Command, Types};
 
+/// How long a snapshot, which holds no data, may take before a purge is put off.
+const PURGE_DEADLINE: Duration = Duration::from_secs(10);
+
 /// What a group is asked to take into its log.
 pub enum Proposal {
     /// A batch, with the room that was set aside for it.
@@ -163,12 +166,12 @@ impl Group {
         let (Some(raft), Some(upto)) = (&self.raft, self.log.purge_point()) else { return Ok(()) };
         let trigger = raft.trigger();
         trigger.snapshot().await.map_err(|fatal| fatal_error(&fatal))?;
-        let wait = raft.wait(None);
+        let wait = raft.wait(Some(PURGE_DEADLINE));
         let reached = wait.metrics(
             |metrics| metrics.snapshot.is_some_and(|snapshot| snapshot.index() >= upto.index.0),
             "the snapshot that lets the log be purged",
         );
-        reached.await.map_err(|_| ConsensusError::Stopped)?;
+        reached.await.map_err(|error| ConsensusError::Failed { reason: error.to_string() })?;
         trigger.purge_log(upto.index.0).await.map_err(|fatal| fatal_error(&fatal))
     }
 

@@ -24,12 +24,13 @@ pub struct GroupHost {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     groups: Mutex<BTreeMap<GroupId, Group>>,
+    failure: watch::Sender<Option<String>>,
 }
 
 impl GroupHost {
     /// A host without groups.
     pub fn new(node: NodeId, store: Arc<Store>, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { node, store, clock, groups: Mutex::default() })
+        Arc::new(Self { node, store, clock, groups: Mutex::default(), failure: watch::Sender::new(None) })
     }
 
     /// The node.
@@ -40,6 +41,17 @@ impl GroupHost {
     /// The store below.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// Waits until a group's core has ended without being told to, and says why: its storage failed, or it panicked. The
+    /// node must end then; its restart applies the group's log again. Cancel-safe.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.failure.subscribe();
+        match failure.wait_for(Option::is_some).await.map(|reason| reason.clone()) {
+            Ok(Some(reason)) => reason,
+            // The sender lives as long as this host.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
     }
 
     /// A running group.
@@ -87,7 +99,7 @@ impl GroupHost {
             .await
             .map_err(|fatal| fatal_error(&fatal))?;
         let (status_sender, status) = watch::channel(GroupStatus::default());
-        tokio::spawn(follow_status(raft.clone(), term_receiver, status_sender));
+        tokio::spawn(follow_status(raft.clone(), term_receiver, status_sender, id, self.failure.clone()));
         if raft.is_initialized().await.map_err(|fatal| fatal_error(&fatal))? {
             // Nobody else can lead a group of one voter, so there is no one to wait for.
             raft.trigger().elect(false).await.map_err(|fatal| fatal_error(&fatal))?;
@@ -162,9 +174,12 @@ async fn follow_status(
     raft: Raft<Types, StateMachine>,
     mut applied_term: watch::Receiver<Term>,
     status: watch::Sender<GroupStatus>,
+    id: GroupId,
+    failure: watch::Sender<Option<String>>,
 ) {
     let node = raft.node_id().to_owned();
     let mut server = raft.server_metrics();
+    let metrics = raft.metrics();
     drop(raft);
     loop {
         let (leader, term, is_leader) = {
@@ -179,9 +194,24 @@ async fn follow_status(
             *current = next;
             changed
         });
-        tokio::select! {
-            changed = server.changed() => if changed.is_err() { return },
-            changed = applied_term.changed() => if changed.is_err() { return },
+        let changed = tokio::select! {
+            changed = server.changed() => changed.is_ok(),
+            changed = applied_term.changed() => changed.is_ok(),
+        };
+        if !changed {
+            break;
         }
+    }
+    let ended = metrics.borrow_watched().running_state.clone();
+    if let Err(fatal) = ended
+        && !matches!(fatal, openraft::errors::Fatal::Stopped)
+    {
+        let reason = format!("the core of group {id} ended: {fatal}");
+        tracing::error!(reason, "a group failed; the node must end, its restart applies the group's log again");
+        failure.send_if_modified(|first| {
+            let is_first = first.is_none();
+            first.get_or_insert(reason);
+            is_first
+        });
     }
 }

@@ -1,6 +1,7 @@
 //! openraft's state machine over a [`GroupLog`]: committed entries are applied there.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -41,7 +42,12 @@ impl StateMachine {
             responders.push(responder);
         }
         let Some(term) = entries.last().map(|entry| entry.id.term) else { return Ok(()) };
-        let applied = self.log.apply(entries, self.clock.now()).map_err(convert::io_error)?;
+        // openraft would not notice that its worker is gone: a panic becomes an error, which ends the group and with it the node.
+        let apply = AssertUnwindSafe(|| self.log.apply(entries, self.clock.now()));
+        let applied = match catch_unwind(apply) {
+            Ok(applied) => applied.map_err(convert::io_error)?,
+            Err(_) => return Err(io::Error::other(format!("applying to group {} panicked", self.log.id()))),
+        };
         // Before the answers go out, so that who got one finds the group serving.
         self.applied_term.send_if_modified(|current| std::mem::replace(current, term) != term);
         for (entry, responder) in applied.into_iter().zip(responders) {

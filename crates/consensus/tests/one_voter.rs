@@ -253,6 +253,44 @@ async fn a_group_without_its_data_waits_and_does_not_initialize_itself() {
     assert_eq!(group.log().vote(), None);
 }
 
+/// Panics at the second batch.
+#[derive(Default)]
+struct Fragile(u64);
+
+impl Applier for Fragile {
+    fn apply(&mut self, entry: &Entry) -> Applied {
+        self.0 += u64::from(matches!(entry.payload, Payload::Batch(_)));
+        assert!(self.0 < 2, "a bug in what is above the log");
+        Applied::default()
+    }
+
+    fn snapshot(&self) -> Bytes {
+        Bytes::new()
+    }
+
+    fn restore(&mut self, _state: &[u8]) -> Result<(), RestoreError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_fails_is_reported_so_that_the_node_ends_and_a_group_that_is_stopped_is_not() {
+    let disk = SimDisk::new(2);
+    let host = host(Arc::new(disk.for_process()));
+    let options = group_options(Durability::Fsync);
+    let stopped = start(&host, partition(1), Durability::Fsync, true).await;
+    host.stop_group(stopped.id()).await;
+    let group = host.start_group(partition(0), options, true, Box::new(Fragile::default())).await.unwrap();
+    group.wait_serving(SERVING).await.unwrap();
+    produce(&group, 0).await;
+    assert!(tokio::time::timeout(Duration::from_millis(100), host.failed()).await.is_err());
+    let second = batch(1);
+    let reservation = group.log().reserve(second.size_in_bytes()).unwrap();
+    assert!(group.propose(Proposal::Batch { batch: second, reservation }).await.is_err());
+    let reason = tokio::time::timeout(SERVING, host.failed()).await.expect("the failure is reported");
+    assert!(reason.contains(&partition(0).to_string()), "{reason}");
+}
+
 #[tokio::test]
 async fn a_removed_group_is_gone_with_its_files() {
     let directory = tempfile::tempdir().unwrap();

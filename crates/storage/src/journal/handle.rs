@@ -6,13 +6,15 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use highwater_types::{GroupId, limits};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use super::file::{self, Files};
-use super::frame::Frame;
+use super::frame::{FIRST_GROUP_POSITION, Frame};
 use super::position::{Position, Progress};
 use super::writer::{JournalError, Writer, WriterStart, split_by_sync};
 use crate::disk::Disk;
@@ -49,6 +51,12 @@ impl JournalOptions {
     /// stay empty: a group is never split.
     pub(crate) fn group_bytes_max(&self) -> u64 {
         (limits::JOURNAL_GROUP_BYTES_MAX as u64).min(self.file_bytes / 4)
+    }
+
+    /// Most bytes at the end of a file that stay empty because the next group does not fit: the largest group, or the
+    /// largest batch, which is a group of its own.
+    fn waste_max(&self) -> u64 {
+        self.file_bytes / 4 + FIRST_GROUP_POSITION
     }
 }
 
@@ -94,6 +102,8 @@ struct Queue {
 #[derive(Default)]
 struct Room {
     in_file: u64,
+    /// Of the file that is being written.
+    file_bytes: u64,
     spare: u64,
     reserved: u64,
     live: u64,
@@ -115,6 +125,8 @@ struct Shared {
     prepare: Condvar,
     checkpoint_due: Notify,
     progress: Mutex<Progress>,
+    /// Frames that were written when a checkpoint was last asked for because of their number.
+    frames_at_checkpoint: AtomicU64,
     on_failure: Box<dyn Fn(&JournalError) + Send + Sync>,
 }
 
@@ -217,6 +229,7 @@ impl Prepared {
             prepare: Condvar::new(),
             checkpoint_due: Notify::new(),
             progress: Mutex::new(self.writer.progress()),
+            frames_at_checkpoint: AtomicU64::new(0),
             on_failure,
         });
         shared.publish(&self.writer);
@@ -277,7 +290,7 @@ impl Journal {
             self.shared.checkpoint_due.notify_one();
             return Capacity::Busy;
         }
-        let over_files = room.in_file.saturating_sub(options.group_bytes_max()) + room.spare;
+        let over_files = room.in_file.saturating_sub(options.waste_max()) + room.spare;
         if room.reserved + bytes + options.reserve_bytes <= room.in_file.max(over_files) {
             room.reserved += bytes;
             return Capacity::Reserved;
@@ -393,12 +406,20 @@ impl Shared {
     }
 
     fn publish_room(&self, writer: &Writer) {
-        self.room.lock().in_file = writer.room_in_file();
+        {
+            let mut room = self.room.lock();
+            room.in_file = writer.room_in_file();
+            room.file_bytes = writer.capacity();
+        }
+        if writer.frames_written() >= self.frames_at_checkpoint.load(Relaxed) + limits::JOURNAL_CHECKPOINT_FRAMES {
+            self.frames_at_checkpoint.store(writer.frames_written(), Relaxed);
+            self.checkpoint_due.notify_one();
+        }
         self.count_files();
     }
 
     fn spare_room(&self, files: &Files) -> u64 {
-        files.spare_room(self.options.file_bytes, self.options.group_bytes_max())
+        files.spare_room(self.options.file_bytes, self.options.waste_max())
     }
 
     /// Counts the room in spare and live files anew; asks for a spare file or a checkpoint when one is due.
@@ -410,7 +431,8 @@ impl Shared {
         let mut room = self.room.lock();
         room.spare = spare;
         room.live = live;
-        let scarce = spare == 0 && room.in_file < self.options.first_file_bytes / 2;
+        // Early enough that the next file is ready when this one is full.
+        let scarce = spare == 0 && room.in_file < room.file_bytes / 2;
         let starts_to_prepare = scarce && !room.preparing;
         room.preparing |= scarce;
         drop(room);
@@ -503,7 +525,19 @@ impl Shared {
     }
 }
 
+/// Ends the node when the journal's writer panics: nobody else would ever complete what waits.
+struct FailOnPanic<'a>(&'a Shared);
+
+impl Drop for FailOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(Vec::new(), &JournalError::Panicked);
+        }
+    }
+}
+
 fn run_thread(shared: &Shared, mut writer: Writer) {
+    let _guard = FailOnPanic(shared);
     loop {
         let taken = {
             let mut queue = shared.queue.lock();

@@ -37,6 +37,9 @@ pub enum JournalError {
         /// What the disk said.
         source: Arc<io::Error>,
     },
+    /// The writer panicked: a bug.
+    #[error("the journal's writer panicked; its message is in the log before this")]
+    Panicked,
     /// The node is stopping.
     #[error("the journal is closed")]
     Closed,
@@ -56,6 +59,7 @@ pub(super) struct Writer {
     durable_lsn: u64,
     stated_lsn: u64,
     dirty: bool,
+    frames: u64,
 }
 
 /// Where a writer starts.
@@ -102,6 +106,7 @@ impl Writer {
             durable_lsn: start.durable_lsn,
             stated_lsn: start.durable_lsn,
             dirty: false,
+            frames: 0,
         })
     }
 
@@ -115,6 +120,16 @@ impl Writer {
     }
 
     /// Bytes of groups that fit the file, besides the one that ends it.
+    /// Bytes of the file that is being written.
+    pub(super) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// Frames written since the start.
+    pub(super) fn frames_written(&self) -> u64 {
+        self.frames
+    }
+
     pub(super) fn room_in_file(&self) -> u64 {
         self.capacity.saturating_sub(self.position + GROUP_HEADER_LEN as u64)
     }
@@ -169,6 +184,7 @@ impl Writer {
         self.file.write_all_at(&mut slices, self.position).map_err(|source| self.write_error(source))?;
         let written = self.next();
         self.position = header.end(self.position);
+        self.frames += frames as u64;
         self.stated_lsn = self.durable_lsn;
         // A marker too: once an LSN counts as durable, a later header may state it.
         self.dirty = true;

@@ -96,6 +96,14 @@ impl SegmentError {
         matches!(self, Self::Corrupt { .. })
     }
 
+    /// Wraps an error of making a name, for which a full disk may have no room either. Nothing was written then.
+    pub(crate) fn creating(operation: &'static str, file: impl Into<PathBuf>, source: io::Error) -> Self {
+        if crate::disk::is_no_space(&source) {
+            return Self::NoSpace { needed: 0, free: 0, reserve: 0 };
+        }
+        Self::io(operation, file, source)
+    }
+
     /// Wraps an error of the disk.
     pub(crate) fn io(operation: &'static str, file: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Io { operation, file: file.into(), source }

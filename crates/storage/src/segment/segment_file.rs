@@ -117,7 +117,7 @@ impl Segment {
             }
             result => result,
         };
-        let file = file.map_err(|source| SegmentError::io("create", &path, source))?;
+        let file = file.map_err(|source| SegmentError::creating("create", &path, source))?;
         self.resident.lock().file = Some(Arc::clone(&file));
         self.admit();
         Ok(file)

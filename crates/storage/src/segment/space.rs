@@ -139,7 +139,7 @@ impl SegmentedLog {
         }
         self.disk
             .create_dir_all(&self.dir)
-            .map_err(|source| SegmentError::io("create directory", &self.dir, source))?;
+            .map_err(|source| SegmentError::creating("create directory", &self.dir, source))?;
         let is_new = {
             let published = self.published.read();
             published.segments.is_empty() && published.detached.is_empty()
