@@ -56,6 +56,7 @@ impl CliError {
         match self {
             Self::Client(ClientError::InvalidAddress { .. } | ClientError::NoServers) => 2,
             Self::NodeFailed(highwater_server::NodeFailure::Disk { .. }) => DISK_FAILED,
+            Self::NodeShutdown(error) if error.is_disk_failure() => DISK_FAILED,
             _ => 1,
         }
     }
@@ -64,6 +65,9 @@ impl CliError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Client(error) | Self::Undelivered { cause: error, .. } => hint(error),
+            Self::NodeShutdown(error) if error.is_disk_failure() => {
+                Some("check the disk, then start the node again".to_owned())
+            }
             _ => None,
         }
     }

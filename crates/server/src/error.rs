@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use highwater_broker::BrokerError;
 use highwater_storage::OpenError;
 use highwater_storage::directory::DirectoryError;
+use highwater_types::ErrorCode;
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -89,4 +90,14 @@ pub enum ShutdownError {
     /// The directory could not be marked as cleanly closed.
     #[error("the data directory could not be marked as cleanly closed: {0}")]
     MarkClean(io::Error),
+}
+
+impl ShutdownError {
+    /// Whether the disk failed under the last checkpoint, which is more than being full.
+    pub fn is_disk_failure(&self) -> bool {
+        match self {
+            Self::Broker(error) => error.code != ErrorCode::NoSpace,
+            Self::MarkClean(_) => false,
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! file system. The scenarios stand in `tests/`, the long form in `main.rs`.
 
 pub mod check;
+pub mod faults;
 pub mod node;
 pub mod power;
 pub mod scenario;

@@ -1,9 +1,11 @@
 //! One node as a user runs it: `highwater dev` in a process of its own.
 
+use std::ffi::OsString;
 use std::fs::File;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -14,7 +16,8 @@ use crate::CrashError;
 /// A node answers within this time of its start, recovery included.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// The binary under test, built with the profile of this program.
+/// The binary under test: `HIGHWATER_BINARY`, else built here with the profile of this program. Who runs all
+/// tests sets the first, for building this one package alone means other features and so most of the tree again.
 ///
 /// # Errors
 /// When cargo cannot build it.
@@ -22,6 +25,9 @@ pub fn binary() -> Result<&'static Path, CrashError> {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     if let Some(path) = BINARY.get() {
         return Ok(path);
+    }
+    if let Some(path) = std::env::var_os("HIGHWATER_BINARY") {
+        return Ok(BINARY.get_or_init(|| path.into()));
     }
     let this = std::env::current_exe().map_err(CrashError::io("finding this program"))?;
     let profile = this.ancestors().find(|path| path.ends_with("debug") || path.ends_with("release"));
@@ -56,11 +62,27 @@ pub fn run(command: &mut Command) -> Result<String, CrashError> {
     Err(CrashError::Command { command: line, status: output.status.to_string(), output: output_text })
 }
 
+/// Runs a command to its end with `input` on its stdin and returns how it ended, well or not.
+///
+/// # Errors
+/// When it cannot be run.
+pub fn run_with_input(command: &mut Command, input: &str) -> Result<Output, CrashError> {
+    let line = format!("{command:?}");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().map_err(CrashError::io(line.clone()))?;
+    if let Some(mut stdin) = process.stdin.take() {
+        // A command that fails early does not read it.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    process.wait_with_output().map_err(CrashError::io(line))
+}
+
 /// A node's data directory and port, whether it runs or not.
 pub struct Node {
     data: PathBuf,
     log: PathBuf,
     grpc_port: u16,
+    environment: Vec<(OsString, OsString)>,
     process: Option<Child>,
 }
 
@@ -72,12 +94,22 @@ impl Node {
     pub fn new(data: PathBuf) -> Result<Self, CrashError> {
         let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
         let grpc_port = free.map_err(CrashError::io("finding a free port"))?.port();
-        Ok(Self { log: data.with_extension("log"), data, grpc_port, process: None })
+        Ok(Self { log: data.with_extension("log"), data, grpc_port, environment: Vec::new(), process: None })
     }
 
     /// Where the node's log goes.
     pub fn set_log(&mut self, log: PathBuf) {
         self.log = log;
+    }
+
+    /// Sets a variable of the process's environment, for the next start.
+    pub fn set_environment(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
+        self.environment.push((name.into(), value.into()));
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     /// Where clients connect.
@@ -123,6 +155,7 @@ impl Node {
         let child = Command::new(binary()?)
             .args(["dev", "--grpc-port", &self.grpc_port.to_string(), "--http-port", "0", "--data"])
             .arg(&self.data)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)
@@ -147,11 +180,26 @@ impl Node {
     /// # Errors
     /// When it does not end in time.
     pub async fn stop(&mut self) -> Result<ExitStatus, CrashError> {
-        let Some(process) = &mut self.process else {
-            return Err(CrashError::Broken("the node is not running".to_owned()));
-        };
-        run(Command::new("kill").args(["-INT", &process.id().to_string()]))?;
+        self.signal("INT")?;
         self.wait_end().await
+    }
+
+    /// The id of the running process.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn process_id(&self) -> Result<u32, CrashError> {
+        let process = self.process.as_ref();
+        process.map(Child::id).ok_or_else(|| CrashError::Broken("the node is not running".to_owned()))
+    }
+
+    /// Sends the process a signal by its name, such as `TERM`.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal(&self, name: &str) -> Result<(), CrashError> {
+        let process = self.process_id()?.to_string();
+        run(Command::new("kill").args([&format!("-{name}"), &process])).map(drop)
     }
 
     /// Waits until the process ends by itself.
@@ -181,6 +229,16 @@ impl Node {
     /// When anything is wrong with it.
     pub fn inspect(&self) -> Result<String, CrashError> {
         run(Command::new(binary()?).arg("inspect").arg(&self.data))
+    }
+
+    /// Runs a command of the binary against this node, with `input` on its stdin, and returns how it ended.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn command(&self, arguments: &[&str], input: &str) -> Result<Output, CrashError> {
+        let mut command = Command::new(binary()?);
+        command.args(arguments).args(["--server", &self.address()]);
+        run_with_input(&mut command, input)
     }
 
     /// The last lines that the node printed.

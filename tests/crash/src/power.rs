@@ -27,12 +27,20 @@ impl LoopDisk {
     /// # Errors
     /// When this machine cannot, with the reason: loop mounts take root, loop devices, `mkfs.ext4` and `python3`.
     pub fn create(directory: &Path) -> Result<Self, CrashError> {
+        Self::with_size(directory, DISK_MIB)
+    }
+
+    /// The same with another size.
+    ///
+    /// # Errors
+    /// As [`LoopDisk::create`].
+    pub fn with_size(directory: &Path, mib: u64) -> Result<Self, CrashError> {
         run(Command::new("python3").arg("--version"))?;
         let image = directory.join("disk.img");
         let mount = directory.join("mount");
         std::fs::create_dir_all(&mount).map_err(CrashError::io("creating the mount point"))?;
         let file = std::fs::File::create(&image).map_err(CrashError::io("creating the disk image"))?;
-        file.set_len(DISK_MIB << 20).map_err(CrashError::io("sizing the disk image"))?;
+        file.set_len(mib << 20).map_err(CrashError::io("sizing the disk image"))?;
         run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
         let disk = Self { image, mount, mounted: false.into() };
         disk.power_on()?;

@@ -34,11 +34,11 @@ pub struct Account {
 const MEMORY_FROM: usize = 2;
 
 /// The topics, two of each durability.
-fn topics() -> Vec<String> {
+pub(crate) fn topics() -> Vec<String> {
     ["fsync-a", "fsync-b", "memory-a", "memory-b"].map(str::to_owned).to_vec()
 }
 
-async fn create_topics(client: &Client) -> Result<(), CrashError> {
+pub(crate) async fn create_topics(client: &Client) -> Result<(), CrashError> {
     for name in topics() {
         let durability = if name.starts_with("memory") { "memory" } else { "fsync" };
         let configs = [("durability", durability), ("segment.bytes", SEGMENT_BYTES)];
