@@ -12,9 +12,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use highwater_consensus::{ConsensusError, Group, GroupHost};
-use highwater_controller::{
-    MetadataChange, MetadataCommand, MetadataDelta, MetadataImage, PartitionPhase, TopicRecord,
-};
+use highwater_controller::{PartitionPhase, TopicRecord};
 use highwater_partition::{Partition, PartitionApplier};
 use highwater_types::{
     Clock, ErrorCode, GroupId, NodeId, PartitionId, PartitionIndex, TopicConfig, TopicId, limits,
@@ -23,7 +21,6 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::broker::Broker;
 use crate::error::BrokerError;
 use crate::group_options::group_options;
 
@@ -90,7 +87,7 @@ impl Hosting {
 
     /// Starts those partitions of a topic that are placed here and are not running, and says which
     /// of them were initialized only now.
-    async fn start_topic(&self, topic: &TopicRecord) -> Vec<PartitionIndex> {
+    pub(crate) async fn start_topic(&self, topic: &TopicRecord) -> Vec<PartitionIndex> {
         let config = self.config_of(topic);
         let missing: Vec<_> = {
             let topics = self.topics.read();
@@ -164,7 +161,7 @@ impl Hosting {
     }
 
     /// Gives a topic's new settings to its partitions.
-    fn reconfigure(&self, topic: &TopicRecord) {
+    pub(crate) fn reconfigure(&self, topic: &TopicRecord) {
         let topics = self.topics.read();
         let Some(hosted) = topics.get(&topic.id) else { return };
         hosted.config.send_replace(Arc::new(topic.config.clone()));
@@ -176,7 +173,7 @@ impl Hosting {
     }
 
     /// Stops what runs of a topic. Its data stays.
-    async fn stop_topic(&self, topic: TopicId) {
+    pub(crate) async fn stop_topic(&self, topic: TopicId) {
         let hosted = self.topics.write().remove(&topic);
         let Some(hosted) = hosted else { return };
         let stops = hosted.partitions.into_iter().map(|(index, slot)| async move {
@@ -237,86 +234,5 @@ async fn wait_until_settled(id: PartitionId, group: &Group) {
     });
     if !matches!(timeout(SETTLE_DEADLINE, settled).await, Ok(Ok(_))) {
         tracing::warn!(partition = %id, "the partition has no leader yet");
-    }
-}
-
-/// Brings the node's groups in step with each new image.
-pub(crate) struct Reconciler {
-    broker: Arc<Broker>,
-    images: watch::Receiver<MetadataImage>,
-    seen: MetadataImage,
-}
-
-impl Reconciler {
-    pub(crate) fn new(broker: Arc<Broker>, images: watch::Receiver<MetadataImage>) -> Self {
-        Self { broker, images, seen: MetadataImage::default() }
-    }
-
-    /// Follows the metadata until the broker stops.
-    pub(crate) async fn run(mut self) {
-        let stopping = self.broker.stopping.clone();
-        let follow = async {
-            while self.images.changed().await.is_ok() {
-                self.catch_up().await;
-            }
-        };
-        tokio::select! {
-            () = stopping.cancelled() => {}
-            () = follow => {}
-        }
-    }
-
-    /// Does what the newest image asks for.
-    pub(crate) async fn catch_up(&mut self) {
-        let image = self.images.borrow_and_update().clone();
-        let delta = MetadataDelta::between(&self.seen, &image);
-        let mut to_start = Vec::new();
-        for change in delta.changes {
-            match change {
-                MetadataChange::TopicCreated(topic) | MetadataChange::PartitionsAdded { topic, .. } => {
-                    to_start.push(topic)
-                }
-                MetadataChange::TopicConfigChanged(topic) => {
-                    if let Some(topic) = image.topic(topic) {
-                        self.broker.hosting.reconfigure(topic);
-                    }
-                }
-                MetadataChange::TopicDeleted(topic) => {
-                    self.broker.hosting.stop_topic(topic).await;
-                }
-                MetadataChange::ClusterBorn
-                | MetadataChange::NodeChanged(_)
-                | MetadataChange::PartitionReady(_)
-                | MetadataChange::TopicDataRemoved { .. }
-                | MetadataChange::TopicForgotten(_)
-                | MetadataChange::ProducerIdsAllocated => {}
-            }
-        }
-        to_start.dedup();
-        let broker = &self.broker;
-        stream::iter(to_start.iter().filter_map(|topic| image.topic(*topic)))
-            .for_each_concurrent(limits::PARTITION_STARTS_MAX, |topic| broker.start_topic(topic))
-            .await;
-        self.seen = image;
-    }
-}
-
-impl Broker {
-    /// Starts a topic's partitions and tells the cluster which of them were created.
-    async fn start_topic(&self, topic: &TopicRecord) {
-        let created = self.hosting.start_topic(topic).await;
-        self.mark_ready(topic, created).await;
-    }
-
-    /// Tells the cluster that partitions were initialized.
-    pub(crate) async fn mark_ready(&self, topic: &TopicRecord, partitions: Vec<PartitionIndex>) {
-        if partitions.is_empty() {
-            return;
-        }
-        let ready = MetadataCommand::PartitionsReady { topic: topic.id, partitions };
-        if let Err(error) = self.propose(&ready).await {
-            // The topic may have been deleted meanwhile. Otherwise the node's upkeep says it again.
-            tracing::warn!(topic = %topic.name, %error, "a new topic's partitions could not be marked ready");
-        }
     }
 }

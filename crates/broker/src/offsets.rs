@@ -38,7 +38,7 @@ impl Broker {
         Ok(ListedOffsets { topic_id: record.id, results })
     }
 
-    /// Finds one offset.
+    /// Finds one offset. By time that reads records, which may have to come from the disk.
     pub(crate) async fn find_offset(
         &self,
         route: &Route,
@@ -50,7 +50,13 @@ impl Broker {
             OffsetQuery::AtTime(time) => PartitionQuery::AtTime(time),
             OffsetQuery::MaxTimestamp => PartitionQuery::MaxTimestamp,
         };
-        let found = route.partition.list_offset(query);
+        let reads_records = matches!(query, PartitionQuery::AtTime(_) | PartitionQuery::MaxTimestamp);
+        let found = if reads_records {
+            let partition = route.partition.clone();
+            self.blocking(move || partition.list_offset(query)).await
+        } else {
+            route.partition.list_offset(query)
+        };
         let found = found.map_err(|error| self.explain(&error, route))?;
         let has_time = |time: &TimestampMs| *time != TimestampMs::NONE;
         Ok(FoundOffset {

@@ -64,9 +64,9 @@ impl Command {
     /// What is logged to stderr unless HIGHWATER_LOG says otherwise.
     pub(crate) fn log_level(&self) -> &'static str {
         match self {
-            // A node is quiet as long as all is well.
-            Self::Dev(_)
-            | Self::Topic(_)
+            // A node is quiet as long as all is well, and says in its own words what is not.
+            Self::Dev(_) => "warn,openraft=error",
+            Self::Topic(_)
             | Self::Cluster(_)
             | Self::Produce(_)
             | Self::Consume(_)

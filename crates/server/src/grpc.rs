@@ -25,24 +25,29 @@ use highwater_proto::v1::log_service_server::LogServiceServer;
 use highwater_types::{ErrorCode, limits};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+use tonic::server::NamedService as _;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 use tower_layer::{Identity, Stack};
 
 use self::admin_service::Admin;
 use self::log_service::Log;
 use crate::connection::{ClientStream, Connection};
 use crate::error::StartError;
+use crate::inbound::{InboundBudget, InboundLayer};
 use crate::outbound::{BudgetExhausted, OutboundLayer};
 
 /// How often a silent connection is asked whether its client is still there.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// How long the client has to say so.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Bytes that a client may send on one stream before the node has taken them.
-const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+/// Bytes that a client may send on one stream before the node has taken them. Within the
+/// windows, bytes lie in memory before any budget knows of them, so they are small.
+const STREAM_WINDOW_BYTES: u32 = 512 << 10;
 /// The same for all streams of a connection.
-const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
 /// Bytes of a request's headers.
 const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
 /// Streams that a client may have reset without the node having seen it, before the connection goes.
@@ -50,7 +55,7 @@ const PENDING_RESETS_MAX: usize = 64;
 
 /// The gRPC side of a node, built and not yet serving.
 pub(crate) struct Grpc {
-    router: Router<Stack<OutboundLayer, Identity>>,
+    router: Router<Stack<InboundLayer, Stack<OutboundLayer, Identity>>>,
     stopping: CancellationToken,
 }
 
@@ -62,15 +67,16 @@ impl Grpc {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()?;
         let (reporter, health) = tonic_health::server::health_reporter();
-        reporter.set_serving::<LogServiceServer<Log>>().await;
-        reporter.set_serving::<AdminServiceServer<Admin>>().await;
+        let serves = broker.read_only().is_none();
+        report(&reporter, if serves { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
+        tokio::spawn(report_stop(reporter, stopping.clone()));
         let log = Log {
             broker: Arc::clone(&broker),
             outbound: ByteBudget::new(limits::NODE_OUTBOUND_BYTES_MAX),
             stopping: stopping.clone(),
         };
         let log = LogServiceServer::new(log)
-            .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX)
+            .max_decoding_message_size(limits::GRPC_REQUEST_BYTES_MAX)
             .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX);
         let router = Server::builder()
             .max_concurrent_streams(limits::STREAMS_PER_CONNECTION_MAX)
@@ -82,6 +88,7 @@ impl Grpc {
             .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
             .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
             .layer(OutboundLayer)
+            .layer(InboundLayer::new(InboundBudget::new(limits::NODE_INBOUND_BYTES_MAX)))
             .add_service(log)
             .add_service(AdminServiceServer::new(Admin { broker }))
             .add_service(reflection)
@@ -97,6 +104,19 @@ impl Grpc {
         let stopping = self.stopping.cancelled_owned();
         self.router.serve_with_incoming_shutdown(incoming, stopping).await
     }
+}
+
+/// Reports the health of each service, and of the node as a whole, whose name is empty.
+async fn report(reporter: &HealthReporter, health: ServingStatus) {
+    for service in ["", LogServiceServer::<Log>::NAME, AdminServiceServer::<Admin>::NAME] {
+        reporter.set_service_status(service, health).await;
+    }
+}
+
+/// Tells those who watch the health when the node stops.
+async fn report_stop(reporter: HealthReporter, stopping: CancellationToken) {
+    stopping.cancelled().await;
+    report(&reporter, ServingStatus::NotServing).await;
 }
 
 /// The status of a call whose answer found no room because slow readers hold it all.

@@ -1,10 +1,9 @@
-//! The HTTP listener: `/healthz` says that the process is alive, `/readyz` that it serves.
+//! The HTTP listener: `/healthz` says that the process is alive, `/readyz` whether it serves and why not.
 //! One request handler, no framework; bodies of requests are never read.
 
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
@@ -13,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,19 +23,31 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// Most bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
-/// Whether the node serves. Clones share it.
+/// How far the node serves.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Health {
+    /// It is starting or stopping.
+    #[default]
+    NotServing,
+    /// It serves.
+    Ready,
+    /// It serves for reading only what is proven whole, for this reason.
+    ReadOnly(String),
+}
+
+/// How far the node serves, now. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Readiness {
-    ready: Arc<AtomicBool>,
+    health: Arc<Mutex<Health>>,
 }
 
 impl Readiness {
-    pub(crate) fn set(&self, ready: bool) {
-        self.ready.store(ready, Ordering::Relaxed);
+    pub(crate) fn set(&self, health: Health) {
+        *self.health.lock() = health;
     }
 
-    fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
+    fn health(&self) -> Health {
+        self.health.lock().clone()
     }
 }
 
@@ -85,22 +97,28 @@ async fn serve_connection<IO: ClientStream>(
 
 fn respond(request: &Request<Incoming>, readiness: &Readiness) -> Response<String> {
     let (status, text) = answer(request.method(), request.uri().path(), readiness);
-    let body = if request.method() == Method::HEAD { "" } else { text };
-    let mut response = Response::new(body.to_owned());
+    let body = if request.method() == Method::HEAD { String::new() } else { text };
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     response
 }
 
-fn answer(method: &Method, path: &str, readiness: &Readiness) -> (StatusCode, &'static str) {
-    match path {
+fn answer(method: &Method, path: &str, readiness: &Readiness) -> (StatusCode, String) {
+    let (status, text) = match path {
         "/healthz" | "/readyz" if !matches!(*method, Method::GET | Method::HEAD) => {
-            (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
+            (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".to_owned())
         }
-        "/healthz" => (StatusCode::OK, "ok\n"),
-        "/readyz" if readiness.is_ready() => (StatusCode::OK, "ready\n"),
-        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n"),
-        _ => (StatusCode::NOT_FOUND, "there is /healthz and /readyz\n"),
-    }
+        "/healthz" => (StatusCode::OK, "ok\n".to_owned()),
+        "/readyz" => match readiness.health() {
+            Health::Ready => (StatusCode::OK, "ready\n".to_owned()),
+            Health::NotServing => (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n".to_owned()),
+            Health::ReadOnly(reason) => {
+                (StatusCode::SERVICE_UNAVAILABLE, format!("degraded, for reading only: {reason}\n"))
+            }
+        },
+        _ => (StatusCode::NOT_FOUND, "there is /healthz and /readyz\n".to_owned()),
+    };
+    (status, text)
 }
 
 #[cfg(test)]
@@ -113,8 +131,13 @@ mod tests {
         let status = |path| answer(&Method::GET, path, &readiness).0;
         assert_eq!(status("/healthz"), StatusCode::OK);
         assert_eq!(status("/readyz"), StatusCode::SERVICE_UNAVAILABLE);
-        readiness.set(true);
+        readiness.set(Health::Ready);
         assert_eq!(status("/readyz"), StatusCode::OK);
+        readiness.set(Health::ReadOnly("the journal is damaged".to_owned()));
+        let (degraded, why) = answer(&Method::GET, "/readyz", &readiness);
+        assert_eq!(degraded, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(why.contains("the journal is damaged"), "{why}");
+        assert_eq!(status("/healthz"), StatusCode::OK);
         assert_eq!(status("/elsewhere"), StatusCode::NOT_FOUND);
         assert_eq!(answer(&Method::POST, "/healthz", &readiness).0, StatusCode::METHOD_NOT_ALLOWED);
     }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::NodeConfig;
 use crate::error::{NodeFailure, ShutdownError, StartError};
 use crate::grpc::Grpc;
-use crate::http::{self, Readiness};
+use crate::http::{self, Health, Readiness};
 use crate::listener::{accepted, bind, limited};
 
 /// A running node.
@@ -46,7 +46,7 @@ struct Opened {
 
 impl Node {
     /// Starts a node on the machine's disk and clock. On return it serves: every partition
-    /// was recovered and started.
+    /// was recovered and started. Over a damaged journal it serves for reading only, and is not ready.
     ///
     /// # Errors
     /// Why it does not start; whatever was begun has been undone.
@@ -79,6 +79,10 @@ impl Node {
                 return Err(error.into());
             }
         };
+        if directory.shutdown() == Shutdown::PowerLost {
+            broker.warn_of_power_loss();
+        }
+        let health = broker.read_only().map_or(Health::Ready, Health::ReadOnly);
         let incoming = limited(accepted(grpc_listener), config.connections_max, cut.clone());
         let server = Grpc::build(Arc::clone(&broker), stopping.clone()).await?;
         let grpc_task = tokio::spawn(watch_listener(
@@ -88,7 +92,7 @@ impl Node {
             stopping.clone(),
         ));
         tokio::spawn(watch_disk(Arc::clone(&broker), report, stopping.clone()));
-        readiness.set(true);
+        readiness.set(health);
         undo.disarm();
         stop_http.disarm();
         let listeners = vec![grpc_task, http_task];
@@ -137,7 +141,7 @@ impl Node {
     /// # Errors
     /// What could not be done. Nothing that was acknowledged is lost.
     pub async fn shutdown(self) -> Result<(), ShutdownError> {
-        self.readiness.set(false);
+        self.readiness.set(Health::NotServing);
         self.stopping.cancel();
         self.broker.stop_requests();
         for listener in self.listeners {
@@ -150,10 +154,14 @@ impl Node {
         }
         self.cut.cancel();
         self.broker.shutdown().await?;
-        if self.failure.borrow().is_none() {
-            self.directory.mark_clean().map_err(ShutdownError::MarkClean)?;
+        // What a damaged journal still holds was not made durable elsewhere.
+        if self.failure.borrow().is_some() || self.broker.read_only().is_some() {
+            return Ok(());
         }
-        Ok(())
+        let directory = self.directory;
+        let marked = tokio::task::spawn_blocking(move || directory.mark_clean()).await;
+        let marked = marked.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
+        marked.map_err(ShutdownError::MarkClean)
     }
 }
 
@@ -187,7 +195,7 @@ async fn open(
         store_options.unreadable =
             directory.unreadable_files().map_err(disk_failed("reading the quarantine markers"))?;
         let store = Store::open(Arc::clone(directory.disk()), &store_options, &*random)?;
-        if directory.shutdown() == Shutdown::PowerLost {
+        if directory.shutdown() == Shutdown::PowerLost && store.quarantine().is_none() {
             tracing::warn!("the machine went down while the node ran; all that was durable is recovered");
             directory.mark_recovered().map_err(disk_failed("recording the recovery"))?;
         }

@@ -2,7 +2,11 @@
 //! gRPC client would.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,8 +15,10 @@ use highwater_proto::v1::admin_service_client::AdminServiceClient;
 use highwater_proto::v1::log_service_client::LogServiceClient;
 use highwater_records::{Batch, BatchBuilder};
 use highwater_server::{Node, NodeConfig};
-use highwater_types::{ProducerEpoch, ProducerId, Sequence, TimestampMs};
+use highwater_types::{Clock as _, ProducerEpoch, ProducerId, Sequence, SystemClock, TimestampMs};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
@@ -23,6 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct TestNode {
     pub(crate) node: Node,
     pub(crate) directory: TempDir,
+}
+
+/// Upkeep that comes round while a test waits for it.
+pub(crate) fn busy_upkeep(config: NodeConfig) -> NodeConfig {
+    NodeConfig { maintenance_interval: Duration::from_millis(20), ..config }
 }
 
 impl TestNode {
@@ -44,6 +55,30 @@ impl TestNode {
         let Self { node, directory } = self;
         node.shutdown().await.expect("a clean shutdown");
         Self::start_in(directory, |config| config).await
+    }
+
+    /// Shuts the node down and gives its directory back.
+    pub(crate) async fn stop(self) -> TempDir {
+        let Self { node, directory } = self;
+        node.shutdown().await.expect("a clean shutdown");
+        directory
+    }
+
+    /// What a node killed at this moment would leave behind: a copy of its directory as it is.
+    pub(crate) fn wreck(&self) -> TempDir {
+        let copy = tempfile::tempdir().expect("a temporary directory");
+        copy_directory(self.directory.path(), copy.path());
+        copy
+    }
+
+    /// Where a partition's segments are.
+    pub(crate) fn partition_directory(&self, topic_id: &str, partition: u32) -> PathBuf {
+        partition_directory(&self.directory, topic_id, partition)
+    }
+
+    /// The answer to a GET of the HTTP listener: the status and the body.
+    pub(crate) async fn http(&self, path: &str) -> (u16, String) {
+        http_get(self.node.http_address(), path).await
     }
 
     /// A connection of its own.
@@ -74,6 +109,138 @@ impl TestNode {
         };
         let created = self.admin().await.create_topic(request).await.expect("created");
         created.into_inner().topic_id
+    }
+}
+
+/// Where a partition's segments are in a stopped node's directory.
+pub(crate) fn partition_directory(directory: &TempDir, topic_id: &str, partition: u32) -> PathBuf {
+    directory.path().join("data/topics").join(topic_id).join(partition.to_string())
+}
+
+/// The segments' log files in a directory, in order; none when it does not exist.
+pub(crate) fn log_files(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let paths = entries.map(|entry| entry.expect("readable").path());
+    let mut logs: Vec<_> = paths.filter(|path| path.extension().is_some_and(|ext| ext == "log")).collect();
+    logs.sort();
+    logs
+}
+
+/// Every file below a directory with its bytes, but the lock, which names its process.
+pub(crate) fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(directory).expect("readable") {
+        let path = entry.expect("readable").path();
+        if path.is_dir() {
+            files.extend(contents(&path));
+        } else if path.file_name().is_some_and(|name| name != "lock") {
+            files.insert(path.clone(), fs::read(&path).expect("readable"));
+        }
+    }
+    files
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("created");
+    for entry in fs::read_dir(from).expect("readable") {
+        let path = entry.expect("readable").path();
+        let copy = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy_directory(&path, &copy);
+        } else {
+            fs::copy(&path, &copy).expect("copied");
+        }
+    }
+}
+
+async fn http_get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    (status, body.to_owned())
+}
+
+/// Appends a batch of one record of now and returns its offset.
+pub(crate) async fn append(
+    log: &mut LogServiceClient<Channel>,
+    topic: &str,
+    partition: u32,
+    value: &[u8],
+) -> i64 {
+    append_at(log, topic, partition, value, SystemClock.now()).await
+}
+
+/// The same of another time.
+pub(crate) async fn append_at(
+    log: &mut LogServiceClient<Channel>,
+    topic: &str,
+    partition: u32,
+    value: &[u8],
+    time: TimestampMs,
+) -> i64 {
+    let mut builder = BatchBuilder::new();
+    builder.append(None, Some(value), &[], time).expect("fits");
+    let batch = builder.build().expect("not empty");
+    let request = produce(topic, partition, batch.into_bytes());
+    log.produce(request).await.expect("appended").into_inner().base_offset
+}
+
+/// The log start and the high watermark of a partition, as ListOffsets tells them.
+pub(crate) async fn bounds(
+    log: &mut LogServiceClient<Channel>,
+    topic: &str,
+    partition: u32,
+) -> Result<(i64, i64), String> {
+    let query = |place: v1::OffsetPlace| v1::OffsetQuery {
+        partition,
+        query: Some(v1::offset_query::Query::Place(place.into())),
+    };
+    let request = v1::ListOffsetsRequest {
+        topic: topic.to_owned(),
+        queries: vec![query(v1::OffsetPlace::Earliest), query(v1::OffsetPlace::Latest)],
+        ..Default::default()
+    };
+    let answer = log.list_offsets(request).await.expect("answered").into_inner();
+    let found = answer.results.into_iter().map(|result| match result.result.expect("always set") {
+        v1::offset_result::Result::Found(found) => Ok(found.offset.expect("a bound")),
+        v1::offset_result::Result::Error(error) => Err(error.code),
+    });
+    let found = found.collect::<Result<Vec<_>, _>>()?;
+    Ok((found[0], found[1]))
+}
+
+/// The values of all records of a partition from an offset on.
+pub(crate) async fn values(
+    log: &mut LogServiceClient<Channel>,
+    topic: &str,
+    partition: u32,
+    mut offset: i64,
+) -> Vec<Vec<u8>> {
+    let mut values = Vec::new();
+    loop {
+        let request =
+            v1::FetchRequest { format: v1::RecordFormat::Records.into(), ..fetch(topic, partition, offset) };
+        let answer = log.fetch(request).await.expect("answered").into_inner();
+        let data = data(answer.results.into_iter().next().expect("one")).expect("records");
+        if data.records.is_empty() {
+            return values;
+        }
+        offset = data.next_offset;
+        values.extend(data.records.into_iter().map(|record| record.value.unwrap_or_default().to_vec()));
+    }
+}
+
+/// A topic as it is described, with its watermarks.
+pub(crate) async fn describe(node: &TestNode, topic: &str) -> v1::TopicDescription {
+    let request = v1::DescribeTopicsRequest { names: vec![topic.to_owned()], include_offsets: true };
+    let answer = node.admin().await.describe_topics(request).await.expect("answered").into_inner();
+    match answer.results.into_iter().next().and_then(|result| result.result).expect("one") {
+        v1::describe_topics_result::Result::Topic(topic) => topic,
+        v1::describe_topics_result::Result::Error(error) => panic!("{error:?}"),
     }
 }
 
