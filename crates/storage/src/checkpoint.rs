@@ -66,21 +66,13 @@ pub struct PositionMessage {
 
 impl From<Position> for PositionMessage {
     fn from(position: Position) -> Self {
-        Self {
-            lsn: position.lsn,
-            generation: position.generation,
-            at: position.at.0,
-        }
+        Self { lsn: position.lsn, generation: position.generation, at: position.at.0 }
     }
 }
 
 impl From<PositionMessage> for Position {
     fn from(message: PositionMessage) -> Self {
-        Self {
-            lsn: message.lsn,
-            generation: message.generation,
-            at: FilePosition(message.at),
-        }
+        Self { lsn: message.lsn, generation: message.generation, at: FilePosition(message.at) }
     }
 }
 
@@ -142,18 +134,12 @@ pub fn read(disk: &dyn Disk, directory: &Path) -> Result<Option<Checkpoint>, Che
         (Copy::Whole(a), Copy::Whole(b)) => Ok(Some(if b.sequence > a.sequence { b } else { a })),
         (Copy::Whole(whole), _) | (_, Copy::Whole(whole)) => Ok(Some(whole)),
         (Copy::Absent, Copy::Absent) => Ok(None),
-        (first, second) => Err(CheckpointError::Damaged {
-            first: first.describe(),
-            second: second.describe(),
-        }),
+        (first, second) => Err(CheckpointError::Damaged { first: first.describe(), second: second.describe() }),
     }
 }
 
 /// What is wrong with each copy of the checkpoint, for an inspection; empty when both are whole.
-pub fn findings(
-    disk: &dyn Disk,
-    directory: &Path,
-) -> Result<Vec<(PathBuf, String)>, CheckpointError> {
+pub fn findings(disk: &dyn Disk, directory: &Path) -> Result<Vec<(PathBuf, String)>, CheckpointError> {
     let mut found = Vec::new();
     for name in COPIES {
         let path = directory.join(name);
@@ -181,8 +167,7 @@ fn read_copy(disk: &dyn Disk, path: &Path) -> io::Result<Copy> {
         return Ok(Copy::Absent);
     }
     let file = disk.open(path)?;
-    let length =
-        usize::try_from(file.len()?).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+    let length = usize::try_from(file.len()?).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, 0)?;
     Ok(decode(&bytes))
@@ -219,10 +204,7 @@ fn decode(bytes: &[u8]) -> Copy {
 /// Covers version, length and body.
 fn checksum(version: u32, body: &[u8]) -> u32 {
     let crc = crc32c::crc32c(&version.to_le_bytes());
-    crc32c::crc32c_append(
-        crc32c::crc32c_append(crc, &(body.len() as u64).to_le_bytes()),
-        body,
-    )
+    crc32c::crc32c_append(crc32c::crc32c_append(crc, &(body.len() as u64).to_le_bytes()), body)
 }
 
 /// Writes both copies; durable on return.

@@ -76,16 +76,8 @@ impl DataDirectory {
         birth::survey(&disk, root)?;
         disk.create_dir_all(Path::new("")).map_err(failed)?;
         let lock = DirectoryLock::take(root)?;
-        let directory = Self::open_locked(
-            Arc::new(disk.clone()),
-            Some(lock),
-            root,
-            options,
-            clock,
-            random,
-        )?;
-        disk.mark_unreadable_segments(Path::new(layout::QUARANTINE))
-            .map_err(failed)?;
+        let directory = Self::open_locked(Arc::new(disk.clone()), Some(lock), root, options, clock, random)?;
+        disk.mark_unreadable_segments(Path::new(layout::QUARANTINE)).map_err(failed)?;
         Ok(directory)
     }
 
@@ -116,8 +108,8 @@ impl DataDirectory {
         let identity = if is_new {
             birth::give_birth(&*disk, options, clock, random).map_err(failed)?
         } else {
-            let identity = Identity::read(&*disk, root)?
-                .ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+            let identity =
+                Identity::read(&*disk, root)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
             identity.check(root, options)?;
             birth::check_skeleton(&*disk, root)?;
             // The name may have been seen before it was durable, when a birth was cut short after its rename.
@@ -125,14 +117,7 @@ impl DataDirectory {
             identity
         };
         let shutdown = boot::begin(&*disk, is_new).map_err(failed)?;
-        Ok(Self {
-            disk,
-            root: root.to_path_buf(),
-            identity,
-            shutdown,
-            is_new,
-            _lock: lock,
-        })
+        Ok(Self { disk, root: root.to_path_buf(), identity, shutdown, is_new, _lock: lock })
     }
 
     /// The disk whose root is this directory.
@@ -164,17 +149,13 @@ impl DataDirectory {
     /// The files that could not be read under a mapping, relative to the root, sorted.
     pub fn unreadable_files(&self) -> io::Result<Vec<PathBuf>> {
         let markers = self.disk.list(Path::new(layout::QUARANTINE))?;
-        Ok(markers
-            .iter()
-            .map(|marker| sigbus::marked_path(marker))
-            .collect())
+        Ok(markers.iter().map(|marker| sigbus::marked_path(marker)).collect())
     }
 
     /// Removes a file's marker, once the file has been dealt with; durable on return.
     pub fn clear_unreadable(&self, path: &Path) -> io::Result<()> {
         let directory = Path::new(layout::QUARANTINE);
-        self.disk
-            .remove_file(&directory.join(sigbus::marker_name(path)))?;
+        self.disk.remove_file(&directory.join(sigbus::marker_name(path)))?;
         self.disk.sync_dir(directory)
     }
 

@@ -28,8 +28,7 @@ pub use applier::{Applied, Applier, RestoreError};
 pub use directory::layout;
 pub use entry::{Entry, LogId, Payload, Vote};
 pub use group::{
-    AppliedEntry, Durability, GroupLog, GroupOptions, LogError, NewEntry, NewPayload, Reservation,
-    ReserveError,
+    AppliedEntry, Durability, GroupLog, GroupOptions, LogError, NewEntry, NewPayload, Reservation, ReserveError,
 };
 pub use segment::SegmentOptions;
 pub use store::{OnFailure, OpenError, Store, StoreError, StoreOptions};

@@ -20,11 +20,7 @@ impl Watermarks {
             log_start <= high_watermark && high_watermark <= log_end,
             "log start {log_start} ≤ high watermark {high_watermark} ≤ log end {log_end} is broken"
         );
-        Self {
-            log_start,
-            high_watermark,
-            log_end,
-        }
+        Self { log_start, high_watermark, log_end }
     }
 
     /// The first offset that can be read.

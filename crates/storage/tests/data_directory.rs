@@ -37,10 +37,7 @@ impl Clock for FixedClock {
 }
 
 fn options() -> DirectoryOptions {
-    DirectoryOptions {
-        node: NODE,
-        cluster: None,
-    }
+    DirectoryOptions { node: NODE, cluster: None }
 }
 
 fn open(root: &Path) -> Result<DataDirectory, DirectoryError> {
@@ -92,19 +89,11 @@ fn a_missing_directory_is_born_and_opened_again_with_the_same_identity() {
 fn an_emptied_directory_comes_back_as_another_incarnation() {
     let root = tempfile::tempdir().unwrap();
     let random = Counter::default();
-    let open = || {
-        DataDirectory::open(root.path(), &options(), &FixedClock, &random)
-            .unwrap()
-            .identity()
-    };
+    let open = || DataDirectory::open(root.path(), &options(), &FixedClock, &random).unwrap().identity();
     let first = open();
     for name in fs::read_dir(root.path()).unwrap() {
         let path = name.unwrap().path();
-        if path.is_dir() {
-            fs::remove_dir_all(path).unwrap()
-        } else {
-            fs::remove_file(path).unwrap()
-        }
+        if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
     }
     let second = open();
     assert_ne!(first.incarnation, second.incarnation);
@@ -117,10 +106,7 @@ fn the_identity_can_be_read_while_the_directory_is_in_use() {
     let disk = RealDisk::new(root.path().to_path_buf());
     assert_eq!(Identity::read(&disk, root.path()).unwrap(), None);
     let directory = open(root.path()).unwrap();
-    assert_eq!(
-        Identity::read(&disk, root.path()).unwrap(),
-        Some(directory.identity())
-    );
+    assert_eq!(Identity::read(&disk, root.path()).unwrap(), Some(directory.identity()));
 }
 
 #[test]
@@ -143,10 +129,7 @@ fn a_file_in_place_of_the_directory_or_of_a_part_is_refused() {
     let file = root.path().join("file");
     fs::write(&file, "mine").unwrap();
     let error = open(&file).unwrap_err();
-    assert!(
-        matches!(error, DirectoryError::NotADirectory { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, DirectoryError::NotADirectory { .. }), "{error}");
     let directory = root.path().join("directory");
     fs::create_dir(&directory).unwrap();
     fs::write(directory.join(layout::JOURNAL), "mine").unwrap();
@@ -171,10 +154,7 @@ fn data_without_an_identity_is_never_born_over() {
         fs::write(root.path().join(lost).join("1"), "data").unwrap();
         let before = contents(root.path());
         let error = open(root.path()).unwrap_err();
-        assert!(
-            matches!(error, DirectoryError::IdentityMissing { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, DirectoryError::IdentityMissing { .. }), "{error}");
         assert!(error.to_string().contains(&format!("{lost}/1")), "{error}");
         assert_eq!(contents(root.path()), before);
     }
@@ -187,10 +167,7 @@ fn a_directory_that_lost_a_part_is_refused() {
         drop(open(root.path()).unwrap());
         fs::remove_dir(root.path().join(lost)).unwrap();
         let error = open(root.path()).unwrap_err();
-        assert!(
-            matches!(&error, DirectoryError::Incomplete { missing, .. } if *missing == lost),
-            "{error}"
-        );
+        assert!(matches!(&error, DirectoryError::Incomplete { missing, .. } if *missing == lost), "{error}");
         assert!(!root.path().join(lost).exists());
     }
 }
@@ -212,21 +189,8 @@ fn a_newer_format_is_refused_with_both_versions_named() {
     drop(open(root.path()).unwrap());
     rewrite_identity(root.path(), "format 1\n", "format 7\nshape unheard-of\n");
     let error = open(root.path()).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            DirectoryError::NewerFormat {
-                found: 7,
-                supported: 1,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    assert!(
-        error.to_string().contains("format version 7") && error.to_string().contains("up to 1"),
-        "{error}"
-    );
+    assert!(matches!(error, DirectoryError::NewerFormat { found: 7, supported: 1, .. }), "{error}");
+    assert!(error.to_string().contains("format version 7") && error.to_string().contains("up to 1"), "{error}");
 }
 
 #[test]
@@ -245,17 +209,11 @@ fn a_damaged_identity_is_refused_at_every_bit_and_every_length() {
     for damaged in flips.chain(cuts).chain(long) {
         fs::write(&path, &damaged).unwrap();
         let error = open(root.path()).unwrap_err();
-        assert!(
-            matches!(error, DirectoryError::IdentityDamaged { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, DirectoryError::IdentityDamaged { .. }), "{error}");
     }
     rewrite_identity_to_nonsense(root.path(), &whole);
     let error = open(root.path()).unwrap_err();
-    assert!(
-        matches!(error, DirectoryError::IdentityDamaged { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, DirectoryError::IdentityDamaged { .. }), "{error}");
 }
 
 /// A whole seal around a line that cannot be read.
@@ -269,36 +227,15 @@ fn another_nodes_or_clusters_directory_is_refused_by_name() {
     let root = tempfile::tempdir().unwrap();
     let cluster = open(root.path()).unwrap().identity().cluster;
     let open_as = |node, cluster| {
-        DataDirectory::open(
-            root.path(),
-            &DirectoryOptions { node, cluster },
-            &FixedClock,
-            &Counter::default(),
-        )
+        DataDirectory::open(root.path(), &DirectoryOptions { node, cluster }, &FixedClock, &Counter::default())
     };
     let error = open_as(NodeId(2), None).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            DirectoryError::OtherNode {
-                expected: NodeId(2),
-                found: NODE,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, DirectoryError::OtherNode { expected: NodeId(2), found: NODE, .. }), "{error}");
     let random = Counter(AtomicU64::new(100));
     let other = ClusterId::draw(&random);
     let error = open_as(NODE, Some(other)).unwrap_err();
-    assert!(
-        matches!(error, DirectoryError::OtherCluster { .. }),
-        "{error}"
-    );
-    assert!(
-        error.to_string().contains(&other.to_string())
-            && error.to_string().contains(&cluster.to_string())
-    );
+    assert!(matches!(error, DirectoryError::OtherCluster { .. }), "{error}");
+    assert!(error.to_string().contains(&other.to_string()) && error.to_string().contains(&cluster.to_string()));
     open_as(NODE, Some(cluster)).unwrap();
 }
 
@@ -307,10 +244,7 @@ fn a_second_opening_in_the_same_process_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let first = open(root.path()).unwrap();
     let error = open(root.path()).unwrap_err();
-    assert!(
-        matches!(error, DirectoryError::Locked { pid, .. } if pid == Some(std::process::id())),
-        "{error}"
-    );
+    assert!(matches!(error, DirectoryError::Locked { pid, .. } if pid == Some(std::process::id())), "{error}");
     drop(first);
     open(root.path()).unwrap();
 }
@@ -339,10 +273,7 @@ fn spawn_holder(root: &Path) -> Child {
         .unwrap();
     let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
     let mut lines = lines.map(|line| line.unwrap());
-    assert!(
-        lines.any(|line| line.ends_with("holding")),
-        "the child did not open the directory"
-    );
+    assert!(lines.any(|line| line.ends_with("holding")), "the child did not open the directory");
     child
 }
 
@@ -351,19 +282,10 @@ fn a_second_process_is_refused_until_the_first_is_killed_and_then_told_how_it_en
     let root = tempfile::tempdir().unwrap();
     let mut holder = spawn_holder(root.path());
     let error = open(root.path()).unwrap_err();
-    assert!(
-        matches!(error, DirectoryError::Locked { pid, .. } if pid == Some(holder.id())),
-        "{error}"
-    );
+    assert!(matches!(error, DirectoryError::Locked { pid, .. } if pid == Some(holder.id())), "{error}");
     let message = error.to_string();
-    assert!(
-        message.contains(&root.path().display().to_string()),
-        "{message}"
-    );
-    assert!(
-        message.contains(&format!("process {}", holder.id())),
-        "{message}"
-    );
+    assert!(message.contains(&root.path().display().to_string()), "{message}");
+    assert!(message.contains(&format!("process {}", holder.id())), "{message}");
     holder.kill().unwrap();
     holder.wait().unwrap();
     assert_eq!(open(root.path()).unwrap().shutdown(), Shutdown::ProcessDied);
@@ -398,20 +320,14 @@ fn a_read_only_directory_is_refused_with_what_to_do_but_can_be_read() {
     for directory in [&empty, &used] {
         set_mode(directory, 0o555);
         let error = as_nobody(|| open(directory)).unwrap_err();
-        assert!(
-            matches!(error, DirectoryError::NotWritable { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, DirectoryError::NotWritable { .. }), "{error}");
         assert!(error.to_string().contains("write permission"), "{error}");
     }
     let disk = RealDisk::new(used.clone());
     let read = as_nobody(|| Identity::read(&disk, &used));
     assert_eq!(read.unwrap(), Some(identity));
     let below = as_nobody(|| open(&empty.join("below"))).unwrap_err();
-    assert!(
-        matches!(below, DirectoryError::NotWritable { .. }),
-        "{below}"
-    );
+    assert!(matches!(below, DirectoryError::NotWritable { .. }), "{below}");
     set_mode(&used, 0o755);
 }
 
@@ -421,10 +337,7 @@ fn the_end_of_the_last_process_is_reported() {
     let directory = open_simulated(&disk).unwrap();
     assert_eq!(directory.shutdown(), Shutdown::Clean);
     disk.kill();
-    assert_eq!(
-        open_simulated(&disk).unwrap().shutdown(),
-        Shutdown::ProcessDied
-    );
+    assert_eq!(open_simulated(&disk).unwrap().shutdown(), Shutdown::ProcessDied);
     disk.kill();
     let directory = open_simulated(&disk).unwrap();
     assert_eq!(directory.shutdown(), Shutdown::ProcessDied);
@@ -432,10 +345,7 @@ fn the_end_of_the_last_process_is_reported() {
     disk.crash();
     assert_eq!(open_simulated(&disk).unwrap().shutdown(), Shutdown::Clean);
     disk.crash();
-    assert_eq!(
-        open_simulated(&disk).unwrap().shutdown(),
-        Shutdown::PowerLost
-    );
+    assert_eq!(open_simulated(&disk).unwrap().shutdown(), Shutdown::PowerLost);
 }
 
 #[test]
@@ -444,18 +354,12 @@ fn a_lost_power_is_reported_until_recovery_has_finished() {
     open_simulated(&disk).unwrap();
     disk.crash();
     for _ in 0..3 {
-        assert_eq!(
-            open_simulated(&disk).unwrap().shutdown(),
-            Shutdown::PowerLost
-        );
+        assert_eq!(open_simulated(&disk).unwrap().shutdown(), Shutdown::PowerLost);
         disk.kill();
     }
     open_simulated(&disk).unwrap().mark_recovered().unwrap();
     disk.kill();
-    assert_eq!(
-        open_simulated(&disk).unwrap().shutdown(),
-        Shutdown::ProcessDied
-    );
+    assert_eq!(open_simulated(&disk).unwrap().shutdown(), Shutdown::ProcessDied);
 }
 
 #[test]
@@ -463,16 +367,10 @@ fn a_missing_or_damaged_boot_record_counts_as_a_lost_power() {
     let disk = SimDisk::new(1);
     open_simulated(&disk).unwrap().mark_clean().unwrap();
     disk.flip_bit(layout::BOOT, 20, 1).unwrap();
-    assert_eq!(
-        open_simulated(&disk).unwrap().shutdown(),
-        Shutdown::PowerLost
-    );
+    assert_eq!(open_simulated(&disk).unwrap().shutdown(), Shutdown::PowerLost);
     open_simulated(&disk).unwrap().mark_clean().unwrap();
     disk.remove_file(Path::new(layout::BOOT)).unwrap();
-    assert_eq!(
-        open_simulated(&disk).unwrap().shutdown(),
-        Shutdown::PowerLost
-    );
+    assert_eq!(open_simulated(&disk).unwrap().shutdown(), Shutdown::PowerLost);
 }
 
 #[test]
@@ -491,26 +389,18 @@ fn a_birth_cut_short_at_any_operation_is_finished_at_the_next_start() {
             disk.crash();
             let survived = Identity::read(&disk, Path::new("sim"))
                 .unwrap_or_else(|error| panic!("seed {seed}, cut after {cut}: {error}"));
-            let directory = open_simulated(&disk)
-                .unwrap_or_else(|error| panic!("seed {seed}, cut after {cut}: {error}"));
+            let directory =
+                open_simulated(&disk).unwrap_or_else(|error| panic!("seed {seed}, cut after {cut}: {error}"));
             match survived {
                 Some(identity) => {
-                    assert_eq!(
-                        directory.identity(),
-                        identity,
-                        "seed {seed}, cut after {cut}"
-                    );
+                    assert_eq!(directory.identity(), identity, "seed {seed}, cut after {cut}");
                     kept += 1;
                 }
                 None => redone += 1,
             }
             disk.crash();
             let again = open_simulated(&disk).unwrap();
-            assert_eq!(
-                again.identity(),
-                directory.identity(),
-                "seed {seed}, cut after {cut}"
-            );
+            assert_eq!(again.identity(), directory.identity(), "seed {seed}, cut after {cut}");
         }
     }
     assert!(redone > 0 && kept > 0, "{redone} redone, {kept} kept");
@@ -525,19 +415,11 @@ fn a_start_cut_short_at_any_operation_never_hides_that_the_power_was_lost() {
             disk.crash();
             disk.crash_after_ops(cut);
             if let Ok(directory) = open_simulated(&disk) {
-                assert_eq!(
-                    directory.shutdown(),
-                    Shutdown::PowerLost,
-                    "seed {seed}, cut after {cut}"
-                );
+                assert_eq!(directory.shutdown(), Shutdown::PowerLost, "seed {seed}, cut after {cut}");
             }
             disk.crash();
             let shutdown = open_simulated(&disk).unwrap().shutdown();
-            assert_eq!(
-                shutdown,
-                Shutdown::PowerLost,
-                "seed {seed}, cut after {cut}"
-            );
+            assert_eq!(shutdown, Shutdown::PowerLost, "seed {seed}, cut after {cut}");
         }
     }
 }
@@ -574,10 +456,7 @@ fn unreadable_files_are_listed_until_they_are_cleared() {
     assert!(directory.unreadable_files().unwrap().is_empty());
     let segment = Path::new("topics/a-0/1.log");
     let marker = Path::new(layout::QUARANTINE).join(sigbus::marker_name(segment));
-    disk.create(&marker)
-        .unwrap()
-        .write_all_at(&mut [IoSlice::new(b"")], 0)
-        .unwrap();
+    disk.create(&marker).unwrap().write_all_at(&mut [IoSlice::new(b"")], 0).unwrap();
     assert_eq!(directory.unreadable_files().unwrap(), [segment]);
     directory.clear_unreadable(segment).unwrap();
     assert!(directory.unreadable_files().unwrap().is_empty());

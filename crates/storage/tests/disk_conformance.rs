@@ -54,8 +54,7 @@ fn path(text: &str) -> &Path {
 }
 
 fn write(file: &Arc<dyn DiskFile>, bytes: &[u8], position: u64) {
-    file.write_all_at(&mut [IoSlice::new(bytes)], position)
-        .unwrap();
+    file.write_all_at(&mut [IoSlice::new(bytes)], position).unwrap();
 }
 
 fn read(file: &Arc<dyn DiskFile>, position: u64, length: usize) -> Vec<u8> {
@@ -67,13 +66,8 @@ fn read(file: &Arc<dyn DiskFile>, position: u64, length: usize) -> Vec<u8> {
 fn a_vectored_write_is_read_back_in_order(disk: &dyn Disk) {
     let file = disk.create(path("f")).unwrap();
     assert!(file.is_empty().unwrap());
-    let mut parts = [
-        IoSlice::new(b""),
-        IoSlice::new(b"abc"),
-        IoSlice::new(b""),
-        IoSlice::new(b"defg"),
-        IoSlice::new(b""),
-    ];
+    let mut parts =
+        [IoSlice::new(b""), IoSlice::new(b"abc"), IoSlice::new(b""), IoSlice::new(b"defg"), IoSlice::new(b"")];
     file.write_all_at(&mut parts, 2).unwrap();
     file.write_all_at(&mut [], 100).unwrap();
     file.write_all_at(&mut [IoSlice::new(b"")], 100).unwrap();
@@ -111,17 +105,11 @@ fn a_read_beyond_the_end_is_an_unexpected_end(disk: &dyn Disk) {
 }
 
 fn a_file_is_created_once_and_opened_only_when_it_exists(disk: &dyn Disk) {
-    assert_eq!(
-        disk.open(path("f")).err().unwrap().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(disk.open(path("f")).err().unwrap().kind(), ErrorKind::NotFound);
     assert!(!disk.exists(path("f")).unwrap());
     disk.create(path("f")).unwrap();
     assert!(disk.exists(path("f")).unwrap());
-    assert_eq!(
-        disk.create(path("f")).err().unwrap().kind(),
-        ErrorKind::AlreadyExists
-    );
+    assert_eq!(disk.create(path("f")).err().unwrap().kind(), ErrorKind::AlreadyExists);
 }
 
 fn allocation_keeps_the_length(disk: &dyn Disk) {
@@ -153,10 +141,7 @@ fn a_rename_replaces_the_target(disk: &dyn Disk) {
     assert!(!disk.exists(path("temp")).unwrap());
     assert_eq!(read(&disk.open(path("d/target")).unwrap(), 0, 3), b"new");
     assert_eq!(read(&old, 0, 3), b"old");
-    assert_eq!(
-        disk.rename(path("temp"), path("x")).unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(disk.rename(path("temp"), path("x")).unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 fn a_removed_file_stays_readable_for_who_holds_it(disk: &dyn Disk) {
@@ -166,10 +151,7 @@ fn a_removed_file_stays_readable_for_who_holds_it(disk: &dyn Disk) {
     disk.remove_file(path("f")).unwrap();
     disk.sync_dir(path("")).unwrap();
     assert!(!disk.exists(path("f")).unwrap());
-    assert_eq!(
-        disk.remove_file(path("f")).unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(disk.remove_file(path("f")).unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(read(&file, 0, 3), b"abc");
     drop(file);
     assert_eq!(&mapping.slice(0..3)[..], b"abc");
@@ -184,18 +166,9 @@ fn directories_are_created_with_their_parents_and_listed_sorted(disk: &dyn Disk)
     }
     assert_eq!(disk.list(path("a/b")).unwrap(), ["0", "c", "m", "z"]);
     assert_eq!(disk.list(path("")).unwrap(), ["a"]);
-    assert_eq!(
-        disk.list(path("none")).unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
-    assert_eq!(
-        disk.list(path("a/b/z")).unwrap_err().kind(),
-        ErrorKind::NotADirectory
-    );
-    assert_eq!(
-        disk.create_dir_all(path("a/b/z")).unwrap_err().kind(),
-        ErrorKind::AlreadyExists
-    );
+    assert_eq!(disk.list(path("none")).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(disk.list(path("a/b/z")).unwrap_err().kind(), ErrorKind::NotADirectory);
+    assert_eq!(disk.create_dir_all(path("a/b/z")).unwrap_err().kind(), ErrorKind::AlreadyExists);
 }
 
 fn a_directory_is_removed_with_all_below_it(disk: &dyn Disk) {
@@ -205,10 +178,7 @@ fn a_directory_is_removed_with_all_below_it(disk: &dyn Disk) {
     disk.remove_dir_all(path("a")).unwrap();
     disk.sync_dir(path("")).unwrap();
     assert!(disk.list(path("")).unwrap().is_empty());
-    assert_eq!(
-        disk.remove_dir_all(path("a")).unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(disk.remove_dir_all(path("a")).unwrap_err().kind(), ErrorKind::NotFound);
     disk.create_dir_all(path("a")).unwrap();
     assert!(disk.list(path("a")).unwrap().is_empty());
 }
@@ -216,16 +186,8 @@ fn a_directory_is_removed_with_all_below_it(disk: &dyn Disk) {
 fn paths_that_leave_the_root_are_refused(disk: &dyn Disk) {
     let long = "x".repeat(256);
     for bad in ["/etc/passwd", "../f", "a/../../f", &long] {
-        assert_eq!(
-            disk.create(path(bad)).err().unwrap().kind(),
-            ErrorKind::InvalidInput,
-            "{bad}"
-        );
-        assert_eq!(
-            disk.exists(path(bad)).unwrap_err().kind(),
-            ErrorKind::InvalidInput,
-            "{bad}"
-        );
+        assert_eq!(disk.create(path(bad)).err().unwrap().kind(), ErrorKind::InvalidInput, "{bad}");
+        assert_eq!(disk.exists(path(bad)).unwrap_err().kind(), ErrorKind::InvalidInput, "{bad}");
     }
 }
 
@@ -269,26 +231,14 @@ fn a_page_beyond_the_end_is_an_error_of_populate(disk: &dyn Disk) {
     let mapping = file.map(1 << 16).unwrap();
     mapping.populate(0..4096).unwrap();
     let error = mapping.populate(0..8192).unwrap_err();
-    assert!(
-        highwater_storage::disk::is_device_failure(&error),
-        "{error}"
-    );
+    assert!(highwater_storage::disk::is_device_failure(&error), "{error}");
 }
 
 fn files_in_missing_directories_are_not_found(disk: &dyn Disk) {
-    assert_eq!(
-        disk.create(path("d/f")).err().unwrap().kind(),
-        ErrorKind::NotFound
-    );
-    assert_eq!(
-        disk.open(path("d/f")).err().unwrap().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(disk.create(path("d/f")).err().unwrap().kind(), ErrorKind::NotFound);
+    assert_eq!(disk.open(path("d/f")).err().unwrap().kind(), ErrorKind::NotFound);
     assert!(!disk.exists(path("d/f")).unwrap());
-    assert_eq!(
-        disk.sync_dir(path("d")).unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(disk.sync_dir(path("d")).unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 fn a_sync_of_all_that_can_be_synced_succeeds(disk: &dyn Disk) {

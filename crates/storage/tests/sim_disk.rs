@@ -16,8 +16,7 @@ fn path(text: &str) -> &Path {
 }
 
 fn write(file: &Arc<dyn DiskFile>, bytes: &[u8], position: u64) {
-    file.write_all_at(&mut [IoSlice::new(bytes)], position)
-        .unwrap();
+    file.write_all_at(&mut [IoSlice::new(bytes)], position).unwrap();
 }
 
 /// A file `f` whose name and whose `pages` pages of ones are durable.
@@ -36,16 +35,8 @@ fn what_was_synced_survives_every_power_cut() {
         durable_file(&disk, 5);
         for _ in 0..3 {
             disk.crash();
-            assert_eq!(
-                disk.read_cached("f").unwrap(),
-                vec![1; 5 * PAGE],
-                "seed {seed}"
-            );
-            assert_eq!(
-                disk.read_durable("f").unwrap(),
-                vec![1; 5 * PAGE],
-                "seed {seed}"
-            );
+            assert_eq!(disk.read_cached("f").unwrap(), vec![1; 5 * PAGE], "seed {seed}");
+            assert_eq!(disk.read_durable("f").unwrap(), vec![1; 5 * PAGE], "seed {seed}");
         }
     }
 }
@@ -67,10 +58,7 @@ fn each_unsynced_page_survives_or_not_by_itself_and_some_are_torn() {
             );
         }
         let pages: Vec<_> = bytes.chunks(PAGE).collect();
-        torn += pages
-            .iter()
-            .filter(|page| page.contains(&1) && page.contains(&2))
-            .count();
+        torn += pages.iter().filter(|page| page.contains(&1) && page.contains(&2)).count();
         patterns.insert(pages.iter().map(|page| page[0]).collect::<Vec<_>>());
     }
     assert_eq!(patterns.len(), 8, "every subset of three pages is seen");
@@ -88,16 +76,10 @@ fn an_unsynced_length_may_be_old_new_or_between_and_shows_no_foreign_bytes() {
         let bytes = disk.read_cached("f").unwrap();
         assert!((PAGE..=3 * PAGE).contains(&bytes.len()), "seed {seed}");
         assert!(bytes[..PAGE].iter().all(|byte| *byte == 1), "seed {seed}");
-        assert!(
-            bytes[PAGE..].iter().all(|byte| [0, 2].contains(byte)),
-            "seed {seed}"
-        );
+        assert!(bytes[PAGE..].iter().all(|byte| [0, 2].contains(byte)), "seed {seed}");
         lengths.insert(bytes.len());
     }
-    assert!(
-        lengths.contains(&PAGE) && lengths.contains(&(3 * PAGE)) && lengths.len() > 3,
-        "{lengths:?}"
-    );
+    assert!(lengths.contains(&PAGE) && lengths.contains(&(3 * PAGE)) && lengths.len() > 3, "{lengths:?}");
 }
 
 #[test]
@@ -114,17 +96,9 @@ fn a_cut_that_was_not_synced_may_come_back_but_later_extensions_are_not_garbage(
         let file = disk.open(path("f")).unwrap();
         file.set_len(100).unwrap();
         file.set_len(3 * PAGE as u64).unwrap();
-        assert!(
-            disk.read_cached("f").unwrap()[100..]
-                .iter()
-                .all(|byte| *byte == 0),
-            "seed {seed}"
-        );
+        assert!(disk.read_cached("f").unwrap()[100..].iter().all(|byte| *byte == 0), "seed {seed}");
     }
-    assert!(
-        lengths.contains(&100) && lengths.contains(&(3 * PAGE)),
-        "{lengths:?}"
-    );
+    assert!(lengths.contains(&100) && lengths.contains(&(3 * PAGE)), "{lengths:?}");
 }
 
 #[test]
@@ -161,10 +135,7 @@ fn a_rename_that_was_not_synced_shows_the_old_file_or_the_new_and_never_neither(
         assert!(is_new || bytes == vec![1; PAGE], "seed {seed}");
         seen.insert((is_new, disk.exists(path("temp")).unwrap()));
     }
-    assert_eq!(
-        seen,
-        BTreeSet::from([(false, false), (false, true), (true, false)])
-    );
+    assert_eq!(seen, BTreeSet::from([(false, false), (false, true), (true, false)]));
 }
 
 #[test]
@@ -261,10 +232,7 @@ fn a_directory_removed_midway_never_leaves_a_name_without_its_directory() {
         disk.crash();
         assert!(!disk.exists(path("d")).unwrap(), "seed {seed}");
     }
-    assert!(
-        left.contains(&(false, vec![])) && left.len() >= 4,
-        "{left:?}"
-    );
+    assert!(left.contains(&(false, vec![])) && left.len() >= 4, "{left:?}");
 }
 
 #[test]
@@ -292,11 +260,7 @@ fn a_power_cut_ends_all_handles_and_changes_the_boot_id() {
     assert_ne!(disk.boot_id().unwrap(), boot_id);
     assert!(file.read_exact_at(&mut [0], 0).is_err());
     assert!(mapping.populate(0..1).is_err());
-    assert_eq!(
-        &mapping.slice(0..2)[..],
-        &[0, 0],
-        "a dead process reads nothing"
-    );
+    assert_eq!(&mapping.slice(0..2)[..], &[0, 0], "a dead process reads nothing");
 }
 
 #[test]
@@ -343,11 +307,7 @@ fn a_failed_sync_makes_the_next_one_lie() {
         assert!(is_device_failure(&file.sync_data().unwrap_err()));
         file.sync_data().unwrap();
         disk.kill();
-        assert_eq!(
-            &disk.read_cached("f").unwrap()[..4],
-            b"lost",
-            "seed {seed}: the page cache shows it"
-        );
+        assert_eq!(&disk.read_cached("f").unwrap()[..4], b"lost", "seed {seed}: the page cache shows it");
         disk.crash();
         let survived = disk.read_cached("f").unwrap()[0] == b'l';
         assert_eq!(survived, synced_by_chance, "seed {seed}");
@@ -379,17 +339,11 @@ fn a_full_disk_refuses_growth_but_takes_what_was_reserved() {
     assert_eq!(disk.free_bytes().unwrap(), 4 * PAGE as u64);
     assert!(is_no_space(&other.allocate(5 * PAGE as u64).unwrap_err()));
     write(&other, &[1; 4 * PAGE], 0);
-    let error = other
-        .write_all_at(&mut [IoSlice::new(&[2; 100])], 4 * PAGE as u64 - 50)
-        .unwrap_err();
+    let error = other.write_all_at(&mut [IoSlice::new(&[2; 100])], 4 * PAGE as u64 - 50).unwrap_err();
     assert!(is_no_space(&error), "{error}");
     write(&file, &[3; 6 * PAGE], 0);
     disk.remove_file(path("g")).unwrap();
-    assert_eq!(
-        disk.free_bytes().unwrap(),
-        0,
-        "an open file keeps its blocks"
-    );
+    assert_eq!(disk.free_bytes().unwrap(), 0, "an open file keeps its blocks");
     drop(other);
     assert_eq!(disk.free_bytes().unwrap(), 4 * PAGE as u64);
     disk.set_capacity(None);
@@ -402,16 +356,10 @@ fn reads_and_writes_fail_where_ordered() {
     let file = durable_file(&disk, 2);
     disk.fail_read("f", 4096..4097);
     file.read_exact_at(&mut [0; 10], 4080).unwrap();
-    assert!(is_device_failure(
-        &file.read_exact_at(&mut [0; 20], 4080).unwrap_err()
-    ));
-    assert!(is_device_failure(
-        &file.map(8192).unwrap().populate(0..8192).unwrap_err()
-    ));
+    assert!(is_device_failure(&file.read_exact_at(&mut [0; 20], 4080).unwrap_err()));
+    assert!(is_device_failure(&file.map(8192).unwrap().populate(0..8192).unwrap_err()));
     disk.fail_write("f");
-    assert!(is_device_failure(
-        &file.write_all_at(&mut [IoSlice::new(b"x")], 0).unwrap_err()
-    ));
+    assert!(is_device_failure(&file.write_all_at(&mut [IoSlice::new(b"x")], 0).unwrap_err()));
     disk.clear_faults();
     file.read_exact_at(&mut [0; 20], 4080).unwrap();
     write(&file, b"x", 0);
@@ -430,8 +378,5 @@ fn damage_is_seen_at_once_and_after_a_power_cut() {
     disk.truncate("f", 6000).unwrap();
     disk.crash();
     let bytes = disk.read_cached("f").unwrap();
-    assert_eq!(
-        (bytes.len(), bytes[5000], &bytes[10..12]),
-        (6000, 9, &b"zz"[..])
-    );
+    assert_eq!((bytes.len(), bytes[5000], &bytes[10..12]), (6000, 9, &b"zz"[..]));
 }

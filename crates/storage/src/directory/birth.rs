@@ -39,32 +39,20 @@ pub(super) fn survey(disk: &dyn Disk, root: &Path) -> Result<Survey, DirectoryEr
     }
     let foreign = show(names.iter().filter(|name| !is_known(name)));
     if !foreign.is_empty() {
-        return Err(DirectoryError::Foreign {
-            path: root.to_path_buf(),
-            found: foreign,
-        });
+        return Err(DirectoryError::Foreign { path: root.to_path_buf(), found: foreign });
     }
     let mut data: Vec<String> = names.iter().filter(|name| *name == BOOT).cloned().collect();
-    for name in names
-        .iter()
-        .filter(|name| SKELETON.contains(&name.as_str()))
-    {
+    for name in names.iter().filter(|name| SKELETON.contains(&name.as_str())) {
         match disk.list(Path::new(name)) {
             Ok(inside) => data.extend(inside.iter().map(|inside| format!("{name}/{inside}"))),
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-                return Err(DirectoryError::Foreign {
-                    path: root.to_path_buf(),
-                    found: name.clone(),
-                });
+                return Err(DirectoryError::Foreign { path: root.to_path_buf(), found: name.clone() });
             }
             Err(error) => return Err(failed(error)),
         }
     }
     if !data.is_empty() {
-        return Err(DirectoryError::IdentityMissing {
-            path: root.to_path_buf(),
-            found: show(data.iter()),
-        });
+        return Err(DirectoryError::IdentityMissing { path: root.to_path_buf(), found: show(data.iter()) });
     }
     Ok(Survey::Unborn)
 }
@@ -92,14 +80,8 @@ pub(super) fn give_birth(
 /// Refuses a directory that has an identity but lost a part of its skeleton.
 pub(super) fn check_skeleton(disk: &dyn Disk, root: &Path) -> Result<(), DirectoryError> {
     for name in SKELETON {
-        if !disk
-            .exists(Path::new(name))
-            .map_err(|source| DirectoryError::from_io(root, source))?
-        {
-            return Err(DirectoryError::Incomplete {
-                path: root.to_path_buf(),
-                missing: name,
-            });
+        if !disk.exists(Path::new(name)).map_err(|source| DirectoryError::from_io(root, source))? {
+            return Err(DirectoryError::Incomplete { path: root.to_path_buf(), missing: name });
         }
     }
     Ok(())
@@ -107,9 +89,7 @@ pub(super) fn check_skeleton(disk: &dyn Disk, root: &Path) -> Result<(), Directo
 
 fn is_known(name: &str) -> bool {
     let final_name = name.strip_suffix(TEMPORARY_SUFFIX).unwrap_or(name);
-    [IDENTITY, BOOT].contains(&final_name)
-        || [LOCK, LOST_AND_FOUND].contains(&name)
-        || SKELETON.contains(&name)
+    [IDENTITY, BOOT].contains(&final_name) || [LOCK, LOST_AND_FOUND].contains(&name) || SKELETON.contains(&name)
 }
 
 /// The first of the names, for a message; empty when there are none.

@@ -58,29 +58,19 @@ pub(super) fn begin(disk: &dyn Disk, is_new: bool) -> io::Result<Shutdown> {
         // Without the record nothing can be ruled out.
         Err(ReadError::Missing) => Shutdown::PowerLost,
         Err(ReadError::Damaged(problem)) => {
-            tracing::warn!(
-                problem,
-                "the boot record is damaged: taking it that the power was lost"
-            );
+            tracing::warn!(problem, "the boot record is damaged: taking it that the power was lost");
             Shutdown::PowerLost
         }
         Err(ReadError::Io(error)) => return Err(error),
     };
-    let state = if shutdown == Shutdown::PowerLost {
-        State::PowerLost
-    } else {
-        State::Open
-    };
+    let state = if shutdown == Shutdown::PowerLost { State::PowerLost } else { State::Open };
     record(disk, state)?;
     Ok(shutdown)
 }
 
 /// Records the state, durably.
 pub(super) fn record(disk: &dyn Disk, state: State) -> io::Result<()> {
-    SealedText::new(FORMAT)
-        .with("state", state.name())
-        .with("boot_id", disk.boot_id()?)
-        .write(disk, BOOT)
+    SealedText::new(FORMAT).with("state", state.name()).with("boot_id", disk.boot_id()?).write(disk, BOOT)
 }
 
 fn judge(record: &SealedText, boot_id: &str) -> Shutdown {

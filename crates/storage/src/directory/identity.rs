@@ -43,10 +43,7 @@ impl Identity {
     /// # Errors
     /// When the identity is damaged, of a newer version, or cannot be read.
     pub fn read(disk: &dyn Disk, root: &Path) -> Result<Option<Self>, DirectoryError> {
-        let damaged = |problem| DirectoryError::IdentityDamaged {
-            path: root.to_path_buf(),
-            problem,
-        };
+        let damaged = |problem| DirectoryError::IdentityDamaged { path: root.to_path_buf(), problem };
         let text = match SealedText::read(disk, IDENTITY) {
             Ok(text) => text,
             Err(ReadError::Missing) => return Ok(None),
@@ -55,15 +52,9 @@ impl Identity {
         };
         if text.format > FORMAT_VERSION {
             let (path, found, supported) = (root.to_path_buf(), text.format, FORMAT_VERSION);
-            return Err(DirectoryError::NewerFormat {
-                path,
-                found,
-                supported,
-            });
+            return Err(DirectoryError::NewerFormat { path, found, supported });
         }
-        Self::decode(&text)
-            .map(Some)
-            .ok_or_else(|| damaged("a line is missing or malformed"))
+        Self::decode(&text).map(Some).ok_or_else(|| damaged("a line is missing or malformed"))
     }
 
     /// Writes the identity; durable on return.
@@ -77,27 +68,15 @@ impl Identity {
     }
 
     /// Refuses the directory of another node or cluster.
-    pub(super) fn check(
-        &self,
-        root: &Path,
-        options: &DirectoryOptions,
-    ) -> Result<(), DirectoryError> {
+    pub(super) fn check(&self, root: &Path, options: &DirectoryOptions) -> Result<(), DirectoryError> {
         let path = || root.to_path_buf();
         if let Some(expected) = options.cluster
             && expected != self.cluster
         {
-            return Err(DirectoryError::OtherCluster {
-                path: path(),
-                expected,
-                found: self.cluster,
-            });
+            return Err(DirectoryError::OtherCluster { path: path(), expected, found: self.cluster });
         }
         if options.node != self.node {
-            return Err(DirectoryError::OtherNode {
-                path: path(),
-                expected: options.node,
-                found: self.node,
-            });
+            return Err(DirectoryError::OtherNode { path: path(), expected: options.node, found: self.node });
         }
         Ok(())
     }

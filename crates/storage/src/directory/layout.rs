@@ -33,8 +33,8 @@ pub(super) const LOST_AND_FOUND: &str = "lost+found";
 pub fn group_directory(id: GroupId) -> PathBuf {
     match id {
         GroupId::Metadata => PathBuf::from(TOPICS).join("metadata"),
-        GroupId::Partition(partition) => PathBuf::from(TOPICS)
-            .join(partition.topic.to_string())
-            .join(partition.index.to_string()),
+        GroupId::Partition(partition) => {
+            PathBuf::from(TOPICS).join(partition.topic.to_string()).join(partition.index.to_string())
+        }
     }
 }

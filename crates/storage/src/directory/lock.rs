@@ -36,17 +36,12 @@ impl DirectoryLock {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
-                return Err(DirectoryError::Locked {
-                    path: root.to_path_buf(),
-                    pid: holder(&file),
-                });
+                return Err(DirectoryError::Locked { path: root.to_path_buf(), pid: holder(&file) });
             }
             Err(error) => return Err(failed(error.into())),
         }
         let pid = format!("{}\n", std::process::id());
-        file.write_all_at(pid.as_bytes(), 0)
-            .and_then(|()| file.set_len(pid.len() as u64))
-            .map_err(failed)?;
+        file.write_all_at(pid.as_bytes(), 0).and_then(|()| file.set_len(pid.len() as u64)).map_err(failed)?;
         Ok(Self { _file: file })
     }
 }
@@ -65,10 +60,5 @@ pub fn locked_by(root: &Path) -> Option<u32> {
 fn holder(file: &File) -> Option<u32> {
     let mut text = [0; 16];
     let length = file.read_at(&mut text, 0).ok()?;
-    std::str::from_utf8(&text[..length])
-        .ok()?
-        .lines()
-        .next()?
-        .parse()
-        .ok()
+    std::str::from_utf8(&text[..length]).ok()?.lines().next()?.parse().ok()
 }

@@ -38,10 +38,7 @@ pub(super) enum ReadError {
 
 impl SealedText {
     pub(super) fn new(format: u32) -> Self {
-        Self {
-            format,
-            fields: Vec::new(),
-        }
+        Self { format, fields: Vec::new() }
     }
 
     /// Adds a line.
@@ -52,10 +49,7 @@ impl SealedText {
 
     /// The value of the line of that name.
     pub(super) fn field(&self, name: &str) -> Option<&str> {
-        self.fields
-            .iter()
-            .find(|(field, _)| field == name)
-            .map(|(_, value)| value.as_str())
+        self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
     }
 
     /// Reads and proves the file `name` in the root.
@@ -94,10 +88,7 @@ impl SealedText {
     fn encode(&self, kind: &str) -> String {
         let mut text = format!("highwater {kind}\nformat {}\n", self.format);
         for (name, value) in &self.fields {
-            assert!(
-                !value.contains('\n'),
-                "the value of {name} has a line break"
-            );
+            assert!(!value.contains('\n'), "the value of {name} has a line break");
             // Writing to a string does not fail.
             let _ = writeln!(text, "{name} {value}");
         }
@@ -118,15 +109,11 @@ impl SealedText {
         if lines.next() != Some(&format!("highwater {kind}")) {
             return Err("its first line is another file's");
         }
-        let format = lines
-            .next()
-            .and_then(|line| line.strip_prefix("format "))
-            .and_then(|format| format.parse().ok());
+        let format =
+            lines.next().and_then(|line| line.strip_prefix("format ")).and_then(|format| format.parse().ok());
         let format = format.ok_or("it has no format version")?;
         let fields = lines.filter_map(|line| line.split_once(' '));
-        let fields = fields
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
+        let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Ok(Self { format, fields })
     }
 }
@@ -140,23 +127,14 @@ mod tests {
         let text = SealedText::new(1).with("node", 7).with("cluster", "x");
         let whole = text.encode("identity").into_bytes();
         let read = SealedText::decode("identity", &whole).unwrap();
-        assert_eq!(
-            (read.format, read.field("node"), read.field("cluster")),
-            (1, Some("7"), Some("x"))
-        );
+        assert_eq!((read.format, read.field("node"), read.field("cluster")), (1, Some("7"), Some("x")));
         assert_eq!(read.field("missing"), None);
         for position in 0..whole.len() {
-            assert!(
-                SealedText::decode("identity", &whole[..position]).is_err(),
-                "cut at {position}"
-            );
+            assert!(SealedText::decode("identity", &whole[..position]).is_err(), "cut at {position}");
             for bit in 0..8 {
                 let mut damaged = whole.clone();
                 damaged[position] ^= 1 << bit;
-                assert!(
-                    SealedText::decode("identity", &damaged).is_err(),
-                    "bit {bit} of byte {position}"
-                );
+                assert!(SealedText::decode("identity", &damaged).is_err(), "bit {bit} of byte {position}");
             }
         }
     }

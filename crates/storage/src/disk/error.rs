@@ -14,21 +14,10 @@ struct Failure {
 }
 
 /// Adds the operation and the path to an error.
-pub(crate) fn failed(
-    operation: &'static str,
-    path: &Path,
-    source: impl Into<io::Error>,
-) -> io::Error {
+pub(crate) fn failed(operation: &'static str, path: &Path, source: impl Into<io::Error>) -> io::Error {
     let source = source.into();
     let path = path.to_path_buf();
-    io::Error::new(
-        source.kind(),
-        Failure {
-            operation,
-            path,
-            source,
-        },
-    )
+    io::Error::new(source.kind(), Failure { operation, path, source })
 }
 
 /// The operating system's number of an error, also when context lies around it.
@@ -41,10 +30,7 @@ pub fn os_error(error: &io::Error) -> Option<i32> {
 
 /// Whether the disk, or the user's quota on it, is full: the one failure that can pass by itself.
 pub fn is_no_space(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Whether the device failed to read or write (EIO).
@@ -60,14 +46,8 @@ mod tests {
     fn a_full_disk_stays_recognisable_below_its_context() {
         let full = failed("write", Path::new("journal/1"), rustix::io::Errno::NOSPC);
         assert!(is_no_space(&full));
-        assert_eq!(
-            os_error(&full),
-            Some(rustix::io::Errno::NOSPC.raw_os_error())
-        );
-        assert_eq!(
-            full.to_string(),
-            "cannot write journal/1: No space left on device (os error 28)"
-        );
+        assert_eq!(os_error(&full), Some(rustix::io::Errno::NOSPC.raw_os_error()));
+        assert_eq!(full.to_string(), "cannot write journal/1: No space left on device (os error 28)");
     }
 
     #[test]

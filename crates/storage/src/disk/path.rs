@@ -17,9 +17,7 @@ pub(crate) fn components(path: &Path) -> io::Result<Vec<&str>> {
     }
     path.components()
         .map(|component| match component {
-            Component::Normal(name) => name
-                .to_str()
-                .ok_or_else(|| io::ErrorKind::InvalidInput.into()),
+            Component::Normal(name) => name.to_str().ok_or_else(|| io::ErrorKind::InvalidInput.into()),
             _ => Err(io::ErrorKind::InvalidInput.into()),
         })
         .collect()

@@ -37,12 +37,7 @@ struct Root {
 impl RealDisk {
     /// The disk below `root`. Touches nothing; the root need not exist yet.
     pub fn new(root: PathBuf) -> Self {
-        Self {
-            root: Arc::new(Root {
-                path: root,
-                quarantine: OnceLock::new(),
-            }),
-        }
+        Self { root: Arc::new(Root { path: root, quarantine: OnceLock::new() }) }
     }
 
     /// The root directory.
@@ -68,11 +63,7 @@ impl RealDisk {
     fn resolve(&self, operation: &'static str, path: &Path) -> io::Result<PathBuf> {
         components(path).map_err(|error| failed(operation, path, error))?;
         // `join` of an empty path would add a slash, which turns up in messages.
-        Ok(if path.as_os_str().is_empty() {
-            self.root.path.clone()
-        } else {
-            self.root.path.join(path)
-        })
+        Ok(if path.as_os_str().is_empty() { self.root.path.clone() } else { self.root.path.join(path) })
     }
 
     /// Opens with `options`.
@@ -83,14 +74,8 @@ impl RealDisk {
         options: &mut OpenOptions,
     ) -> io::Result<Arc<dyn DiskFile>> {
         let full = self.resolve(operation, path)?;
-        let file = options
-            .open(full)
-            .map_err(|error| failed(operation, path, error))?;
-        Ok(Arc::new(RealFile::new(
-            file,
-            path.to_path_buf(),
-            Arc::clone(&self.root),
-        )))
+        let file = options.open(full).map_err(|error| failed(operation, path, error))?;
+        Ok(Arc::new(RealFile::new(file, path.to_path_buf(), Arc::clone(&self.root))))
     }
 
     /// Creates the root and its missing parents, all durable.
@@ -102,8 +87,7 @@ impl RealDisk {
             at = at.parent().unwrap_or(Path::new(""));
         }
         for directory in missing.iter().rev() {
-            make_directory(directory)
-                .map_err(|error| failed("create directory", directory, error))?;
+            make_directory(directory).map_err(|error| failed("create directory", directory, error))?;
             let above = directory_above(directory);
             sync_directory(above).map_err(|error| failed("sync directory", above, error))?;
         }
@@ -123,40 +107,27 @@ impl RealDisk {
 
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        self.open_with(
-            "create",
-            path,
-            OpenOptions::new().read(true).write(true).create_new(true),
-        )
+        self.open_with("create", path, OpenOptions::new().read(true).write(true).create_new(true))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let unwritable = |error: &io::Error| {
-            matches!(
-                error.kind(),
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
-            )
+            matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
         };
         match self.open_with("open", path, OpenOptions::new().read(true).write(true)) {
             // An inspection of a read-only directory can still read; a write to the file fails.
-            Err(error) if unwritable(&error) => {
-                self.open_with("open", path, OpenOptions::new().read(true))
-            }
+            Err(error) if unwritable(&error) => self.open_with("open", path, OpenOptions::new().read(true)),
             result => result,
         }
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         let full = self.resolve("look up", path)?;
-        full.try_exists()
-            .map_err(|error| failed("look up", path, error))
+        full.try_exists().map_err(|error| failed("look up", path, error))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let (source, target) = (
-            self.resolve("rename", from)?,
-            self.resolve("rename to", to)?,
-        );
+        let (source, target) = (self.resolve("rename", from)?, self.resolve("rename to", to)?);
         fs::rename(source, target).map_err(|error| failed("rename", from, error))
     }
 

@@ -79,32 +79,18 @@ impl Drop for Registration {
 }
 
 /// Enters a mapped range into the table. `quarantine` stays open for as long as the registration lives.
-pub(super) fn register(
-    start: usize,
-    length: usize,
-    path: &Path,
-    quarantine: Option<RawFd>,
-) -> Registration {
+pub(super) fn register(start: usize, length: usize, path: &Path, quarantine: Option<RawFd>) -> Registration {
     let path = path.as_os_str().as_encoded_bytes();
-    assert!(
-        path.len() <= PATH_BYTES_MAX,
-        "a path of {} bytes was let in",
-        path.len()
-    );
+    assert!(path.len() <= PATH_BYTES_MAX, "a path of {} bytes was let in", path.len());
     let first = NEXT.load(Relaxed);
     for step in 0..RANGES_MAX {
         let index = (first + step) % RANGES_MAX;
         let slot = &RANGES[index];
-        if slot
-            .start
-            .compare_exchange(FREE, FILLING, AcqRel, Relaxed)
-            .is_err()
-        {
+        if slot.start.compare_exchange(FREE, FILLING, AcqRel, Relaxed).is_err() {
             continue;
         }
         slot.length.store(length, Relaxed);
-        slot.quarantine
-            .store(quarantine.unwrap_or(NO_DIRECTORY), Relaxed);
+        slot.quarantine.store(quarantine.unwrap_or(NO_DIRECTORY), Relaxed);
         slot.path_bytes.store(path.len(), Relaxed);
         for (to, from) in slot.path.iter().zip(path) {
             to.store(*from, Relaxed);
@@ -192,10 +178,7 @@ fn report_and_exit(slot: &Slot, position: usize) -> ! {
         *to = from.load(Relaxed);
     }
 
-    let mut line = Line {
-        bytes: [0; LINE_BYTES_MAX],
-        length: 0,
-    };
+    let mut line = Line { bytes: [0; LINE_BYTES_MAX], length: 0 };
     line.push(b"highwater: the disk failed (SIGBUS): segment file ");
     line.push(&path[..path_bytes]);
     line.push(b" cannot be read at byte ");
@@ -215,12 +198,7 @@ fn report_and_exit(slot: &Slot, position: usize) -> ! {
         libc::write(libc::STDERR_FILENO, line.bytes.as_ptr().cast(), line.length);
         if directory != NO_DIRECTORY {
             let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_CLOEXEC;
-            libc::openat(
-                directory,
-                path.as_ptr().cast(),
-                flags,
-                0o644 as libc::c_uint,
-            );
+            libc::openat(directory, path.as_ptr().cast(), flags, 0o644 as libc::c_uint);
         }
         libc::_exit(DISK_FAILED)
     }
@@ -283,17 +261,11 @@ mod tests {
 
     #[test]
     fn decimals_are_written_without_allocation() {
-        let mut line = Line {
-            bytes: [0; LINE_BYTES_MAX],
-            length: 0,
-        };
+        let mut line = Line { bytes: [0; LINE_BYTES_MAX], length: 0 };
         for number in [0, 7, 4096, usize::MAX] {
             line.length = 0;
             line.push_decimal(number);
-            assert_eq!(
-                std::str::from_utf8(&line.bytes[..line.length]).unwrap(),
-                number.to_string()
-            );
+            assert_eq!(std::str::from_utf8(&line.bytes[..line.length]).unwrap(), number.to_string());
         }
     }
 }

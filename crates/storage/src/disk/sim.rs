@@ -44,10 +44,7 @@ pub struct SimDisk {
 impl SimDisk {
     /// An empty disk of unlimited size.
     pub fn new(seed: u64) -> Self {
-        Self {
-            state: Arc::new(Mutex::new(State::new(seed))),
-            process: None,
-        }
+        Self { state: Arc::new(Mutex::new(State::new(seed))), process: None }
     }
 
     /// The state and the path's components, for an operation that changes nothing.
@@ -57,9 +54,7 @@ impl SimDisk {
         path: &'p Path,
     ) -> io::Result<(MutexGuard<'_, State>, Vec<&'p str>)> {
         let state = self.state.lock();
-        state
-            .check_alive(self.process)
-            .map_err(|error| failed(operation, path, error))?;
+        state.check_alive(self.process).map_err(|error| failed(operation, path, error))?;
         let path = components(path).map_err(|error| failed(operation, path, error))?;
         Ok((state, path))
     }
@@ -78,12 +73,7 @@ impl SimDisk {
     }
 
     fn handle(&self, state: &mut State, inode: names::Inode, path: &Path) -> Arc<dyn DiskFile> {
-        Arc::new(SimFile(Handle::new(
-            self.clone(),
-            state,
-            inode,
-            path.to_path_buf(),
-        )))
+        Arc::new(SimFile(Handle::new(self.clone(), state, inode, path.to_path_buf())))
     }
 }
 
@@ -91,19 +81,13 @@ impl Disk for SimDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let (mut state, names) = self.read("create", path)?;
         state.operations += 1;
-        let inode = state
-            .names
-            .create_file(&names)
-            .map_err(|error| failed("create", path, error))?;
+        let inode = state.names.create_file(&names).map_err(|error| failed("create", path, error))?;
         Ok(self.handle(&mut state, inode, path))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let (mut state, names) = self.read("open", path)?;
-        let inode = state
-            .names
-            .find_file(&names)
-            .map_err(|error| failed("open", path, error))?;
+        let inode = state.names.find_file(&names).map_err(|error| failed("open", path, error))?;
         Ok(self.handle(&mut state, inode, path))
     }
 
@@ -131,10 +115,7 @@ impl Disk for SimDisk {
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         let (state, names) = self.read("list", path)?;
-        state
-            .names
-            .list(&names)
-            .map_err(|error| failed("list", path, error))
+        state.names.list(&names).map_err(|error| failed("list", path, error))
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -142,14 +123,8 @@ impl Disk for SimDisk {
         let (mut state, names) = self.read(operation, path)?;
         state.operations += 1;
         // A failed sync leaves the changes pending: a journaling file system keeps their order.
-        state
-            .faults
-            .take_sync(path)
-            .map_err(|error| failed(operation, path, error))?;
-        state
-            .names
-            .sync_directory(&names)
-            .map_err(|error| failed(operation, path, error))?;
+        state.faults.take_sync(path).map_err(|error| failed(operation, path, error))?;
+        state.names.sync_directory(&names).map_err(|error| failed(operation, path, error))?;
         state.forget_unreachable();
         Ok(())
     }

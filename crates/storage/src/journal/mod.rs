@@ -19,10 +19,18 @@
 pub mod file;
 pub mod frame;
 mod handle;
+mod options;
 mod position;
+mod prepared;
+mod runner;
 pub mod scan;
+mod shared;
+mod submission;
 mod writer;
 
-pub use handle::{Capacity, Completion, Continuation, Journal, JournalOptions, Prepared, Submission};
+pub use handle::{Capacity, Journal};
+pub use options::JournalOptions;
 pub use position::{Position, Progress};
+pub use prepared::{Continuation, Prepared};
+pub use submission::{Completion, Submission};
 pub use writer::JournalError;

@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 
 use super::file::{self, Files};
 use super::frame::{FIRST_GROUP_POSITION, FileHeader, GROUP_HEADER_LEN, GroupHeader, Origin};
-use super::handle::Submission;
 use super::position::{Position, Progress};
+use super::submission::Submission;
 use crate::disk::{Disk, DiskFile};
 
 /// Why the journal stopped. The node cannot go on: it exits, and its restart rewrites

@@ -38,17 +38,12 @@ impl RealFile {
 
 impl DiskFile for RealFile {
     fn len(&self) -> io::Result<u64> {
-        let metadata = self
-            .file
-            .metadata()
-            .map_err(|error| self.failed("measure", error))?;
+        let metadata = self.file.metadata().map_err(|error| self.failed("measure", error))?;
         Ok(metadata.len())
     }
 
     fn read_exact_at(&self, out: &mut [u8], position: u64) -> io::Result<()> {
-        self.file
-            .read_exact_at(out, position)
-            .map_err(|error| self.failed("read", error))
+        self.file.read_exact_at(out, position).map_err(|error| self.failed("read", error))
     }
 
     fn write_all_at(&self, mut parts: &mut [IoSlice<'_>], mut position: u64) -> io::Result<()> {
@@ -57,9 +52,8 @@ impl DiskFile for RealFile {
         while !parts.is_empty() {
             let batch = &parts[..parts.len().min(VECTOR_PARTS_MAX)];
             let batch_is_empty = batch.iter().all(|part| part.is_empty());
-            let written =
-                rustix::io::retry_on_intr(|| rustix::io::pwritev(&self.file, batch, position))
-                    .map_err(|error| self.failed("write", error))?;
+            let written = rustix::io::retry_on_intr(|| rustix::io::pwritev(&self.file, batch, position))
+                .map_err(|error| self.failed("write", error))?;
             if written == 0 && !batch_is_empty {
                 return Err(self.failed("write", io::ErrorKind::WriteZero));
             }
@@ -86,15 +80,11 @@ impl DiskFile for RealFile {
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        self.file
-            .set_len(length)
-            .map_err(|error| self.failed("set the length of", error))
+        self.file.set_len(length).map_err(|error| self.failed("set the length of", error))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.file
-            .sync_data()
-            .map_err(|error| self.failed("sync", error))
+        self.file.sync_data().map_err(|error| self.failed("sync", error))
     }
 
     fn map(&self, length: u64) -> io::Result<Arc<dyn Mapping>> {

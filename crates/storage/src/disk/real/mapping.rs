@@ -35,17 +35,11 @@ pub(super) struct RealMapping {
 impl RealMapping {
     /// Maps `length` bytes of `file`, which may reach beyond its end.
     pub(super) fn new(file: &File, length: u64, path: &Path, root: &Arc<Root>) -> io::Result<Self> {
-        let length =
-            usize::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let length = usize::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         let memory = MmapOptions::new().len(length).map_raw_read_only(file)?;
         let quarantine = root.quarantine.get().map(AsRawFd::as_raw_fd);
         let registration = sigbus::register(memory.as_ptr() as usize, length, path, quarantine);
-        Ok(Self {
-            _registration: registration,
-            memory,
-            length,
-            _root: Arc::clone(root),
-        })
+        Ok(Self { _registration: registration, memory, length, _root: Arc::clone(root) })
     }
 
     /// `range` as indexes into the memory.
@@ -70,10 +64,7 @@ impl Mapping for RealMapping {
         if range.is_empty() {
             return Bytes::new();
         }
-        Bytes::from_owner(Slice {
-            mapping: self,
-            range,
-        })
+        Bytes::from_owner(Slice { mapping: self, range })
     }
 
     fn populate(&self, range: Range<u64>) -> io::Result<()> {
@@ -81,18 +72,13 @@ impl Mapping for RealMapping {
         if range.is_empty() {
             return Ok(());
         }
-        match self
-            .memory
-            .advise_range(Advice::PopulateRead, range.start, range.len())
-        {
+        match self.memory.advise_range(Advice::PopulateRead, range.start, range.len()) {
             // A kernel before 5.14 only takes the hint.
-            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => self
-                .memory
-                .advise_range(Advice::WillNeed, range.start, range.len()),
-            // The page could not be read: what a load from it would have met as SIGBUS.
-            Err(error) if error.raw_os_error() == Some(Errno::FAULT.raw_os_error()) => {
-                Err(Errno::IO.into())
+            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+                self.memory.advise_range(Advice::WillNeed, range.start, range.len())
             }
+            // The page could not be read: what a load from it would have met as SIGBUS.
+            Err(error) if error.raw_os_error() == Some(Errno::FAULT.raw_os_error()) => Err(Errno::IO.into()),
             result => result,
         }
     }
@@ -111,10 +97,7 @@ impl AsRef<[u8]> for Slice {
         // changes them: the mapping is read-only, the range was written before it was handed out, and
         // the layers above never write a committed range again nor cut a mapped file (module invariants).
         unsafe {
-            std::slice::from_raw_parts(
-                self.mapping.memory.as_ptr().add(self.range.start),
-                self.range.len(),
-            )
+            std::slice::from_raw_parts(self.mapping.memory.as_ptr().add(self.range.start), self.range.len())
         }
     }
 }

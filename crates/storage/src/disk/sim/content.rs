@@ -43,10 +43,7 @@ impl Image {
                 self.pages.remove(&page);
                 continue;
             }
-            let page = self
-                .pages
-                .entry(page)
-                .or_insert_with(|| Arc::new([0; PAGE_BYTES]));
+            let page = self.pages.entry(page).or_insert_with(|| Arc::new([0; PAGE_BYTES]));
             Arc::make_mut(page)[within].copy_from_slice(bytes);
         }
         self.length = self.length.max(position + bytes.len() as u64);
@@ -76,14 +73,8 @@ impl Image {
 
     /// Takes only the sectors of `from`'s page whose bit in `sectors` is set.
     fn tear_page(&mut self, from: &Self, page: u64, sectors: u64) {
-        let mut torn = self
-            .pages
-            .get(&page)
-            .map_or([0; PAGE_BYTES], |bytes| **bytes);
-        let newer = from
-            .pages
-            .get(&page)
-            .map_or([0; PAGE_BYTES], |bytes| **bytes);
+        let mut torn = self.pages.get(&page).map_or([0; PAGE_BYTES], |bytes| **bytes);
+        let newer = from.pages.get(&page).map_or([0; PAGE_BYTES], |bytes| **bytes);
         for sector in 0..PAGE_BYTES / SECTOR_BYTES {
             if sectors >> sector & 1 == 1 {
                 let bytes = sector * SECTOR_BYTES..(sector + 1) * SECTOR_BYTES;
@@ -124,8 +115,7 @@ impl Content {
 
     /// What the file would own after a write or allocation that ends at `end`, exclusive.
     pub(super) fn owned_after(&self, end: u64) -> u64 {
-        self.owned_bytes
-            .max(end.next_multiple_of(PAGE_BYTES as u64))
+        self.owned_bytes.max(end.next_multiple_of(PAGE_BYTES as u64))
     }
 
     pub(super) fn allocate(&mut self, end: u64) {
@@ -144,15 +134,13 @@ impl Content {
         self.owned_bytes = self.owned_after(end);
         self.length_is_dirty |= end > self.cached.length;
         self.cached.write(bytes, position);
-        self.dirty
-            .extend(spans(position, bytes.len()).map(|(page, ..)| page));
+        self.dirty.extend(spans(position, bytes.len()).map(|(page, ..)| page));
     }
 
     pub(super) fn set_len(&mut self, length: u64) {
         let page = PAGE_BYTES as u64;
         if length < self.cached.length {
-            self.dirty
-                .extend(length / page..self.cached.length.div_ceil(page));
+            self.dirty.extend(length / page..self.cached.length.div_ceil(page));
             self.owned_bytes = length.next_multiple_of(page);
         }
         self.length_is_dirty |= length != self.cached.length;
@@ -217,9 +205,7 @@ impl Content {
         }
         self.trim_durable();
         self.cached = self.durable.clone();
-        self.owned_bytes = self
-            .owned_bytes
-            .max(self.cached.length.next_multiple_of(PAGE_BYTES as u64));
+        self.owned_bytes = self.owned_bytes.max(self.cached.length.next_multiple_of(PAGE_BYTES as u64));
     }
 
     /// Damage from outside: the same bytes change in the cache and on the disk.
@@ -228,11 +214,7 @@ impl Content {
         let durable_length = self.durable.length;
         self.cached.write(bytes, position);
         self.durable.write(bytes, position);
-        self.durable.length = if extends {
-            self.cached.length
-        } else {
-            durable_length
-        };
+        self.durable.length = if extends { self.cached.length } else { durable_length };
         self.trim_durable();
     }
 
@@ -271,11 +253,7 @@ fn spans(position: u64, length: usize) -> impl Iterator<Item = (u64, Range<usize
         // A remainder of the page's size fits a `usize`.
         let within = (at % PAGE_BYTES as u64) as usize;
         let count = (PAGE_BYTES - within).min(length - done);
-        let span = (
-            at / PAGE_BYTES as u64,
-            within..within + count,
-            done..done + count,
-        );
+        let span = (at / PAGE_BYTES as u64, within..within + count, done..done + count);
         done += count;
         Some(span)
     })

@@ -15,10 +15,7 @@ impl SimDisk {
     #[must_use]
     pub fn for_process(&self) -> Self {
         let process = Some(self.state.lock().process);
-        Self {
-            state: self.state.clone(),
-            process,
-        }
+        Self { state: self.state.clone(), process }
     }
 
     /// Cuts the power and restores it: of what is not durable any part may be lost. Open files and mappings
@@ -65,30 +62,18 @@ impl SimDisk {
 
     /// The next sync of this file or directory fails once, as by [`SimDisk::fail_sync`].
     pub fn fail_sync_of(&self, path: impl AsRef<Path>) {
-        self.state
-            .lock()
-            .faults
-            .syncs
-            .push(path.as_ref().to_path_buf());
+        self.state.lock().faults.syncs.push(path.as_ref().to_path_buf());
     }
 
     /// Reads that touch the range fail with EIO until [`SimDisk::clear_faults`]; a mapped read panics, where a
     /// real disk raises SIGBUS.
     pub fn fail_read(&self, path: impl AsRef<Path>, range: Range<u64>) {
-        self.state
-            .lock()
-            .faults
-            .reads
-            .push((path.as_ref().to_path_buf(), range));
+        self.state.lock().faults.reads.push((path.as_ref().to_path_buf(), range));
     }
 
     /// Writes to the file fail with EIO until [`SimDisk::clear_faults`], after some part was written.
     pub fn fail_write(&self, path: impl AsRef<Path>) {
-        self.state
-            .lock()
-            .faults
-            .writes
-            .push(path.as_ref().to_path_buf());
+        self.state.lock().faults.writes.push(path.as_ref().to_path_buf());
     }
 
     /// Takes back all ordered faults, not the capacity nor a power cut.
@@ -103,24 +88,19 @@ impl SimDisk {
     pub fn flip_bit(&self, path: impl AsRef<Path>, position: u64, bit: u8) -> io::Result<()> {
         let bytes = self.read_cached(&path)?;
         let index = usize::try_from(position).unwrap_or(usize::MAX);
-        let byte = bytes
-            .get(index)
-            .ok_or_else(|| failed("damage", path.as_ref(), io::ErrorKind::UnexpectedEof))?;
+        let byte =
+            bytes.get(index).ok_or_else(|| failed("damage", path.as_ref(), io::ErrorKind::UnexpectedEof))?;
         self.overwrite(path, position, &[byte ^ 1 << bit])
     }
 
     /// Overwrites bytes; extends the file when they reach beyond its end.
     pub fn overwrite(&self, path: impl AsRef<Path>, position: u64, bytes: &[u8]) -> io::Result<()> {
-        self.inspect(path.as_ref(), Names::find_file, |content| {
-            content.overwrite(bytes, position)
-        })
+        self.inspect(path.as_ref(), Names::find_file, |content| content.overwrite(bytes, position))
     }
 
     /// Cuts the file, or extends it with zeros. What was not synced in it becomes durable.
     pub fn truncate(&self, path: impl AsRef<Path>, length: u64) -> io::Result<()> {
-        self.inspect(path.as_ref(), Names::find_file, |content| {
-            content.truncate(length)
-        })
+        self.inspect(path.as_ref(), Names::find_file, |content| content.truncate(length))
     }
 }
 
@@ -128,16 +108,12 @@ impl SimDisk {
 impl SimDisk {
     /// The file's bytes as a process sees them.
     pub fn read_cached(&self, path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
-        self.inspect(path.as_ref(), Names::find_file, |content| {
-            content.cached_bytes()
-        })
+        self.inspect(path.as_ref(), Names::find_file, |content| content.cached_bytes())
     }
 
     /// The file's durable bytes, under its durable name.
     pub fn read_durable(&self, path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
-        self.inspect(path.as_ref(), Names::find_durable_file, |content| {
-            content.durable_bytes()
-        })
+        self.inspect(path.as_ref(), Names::find_durable_file, |content| content.durable_bytes())
     }
 
     /// The paths of all files as a process sees them, sorted.

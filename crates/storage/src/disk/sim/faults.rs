@@ -40,11 +40,7 @@ impl Faults {
     /// Whether this range can be read.
     pub(super) fn check_read(&self, path: &Path, range: &Range<u64>) -> io::Result<()> {
         let overlaps = |bad: &Range<u64>| bad.start < range.end && range.start < bad.end;
-        match self
-            .reads
-            .iter()
-            .any(|(failing, bad)| failing == path && overlaps(bad))
-        {
+        match self.reads.iter().any(|(failing, bad)| failing == path && overlaps(bad)) {
             true => Err(Errno::IO.into()),
             false => Ok(()),
         }

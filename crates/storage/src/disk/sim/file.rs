@@ -28,12 +28,7 @@ impl Handle {
     /// Counts itself in; `state` is the locked state of `disk`.
     pub(super) fn new(disk: SimDisk, state: &mut State, inode: Inode, path: PathBuf) -> Self {
         state.nodes.entry(inode).or_default().handles += 1;
-        Self {
-            disk,
-            inode,
-            process: state.process,
-            path,
-        }
+        Self { disk, inode, process: state.process, path }
     }
 
     fn failed(&self, operation: &'static str, error: impl Into<io::Error>) -> io::Error {
@@ -43,9 +38,7 @@ impl Handle {
     /// The state, for an operation that changes nothing.
     fn read(&self, operation: &'static str) -> io::Result<MutexGuard<'_, State>> {
         let state = self.disk.state.lock();
-        state
-            .check_alive(Some(self.process))
-            .map_err(|error| self.failed(operation, error))?;
+        state.check_alive(Some(self.process)).map_err(|error| self.failed(operation, error))?;
         Ok(state)
     }
 
@@ -80,10 +73,7 @@ impl DiskFile for SimFile {
     fn read_exact_at(&self, out: &mut [u8], position: u64) -> io::Result<()> {
         let mut state = self.0.read("read")?;
         let range = position..position + out.len() as u64;
-        state
-            .faults
-            .check_read(&self.0.path, &range)
-            .map_err(|error| self.0.failed("read", error))?;
+        state.faults.check_read(&self.0.path, &range).map_err(|error| self.0.failed("read", error))?;
         let content = &state.node(self.0.inode).content;
         if range.end > content.len() {
             return Err(self.0.failed("read", io::ErrorKind::UnexpectedEof));
@@ -96,25 +86,17 @@ impl DiskFile for SimFile {
         let mut state = self.0.change("write")?;
         let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
         let bytes = parts.concat();
-        state
-            .write(self.0.inode, &self.0.path, &bytes, position)
-            .map_err(|error| self.0.failed("write", error))
+        state.write(self.0.inode, &self.0.path, &bytes, position).map_err(|error| self.0.failed("write", error))
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {
         let operation = "allocate space for";
         let mut state = self.0.change(operation)?;
-        state
-            .allocate(self.0.inode, length)
-            .map_err(|error| self.0.failed(operation, error))
+        state.allocate(self.0.inode, length).map_err(|error| self.0.failed(operation, error))
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        self.0
-            .change("set the length of")?
-            .node(self.0.inode)
-            .content
-            .set_len(length);
+        self.0.change("set the length of")?.node(self.0.inode).content.set_len(length);
         Ok(())
     }
 
@@ -136,12 +118,7 @@ impl DiskFile for SimFile {
 
     fn map(&self, length: u64) -> io::Result<Arc<dyn Mapping>> {
         let mut state = self.0.read("map")?;
-        let handle = Handle::new(
-            self.0.disk.clone(),
-            &mut state,
-            self.0.inode,
-            self.0.path.clone(),
-        );
+        let handle = Handle::new(self.0.disk.clone(), &mut state, self.0.inode, self.0.path.clone());
         Ok(Arc::new(SimMapping { handle, length }))
     }
 }

@@ -59,11 +59,7 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn new() -> Self {
         let directories = BTreeMap::from([(ROOT, Directory::default())]);
-        Self {
-            directories,
-            pending: Vec::new(),
-            next_inode: ROOT + 1,
-        }
+        Self { directories, pending: Vec::new(), next_inode: ROOT + 1 }
     }
 
     /// What the path stands for now.
@@ -89,11 +85,7 @@ impl Names {
     /// The names in a directory, sorted.
     pub(super) fn list(&self, path: &[&str]) -> io::Result<Vec<String>> {
         let directory = self.find_directory(path)?;
-        Ok(self.directories[&directory]
-            .cached
-            .keys()
-            .cloned()
-            .collect())
+        Ok(self.directories[&directory].cached.keys().cloned().collect())
     }
 
     /// Creates a file; its name is not durable.
@@ -127,10 +119,7 @@ impl Names {
         if matches!(entry, Entry::Directory(_)) && to.starts_with(from) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let edits = vec![
-            edit(old_directory, old_name, None),
-            edit(new_directory, new_name, Some(entry)),
-        ];
+        let edits = vec![edit(old_directory, old_name, None), edit(new_directory, new_name, Some(entry))];
         self.change(edits, None);
         Ok(())
     }
@@ -187,8 +176,7 @@ impl Names {
             directory.cached = directory.durable.clone();
         }
         let reachable = self.reachable();
-        self.directories
-            .retain(|inode, _| *inode == ROOT || reachable.contains(inode));
+        self.directories.retain(|inode, _| *inode == ROOT || reachable.contains(inode));
     }
 
     /// The inodes that some name stands for, now, durably or after a change that may persist.
@@ -197,23 +185,14 @@ impl Names {
             .directories
             .values()
             .flat_map(|directory| directory.cached.values().chain(directory.durable.values()));
-        let pending = self
-            .pending
-            .iter()
-            .flat_map(|change| &change.edits)
-            .filter_map(|edit| edit.entry.as_ref());
-        entries
-            .chain(pending)
-            .map(|(Entry::File(inode) | Entry::Directory(inode))| *inode)
-            .collect()
+        let pending =
+            self.pending.iter().flat_map(|change| &change.edits).filter_map(|edit| edit.entry.as_ref());
+        entries.chain(pending).map(|(Entry::File(inode) | Entry::Directory(inode))| *inode).collect()
     }
 
     /// The inodes of the files that a process can reach by name.
     pub(super) fn named_files(&self) -> BTreeSet<Inode> {
-        let entries = self
-            .directories
-            .values()
-            .flat_map(|directory| directory.cached.values());
+        let entries = self.directories.values().flat_map(|directory| directory.cached.values());
         entries.filter_map(|entry| file(*entry).ok()).collect()
     }
 
@@ -225,11 +204,7 @@ impl Names {
             let Some(directory) = self.directories.get(&inode) else {
                 continue;
             };
-            for (name, entry) in if durable {
-                &directory.durable
-            } else {
-                &directory.cached
-            } {
+            for (name, entry) in if durable { &directory.durable } else { &directory.cached } {
                 match entry {
                     Entry::File(_) => files.push(format!("{prefix}{name}")),
                     Entry::Directory(inode) => open.push((format!("{prefix}{name}/"), *inode)),
@@ -246,14 +221,8 @@ impl Names {
             let Entry::Directory(inode) = at else {
                 return Err(io::ErrorKind::NotADirectory.into());
             };
-            let directory = self
-                .directories
-                .get(&inode)
-                .ok_or(io::ErrorKind::NotFound)?;
-            at = entries(directory)
-                .get(*name)
-                .copied()
-                .ok_or(io::ErrorKind::NotFound)?;
+            let directory = self.directories.get(&inode).ok_or(io::ErrorKind::NotFound)?;
+            at = entries(directory).get(*name).copied().ok_or(io::ErrorKind::NotFound)?;
         }
         Ok(at)
     }
@@ -278,11 +247,7 @@ impl Names {
     }
 
     fn empty(&mut self, directory: Inode) {
-        let entries: Vec<_> = self.directories[&directory]
-            .cached
-            .clone()
-            .into_iter()
-            .collect();
+        let entries: Vec<_> = self.directories[&directory].cached.clone().into_iter().collect();
         for (name, entry) in entries {
             let mut removes = None;
             if let Entry::Directory(inode) = entry {
@@ -322,12 +287,7 @@ impl Names {
             });
             // Asked for each change, so that chance does not depend on what is needed.
             if chosen(&change) || is_needed {
-                needed_names.extend(
-                    change
-                        .edits
-                        .iter()
-                        .map(|edit| (edit.directory, edit.name.clone())),
-                );
+                needed_names.extend(change.edits.iter().map(|edit| (edit.directory, edit.name.clone())));
                 needed_directories.extend(change.removes);
                 committed.push(change);
             } else {
@@ -354,12 +314,7 @@ fn apply(entries: &mut Entries, edit: &Edit) {
 }
 
 fn edit(directory: Inode, name: &str, entry: Option<Entry>) -> Edit {
-    Edit {
-        directory,
-        name: name.to_owned(),
-        entry,
-        synced: false,
-    }
+    Edit { directory, name: name.to_owned(), entry, synced: false }
 }
 
 fn file(entry: Entry) -> io::Result<Inode> {

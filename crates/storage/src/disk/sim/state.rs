@@ -66,9 +66,7 @@ impl State {
     /// Refuses when the power is cut or the handle's process is dead.
     pub(super) fn check_alive(&self, process: Option<u64>) -> io::Result<()> {
         if process.is_some_and(|process| process != self.process) {
-            return Err(io::Error::other(
-                "the simulated process of this handle is dead",
-            ));
+            return Err(io::Error::other("the simulated process of this handle is dead"));
         }
         if self.is_cut() {
             return Err(io::Error::other("simulated power cut"));
@@ -108,8 +106,7 @@ impl State {
         }
         let reachable = self.names.reachable();
         self.has_orphans = self.nodes.keys().any(|inode| !reachable.contains(inode));
-        self.nodes
-            .retain(|inode, node| node.handles > 0 || reachable.contains(inode));
+        self.nodes.retain(|inode, node| node.handles > 0 || reachable.contains(inode));
     }
 
     pub(super) fn free_bytes(&self) -> u64 {
@@ -118,30 +115,17 @@ impl State {
         };
         let named = self.names.named_files();
         let counts = |(inode, node): &(&Inode, &Node)| node.handles > 0 || named.contains(inode);
-        let owned: u64 = self
-            .nodes
-            .iter()
-            .filter(counts)
-            .map(|(_, node)| node.content.owned_bytes())
-            .sum();
+        let owned: u64 = self.nodes.iter().filter(counts).map(|(_, node)| node.content.owned_bytes()).sum();
         capacity.saturating_sub(owned)
     }
 
     /// The node of a file that is open, and so exists.
     pub(super) fn node(&mut self, inode: Inode) -> &mut Node {
-        self.nodes
-            .get_mut(&inode)
-            .expect("an open file's node stays")
+        self.nodes.get_mut(&inode).expect("an open file's node stays")
     }
 
     /// Writes all of `bytes`, or as much as the faults and the free space let through.
-    pub(super) fn write(
-        &mut self,
-        inode: Inode,
-        path: &Path,
-        bytes: &[u8],
-        position: u64,
-    ) -> io::Result<()> {
+    pub(super) fn write(&mut self, inode: Inode, path: &Path, bytes: &[u8], position: u64) -> io::Result<()> {
         if let Err(error) = self.faults.check_write(path) {
             let written = self.random.below(bytes.len() as u64 + 1) as usize;
             self.write_part(inode, &bytes[..written], position);
