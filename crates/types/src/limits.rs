@@ -42,8 +42,9 @@ pub const JOURNAL_CHECKPOINT_FRAMES: u64 = 250_000;
 pub const JOURNAL_BYTES_MAX: u64 = 1 << 30;
 /// Most that one group commit writes at once.
 pub const JOURNAL_GROUP_BYTES_MAX: usize = 8 << 20;
-/// Free space that is kept for votes, retention and deletes on a full disk.
-pub const DISK_RESERVE_BYTES: u64 = 128 << 20;
+/// Free space that producers cannot take, for what makes room on a full disk: checkpoints, retention, deletes, and
+/// the next start, which writes the journal's tail anew before it frees the old files.
+pub const DISK_RESERVE_BYTES: u64 = JOURNAL_CHECKPOINT_BYTES + JOURNAL_FILE_BYTES;
 /// First allocation of a segment; it grows by doubling from there.
 pub const SEGMENT_FIRST_ALLOCATION_BYTES: u64 = 64 << 10;
 /// Most segments that are mapped at one time, over all partitions.
