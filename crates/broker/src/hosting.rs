@@ -214,6 +214,18 @@ impl Hosting {
         running.map(|(index, _)| *index).collect()
     }
 
+    /// Whether segments have left a log whose files only a checkpoint can free.
+    pub(crate) fn awaits_checkpoint(&self) -> bool {
+        let topics = self.topics.read();
+        topics.values().flat_map(|topic| topic.partitions.values()).any(|slot| match slot {
+            Slot::Running(_, group) => {
+                let segments = group.log().segments();
+                segments.is_some_and(|segments| segments.detached_bytes() > segments.pinned_bytes())
+            }
+            Slot::Failed(_) => false,
+        })
+    }
+
     /// Stops every group of the node.
     ///
     /// # Errors

@@ -58,8 +58,11 @@ impl Broker {
         for partition in self.hosting.running() {
             self.enforce_retention(&partition).await;
         }
-        if self.log_starts_moved.swap(false, Ordering::Relaxed) {
-            // Only a checkpoint frees the segments below a log start.
+        // One checkpoint takes a log start in, so that the segments below it may leave the log; then
+        // another, at the latest in the next round, is without them, so that their files may go.
+        if self.log_starts_moved.swap(false, Ordering::Relaxed) && !self.checkpoint().await {
+            self.log_starts_moved.store(true, Ordering::Relaxed);
+        } else if self.hosting.awaits_checkpoint() {
             self.checkpoint().await;
         }
         self.remove_deleted_topics().await;

@@ -308,3 +308,55 @@ async fn producer_ids_are_never_given_out_twice_over_a_restart() {
         node = node.restart().await;
     }
 }
+
+#[tokio::test]
+async fn a_producer_id_that_the_partition_does_not_know_may_start_with_any_sequence_and_is_followed_from_there()
+{
+    let node = TestNode::start().await;
+    node.create("orders", 1, &[]).await;
+    let mut log = node.log().await;
+    let mut send = async |sequence, records| {
+        let request = produce("orders", 0, idempotent(77, sequence, records).into_bytes());
+        let sent = log.produce(request).await;
+        sent.map(|acked| acked.into_inner().base_offset).map_err(|status| code(&status))
+    };
+    assert_eq!(send(500, 3).await, Ok(0), "its state may have expired");
+    assert_eq!(send(500, 3).await, Ok(0), "sent again");
+    assert_eq!(send(503, 1).await, Ok(3));
+    assert_eq!(send(600, 1).await, Err("OUT_OF_ORDER_SEQUENCE_NUMBER".to_owned()), "a gap");
+}
+
+#[tokio::test]
+async fn a_subscriber_with_more_credit_than_it_reads_is_held_back_and_misses_nothing() {
+    let node = TestNode::start().await;
+    node.create("orders", 1, &[]).await;
+    node.create("others", 1, &[]).await;
+    let mut log = node.log().await;
+    for _ in 0..40 {
+        log.produce(produce("orders", 0, batch(1, 900_000).into_bytes())).await.expect("appended");
+    }
+    let (sender, receiver) = mpsc::channel(1);
+    let start = v1::SubscribeStart { topic: "orders".into(), credit_bytes: u64::MAX, ..Default::default() };
+    sender.send(v1::SubscribeRequest { message: Some(Message::Start(start)) }).await.expect("open");
+    // Credit beyond what 64 bits hold is no way to break it.
+    let credit = v1::SubscribeCredit { bytes: u64::MAX };
+    let mut reader = node.log().await;
+    let mut pushes = reader.subscribe(ReceiverStream::new(receiver)).await.expect("subscribed").into_inner();
+    sender.send(v1::SubscribeRequest { message: Some(Message::Credit(credit)) }).await.expect("open");
+    // It reads nothing for now. Others are served meanwhile.
+    for _ in 0..20 {
+        log.produce(produce("others", 0, batch(1, 900_000).into_bytes())).await.expect("appended");
+    }
+    let mut expected = 0;
+    while expected < 40 {
+        let pushed = soon("a push", pushes.message()).await.expect("lives on").expect("goes on");
+        let Some(v1::subscribe_response::Message::Push(push)) = pushed.message else { panic!("{pushed:?}") };
+        let data = push.data.expect("always set");
+        let batches = data.batches.iter().flat_map(|run| split_batches(run.clone().into()));
+        for batch in batches {
+            assert_eq!(batch.expect("whole").header().base_offset.0, expected, "no gap and no repeat");
+            expected += 1;
+        }
+        assert_eq!(data.next_offset, expected);
+    }
+}
