@@ -138,6 +138,7 @@ impl Node {
             if matches!(asked, Ok(Ok(_))) {
                 return Ok(client);
             }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 

@@ -109,6 +109,7 @@ pub async fn power_cut_under_load(
         let producers = cut * PRODUCERS..(cut + 1) * PRODUCERS;
         let durable = Workload::start(&node.address(), &topics()[..MEMORY_FROM], producers.clone(), seed)?;
         let relaxed = Workload::start(&node.address(), &topics()[MEMORY_FROM..], producers, seed)?;
+        relaxed.release();
         durable.wait_for(random.random_range(1..2000)).await?;
         disk.cut_power()?;
         node.kill()?;

@@ -14,13 +14,15 @@ use highwater_client::{Client, ClientConfig, Delivery, Producer, ProducerConfig,
 use highwater_types::{Offset, PartitionIndex};
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::CrashError;
 
 /// Records that one producer has on their way at most.
 const IN_FLIGHT_MAX: usize = 512;
+/// Records that are sent beyond those that are waited for, so that there always is load.
+const AHEAD: u64 = 500;
 /// Longest value, in bytes.
 const VALUE_BYTES_MAX: usize = 2000;
 
@@ -93,9 +95,11 @@ impl Ledger {
     }
 }
 
-/// Several producers that send to several topics until they are told to stop.
+/// Several producers that send to several topics until they are told to stop. They send little beyond what is waited for,
+/// or what is read back after each crash would grow without bounds.
 pub struct Workload {
     ledger: Arc<Ledger>,
+    pace: Arc<Pace>,
     stopping: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<Result<u64, CrashError>>>,
 }
@@ -113,6 +117,7 @@ impl Workload {
     ) -> Result<Self, CrashError> {
         let ledger = Arc::new(Ledger::default());
         let stopping = Arc::new(AtomicBool::new(false));
+        let pace = Arc::new(Pace { sent: AtomicU64::new(0), limit: watch::Sender::new(AHEAD) });
         let mut tasks = Vec::new();
         for producer in producers {
             let client = Client::with_config(ClientConfig::new([address]))?;
@@ -123,10 +128,11 @@ impl Workload {
                 producer,
                 seed,
                 ledger: Arc::clone(&ledger),
+                pace: Arc::clone(&pace),
             };
             tasks.push(tokio::spawn(sender.run(Arc::clone(&stopping))));
         }
-        Ok(Self { ledger, stopping, tasks })
+        Ok(Self { ledger, pace, stopping, tasks })
     }
 
     /// What was acknowledged.
@@ -140,6 +146,7 @@ impl Workload {
     /// When a producer fails, or nothing is acknowledged for long.
     pub async fn wait_for(&self, more: u64) -> Result<(), CrashError> {
         let target = self.ledger.count() + more;
+        self.pace.limit.send_replace(target + AHEAD);
         let mut last = (self.ledger.count(), tokio::time::Instant::now());
         while self.ledger.count() < target {
             if self.tasks.iter().any(JoinHandle::is_finished) {
@@ -154,6 +161,16 @@ impl Workload {
             }
         }
         Ok(())
+    }
+
+    /// Lets the producers send as fast as they can, until [`Workload::hold`] or [`Workload::wait_for`].
+    pub fn release(&self) {
+        self.pace.limit.send_replace(u64::MAX);
+    }
+
+    /// Lets the producers send nothing more than what is on its way.
+    pub fn hold(&self) {
+        self.pace.limit.send_replace(0);
     }
 
     /// Gives up at once; returns what was acknowledged until then.
@@ -174,11 +191,27 @@ impl Workload {
     /// When a record failed.
     pub async fn finish(self) -> Result<(Arc<Ledger>, u64), CrashError> {
         self.stopping.store(true, Ordering::Relaxed);
+        self.release();
         let mut sent = 0;
         for task in self.tasks {
             sent += task.await.map_err(|error| CrashError::Broken(error.to_string()))??;
         }
         Ok((self.ledger, sent))
+    }
+}
+
+/// How many records may be sent in all.
+struct Pace {
+    sent: AtomicU64,
+    limit: watch::Sender<u64>,
+}
+
+impl Pace {
+    /// Waits for leave to send one record.
+    async fn take(&self) {
+        // The sender of the limit lives as long as this.
+        let _ = self.limit.subscribe().wait_for(|limit| self.sent.load(Ordering::Relaxed) < *limit).await;
+        self.sent.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -188,6 +221,7 @@ struct Sender {
     producer: u32,
     seed: u64,
     ledger: Arc<Ledger>,
+    pace: Arc<Pace>,
 }
 
 type Sent = (usize, RecordId, Delivery);
@@ -199,6 +233,7 @@ impl Sender {
         let mut random = SmallRng::seed_from_u64(self.seed ^ u64::from(self.producer));
         let mut number = 0;
         while !stopping.load(Ordering::Relaxed) && !noting.is_finished() {
+            self.pace.take().await;
             let id = RecordId { producer: self.producer, number };
             let topic = random.random_range(0..self.topics.len());
             let record = ProducerRecord {

@@ -33,12 +33,13 @@ impl FailingSyncs {
         Ok(Self(child))
     }
 
-    /// Waits until it is at work; under load, the node may have ended before.
+    /// Waits until it is at work, or has been: a node that syncs right then has ended before this can look.
     async fn attached(&self, node: &Node) -> Result<(), CrashError> {
         let status = format!("/proc/{}/status", node.process_id()?);
         comes("strace is attached", || async {
             let text = std::fs::read_to_string(&status).unwrap_or_default();
-            Ok(text.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0")))
+            let has = |line: &str| text.lines().any(|text| text.starts_with(line));
+            Ok(!has("TracerPid:\t0") || has("State:\tZ"))
         })
         .await
     }
@@ -71,9 +72,11 @@ pub async fn sync_fails_under_load(
     let workload = Workload::start(&node.address(), &durable, 0..4, seed)?;
     for round in 0..rounds {
         workload.wait_for(300).await?;
+        workload.release();
         let failing = FailingSyncs::attach(&node, 1 + 3 * round)?;
         check_exit(node.wait_end().await?, exit_code::DISK_FAILED, &node.log_tail())?;
         drop(failing);
+        workload.hold();
         let wanted = [
             "the disk failed",
             "Input/output error",

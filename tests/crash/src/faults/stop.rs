@@ -24,8 +24,10 @@ pub async fn stopped_under_load(directory: &Path, rounds: u32, seed: u64) -> Res
     let workload = Workload::start(&node.address(), &topics(), 0..4, seed)?;
     for round in 0..rounds {
         workload.wait_for(500).await?;
+        workload.release();
         node.signal(if round % 2 == 0 { "TERM" } else { "INT" })?;
         check_exit(node.wait_end().await?, 0, &node.log_tail())?;
+        workload.hold();
         node.inspect()?;
         let client = node.start().await?;
         verify(&client, &topics(), &workload.ledger().acked().await, seed).await?;
