@@ -13,8 +13,8 @@ use highwater_records::{Batch, BatchBuilder};
 use highwater_storage::disk::Disk;
 use highwater_storage::journal::JournalOptions;
 use highwater_storage::{
-    Applied, Applier, Durability, Entry, GroupLog, GroupOptions, LogId, NewEntry, NewPayload, OpenError,
-    Payload, RestoreError, SegmentOptions, Store, StoreOptions,
+    Applied, Applier, Durability, Entry, GroupLog, GroupOptions, LogError, LogId, NewEntry, NewPayload,
+    OpenError, Payload, RestoreError, SegmentOptions, Store, StoreOptions,
 };
 use highwater_types::{
     GroupId, NodeId, Offset, PartitionId, PartitionIndex, RaftIndex, Random, Term, TimestampMs, TopicId,
@@ -243,19 +243,24 @@ pub struct Seen {
 /// # Panics
 /// When an entry above the purged one cannot be read.
 pub fn look(log: &Arc<GroupLog>) -> Seen {
+    try_look(log).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Looks at all of a group, unless an entry cannot be read: the power may have gone.
+pub fn try_look(log: &Arc<GroupLog>) -> Result<Seen, LogError> {
     let (purged, last) = log.bounds();
     let (applied, state) = log.snapshot();
     let watermarks = log.watermarks();
     let mut entries = Vec::new();
     let first = purged.map_or(0, |purged| purged.index.0 + 1);
     for index in first..last.map_or(0, |last| last.index.0 + 1) {
-        let entry = log.entry(RaftIndex(index)).unwrap_or_else(|error| panic!("{error}"));
+        let entry = log.entry(RaftIndex(index))?;
         if let Payload::Batch(batch) = &entry.payload {
             batch.verify().unwrap_or_else(|error| panic!("entry {index} of {}: {error}", log.id()));
         }
         entries.push((entry.id, payload_bytes(&entry.payload)));
     }
-    Seen {
+    Ok(Seen {
         vote: log.vote(),
         committed: log.committed(),
         purged,
@@ -267,7 +272,7 @@ pub fn look(log: &Arc<GroupLog>) -> Seen {
         log_end: watermarks.log_end(),
         quarantine: log.quarantine().map(str::to_owned),
         entries,
-    }
+    })
 }
 
 /// A value of the environment, as a number.

@@ -9,7 +9,7 @@ use highwater_storage::{Durability, GroupLog, NewPayload, Payload, Store};
 use highwater_types::{GroupId, Offset, RaftIndex};
 
 use super::model::{Death, GroupModel};
-use super::{Chain, Seeded, Seen, apply_to, batch, group_options, look, new_entry, open, partition, vote};
+use super::{Chain, Seeded, Seen, apply_to, batch, group_options, new_entry, open, partition, try_look, vote};
 
 /// A store, the disk below it, and what it promised.
 pub struct Workload {
@@ -337,7 +337,7 @@ impl Workload {
 
     fn read(&mut self) -> Result<(), String> {
         let Some((id, log)) = self.pick() else { return Ok(()) };
-        let seen = look(&log);
+        let seen = try_look(&log).map_err(|error| error.to_string())?;
         let model = &self.models[&id];
         assert_eq!(seen.last, model.log.last().map(|known| known.id), "seed {}", self.seed);
         let first = seen.purged.map_or(0, |purged| purged.index.0 + 1);
