@@ -66,11 +66,9 @@ impl Command {
         match self {
             // A node is quiet as long as all is well, and says in its own words what is not.
             Self::Dev(_) => "warn,openraft=error",
-            Self::Topic(_)
-            | Self::Cluster(_)
-            | Self::Produce(_)
-            | Self::Consume(_)
-            | Self::Inspect(_) => "warn",
+            Self::Topic(_) | Self::Cluster(_) | Self::Produce(_) | Self::Consume(_) | Self::Inspect(_) => {
+                "warn"
+            }
         }
     }
 }

@@ -65,6 +65,9 @@ impl CliError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Client(error) | Self::Undelivered { cause: error, .. } => hint(error),
+            Self::NodeStart(highwater_server::StartError::PortInUse { .. }) => {
+                Some("`--grpc-port 0` and `--http-port 0` take free ports".to_owned())
+            }
             Self::NodeShutdown(error) if error.is_disk_failure() => {
                 Some("check the disk, then start the node again".to_owned())
             }

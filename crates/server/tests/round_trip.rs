@@ -352,7 +352,7 @@ async fn a_subscriber_with_more_credit_than_it_reads_is_held_back_and_misses_not
         let pushed = soon("a push", pushes.message()).await.expect("lives on").expect("goes on");
         let Some(v1::subscribe_response::Message::Push(push)) = pushed.message else { panic!("{pushed:?}") };
         let data = push.data.expect("always set");
-        let batches = data.batches.iter().flat_map(|run| split_batches(run.clone().into()));
+        let batches = data.batches.iter().flat_map(|run| split_batches(run.clone()));
         for batch in batches {
             assert_eq!(batch.expect("whole").header().base_offset.0, expected, "no gap and no repeat");
             expected += 1;

@@ -17,7 +17,6 @@ use super::status::status;
 use super::subscribe::{PUSHES_WAITING_MAX, SubscribeStream};
 use super::{budget_exhausted, fetch, list_offsets, produce};
 use crate::connection::ConnectionInfo;
-use crate::inbound::InboundShare;
 use crate::outbound::{Outbound, OutboundPermit};
 
 /// The service over a broker.
@@ -37,9 +36,8 @@ impl LogService for Log {
 
     async fn produce(
         &self,
-        mut request: Request<v1::ProduceRequest>,
+        request: Request<v1::ProduceRequest>,
     ) -> Result<Response<v1::ProduceResponse>, Status> {
-        let _received = request.extensions_mut().remove::<InboundShare>();
         let produced = produce::produce(&self.broker, request.into_inner()).await;
         produced.map(Response::new).map_err(status)
     }
@@ -61,11 +59,7 @@ impl LogService for Log {
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
-    async fn fetch(
-        &self,
-        mut request: Request<v1::FetchRequest>,
-    ) -> Result<Response<v1::FetchResponse>, Status> {
-        let _received = request.extensions_mut().remove::<InboundShare>();
+    async fn fetch(&self, request: Request<v1::FetchRequest>) -> Result<Response<v1::FetchResponse>, Status> {
         let connection = connection(&request);
         let (answer, bytes) = fetch::fetch(&self.broker, request.into_inner()).await.map_err(status)?;
         let outbound = Outbound::default();
