@@ -34,11 +34,7 @@ impl Reader {
         match version {
             0 => Err(self.malformed("it states no version")),
             FORMAT_VERSION => Ok(()),
-            _ => Err(MetadataError::UnknownVersion {
-                what: self.what,
-                version,
-                newest: FORMAT_VERSION,
-            }),
+            _ => Err(MetadataError::UnknownVersion { what: self.what, version, newest: FORMAT_VERSION }),
         }
     }
 
@@ -64,18 +60,13 @@ impl Reader {
     }
 
     fn malformed(self, detail: impl Into<String>) -> MetadataError {
-        MetadataError::Malformed {
-            what: self.what,
-            detail: detail.into(),
-        }
+        MetadataError::Malformed { what: self.what, detail: detail.into() }
     }
 }
 
 /// A list of nodes as it is written.
 fn write_nodes(nodes: &[NodeId]) -> wire::Nodes {
-    wire::Nodes {
-        ids: nodes.iter().map(|node| node.0).collect(),
-    }
+    wire::Nodes { ids: nodes.iter().map(|node| node.0).collect() }
 }
 
 /// A list of nodes as it is read.

@@ -53,81 +53,38 @@ pub(crate) struct Decision {
 impl Decision {
     /// A change.
     fn change(outcome: Outcome, effect: Effect, change: MetadataChange) -> Self {
-        Self {
-            outcome,
-            effect: Some(effect),
-            changes: vec![change],
-        }
+        Self { outcome, effect: Some(effect), changes: vec![change] }
     }
 
     /// What was asked for is so already.
     fn unchanged(outcome: Outcome) -> Self {
-        Self {
-            outcome,
-            effect: None,
-            changes: Vec::new(),
-        }
+        Self { outcome, effect: None, changes: Vec::new() }
     }
 }
 
 /// Decides one command.
-pub(crate) fn decide(
-    image: &MetadataImage,
-    command: &MetadataCommand,
-) -> Result<Decision, MetadataError> {
-    if let MetadataCommand::ClusterBorn {
-        cluster,
-        feature_level,
-        at,
-    } = command
-    {
-        let born = ClusterRecord {
-            id: *cluster,
-            feature_level: *feature_level,
-            born_at: *at,
-        };
+pub(crate) fn decide(image: &MetadataImage, command: &MetadataCommand) -> Result<Decision, MetadataError> {
+    if let MetadataCommand::ClusterBorn { cluster, feature_level, at } = command {
+        let born = ClusterRecord { id: *cluster, feature_level: *feature_level, born_at: *at };
         return nodes::cluster_born(image, born);
     }
     let cluster = image.cluster().ok_or(MetadataError::NotBorn)?;
     match command {
         MetadataCommand::ClusterBorn { .. } => unreachable!("decided above"),
-        MetadataCommand::RegisterNode {
-            cluster: claimed,
-            node,
-        } => nodes::register(image, cluster, *claimed, node),
-        MetadataCommand::CreateTopic {
-            topic,
-            name,
-            placement,
-            overrides,
-            internal,
-            at,
-        } => topics::create(
+        MetadataCommand::RegisterNode { cluster: claimed, node } => {
+            nodes::register(image, cluster, *claimed, node)
+        }
+        MetadataCommand::CreateTopic { topic, name, placement, overrides, internal, at } => topics::create(
             image,
-            topics::NewTopic {
-                id: *topic,
-                name,
-                placement,
-                overrides,
-                internal: *internal,
-                at: *at,
-            },
+            topics::NewTopic { id: *topic, name, placement, overrides, internal: *internal, at: *at },
         ),
-        MetadataCommand::AlterTopicConfigs { topic, changes } => {
-            topics::alter_configs(image, *topic, changes)
+        MetadataCommand::AlterTopicConfigs { topic, changes } => topics::alter_configs(image, *topic, changes),
+        MetadataCommand::AddPartitions { topic, partitions_before, placement } => {
+            partitions::add(image, *topic, *partitions_before, placement)
         }
-        MetadataCommand::AddPartitions {
-            topic,
-            partitions_before,
-            placement,
-        } => partitions::add(image, *topic, *partitions_before, placement),
-        MetadataCommand::PartitionsReady { topic, partitions } => {
-            partitions::ready(image, *topic, partitions)
-        }
+        MetadataCommand::PartitionsReady { topic, partitions } => partitions::ready(image, *topic, partitions),
         MetadataCommand::DeleteTopic { topic, at } => topics::delete(image, *topic, *at),
-        MetadataCommand::ForgetTopic { topic, node, at } => {
-            topics::forget(image, *topic, *node, *at)
-        }
+        MetadataCommand::ForgetTopic { topic, node, at } => topics::forget(image, *topic, *node, *at),
         MetadataCommand::AllocateProducerIds { count } => allocate_producer_ids(image, *count),
     }
 }
@@ -135,16 +92,10 @@ pub(crate) fn decide(
 /// The next block of producer ids.
 fn allocate_producer_ids(image: &MetadataImage, count: i64) -> Result<Decision, MetadataError> {
     if !(1..=PRODUCER_ID_BLOCK).contains(&count) {
-        return Err(MetadataError::ProducerIdCount {
-            requested: count,
-            max: PRODUCER_ID_BLOCK,
-        });
+        return Err(MetadataError::ProducerIdCount { requested: count, max: PRODUCER_ID_BLOCK });
     }
     let first = image.next_producer_id();
-    let next = first
-        .0
-        .checked_add(count)
-        .ok_or(MetadataError::ProducerIdsExhausted)?;
+    let next = first.0.checked_add(count).ok_or(MetadataError::ProducerIdsExhausted)?;
     Ok(Decision::change(
         Outcome::ProducerIds { first, count },
         Effect::NextProducerId(ProducerId(next)),

@@ -71,11 +71,7 @@ impl MetadataDelta {
             changes.push(MetadataChange::ProducerIdsAllocated);
         }
         changes.sort_unstable();
-        Self {
-            from: old.version(),
-            to: new.version(),
-            changes,
-        }
+        Self { from: old.version(), to: new.version(), changes }
     }
 }
 
@@ -97,17 +93,11 @@ fn changes_of_topic(old: &TopicRecord, new: &TopicRecord, changes: &mut Vec<Meta
     }
     if old.partition_count() < new.partition_count() {
         let first = PartitionIndex(old.partition_count());
-        changes.push(MetadataChange::PartitionsAdded {
-            topic: new.id,
-            first,
-        });
+        changes.push(MetadataChange::PartitionsAdded { topic: new.id, first });
     }
     for (index, (before, after)) in (0..).zip(old.partitions.iter().zip(&new.partitions)) {
         if before.phase != after.phase && after.phase == PartitionPhase::Ready {
-            let partition = PartitionId {
-                topic: new.id,
-                index: PartitionIndex(index),
-            };
+            let partition = PartitionId { topic: new.id, index: PartitionIndex(index) };
             changes.push(MetadataChange::PartitionReady(partition));
         }
     }
@@ -121,15 +111,13 @@ fn tombstone_changes(old: &MetadataImage, new: &MetadataImage, changes: &mut Vec
             None => changes.push(MetadataChange::TopicDeleted(topic)),
             Some(before) => {
                 let gone = before.holders.difference(&tombstone.holders);
-                let removed =
-                    |node: &NodeId| MetadataChange::TopicDataRemoved { topic, node: *node };
+                let removed = |node: &NodeId| MetadataChange::TopicDataRemoved { topic, node: *node };
                 changes.extend(gone.map(removed));
             }
         }
     }
     let known_before = old.topics().map(|topic| topic.id);
     let known_before = known_before.chain(old.tombstones().map(|tombstone| tombstone.topic));
-    let forgotten =
-        known_before.filter(|id| new.topic(*id).is_none() && new.tombstone(*id).is_none());
+    let forgotten = known_before.filter(|id| new.topic(*id).is_none() && new.tombstone(*id).is_none());
     changes.extend(forgotten.map(MetadataChange::TopicForgotten));
 }

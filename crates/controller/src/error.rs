@@ -2,8 +2,7 @@
 
 use highwater_types::limits::PARTITIONS_PER_TOPIC_MAX;
 use highwater_types::{
-    ClusterId, ConfigError, ErrorCode, NodeId, PartitionIndex, TimestampMs, TopicId, TopicName,
-    TopicNameError,
+    ClusterId, ConfigError, ErrorCode, NodeId, PartitionIndex, TimestampMs, TopicId, TopicName, TopicNameError,
 };
 
 use crate::cluster::FeatureLevel;
@@ -49,9 +48,7 @@ pub enum MetadataError {
     #[error(transparent)]
     TopicName(#[from] TopicNameError),
     /// The name is kept for, or missing from, the cluster's own topics.
-    #[error(
-        "'{name}': names that start with '__' are for the cluster's own topics, and only for those"
-    )]
+    #[error("'{name}': names that start with '__' are for the cluster's own topics, and only for those")]
     ReservedTopicName {
         /// The name.
         name: TopicName,
@@ -65,9 +62,7 @@ pub enum MetadataError {
         topic: TopicId,
     },
     /// The name is another topic's but for `.` and `_`.
-    #[error(
-        "topic '{name}' would collide with '{existing}': '.' and '_' are the same in metric names"
-    )]
+    #[error("topic '{name}' would collide with '{existing}': '.' and '_' are the same in metric names")]
     TopicNameCollides {
         /// The name.
         name: TopicName,
@@ -131,9 +126,7 @@ pub enum MetadataError {
         nodes: usize,
     },
     /// Partitions of one topic have different numbers of replicas.
-    #[error(
-        "partition {index} has {actual} replicas; the topic's replication factor is {expected}"
-    )]
+    #[error("partition {index} has {actual} replicas; the topic's replication factor is {expected}")]
     UnevenReplicas {
         /// The first partition that differs.
         index: PartitionIndex,
@@ -201,9 +194,7 @@ pub enum MetadataError {
         detail: String,
     },
     /// Bytes were written by a newer build.
-    #[error(
-        "a metadata {what} has format version {version}; this build knows versions up to {newest}"
-    )]
+    #[error("a metadata {what} has format version {version}; this build knows versions up to {newest}")]
     UnknownVersion {
         /// What the bytes are.
         what: &'static str,
@@ -213,10 +204,7 @@ pub enum MetadataError {
         newest: u32,
     },
     /// The cluster uses features that this build does not know.
-    #[error(
-        "the cluster uses feature level {level}; this build knows 1 to {}",
-        FeatureLevel::NEWEST
-    )]
+    #[error("the cluster uses feature level {level}; this build knows 1 to {}", FeatureLevel::NEWEST)]
     UnknownFeatureLevel {
         /// The cluster's level.
         level: FeatureLevel,
@@ -247,31 +235,24 @@ impl MetadataError {
             | Self::ProducerIdCount { .. }
             | Self::TopicNotDeleted { .. }
             | Self::GracePeriod { .. } => ErrorCode::InvalidRequest,
-            Self::TopicName(_)
-            | Self::ReservedTopicName { .. }
-            | Self::TopicNameCollides { .. } => ErrorCode::InvalidTopicName,
+            Self::TopicName(_) | Self::ReservedTopicName { .. } | Self::TopicNameCollides { .. } => {
+                ErrorCode::InvalidTopicName
+            }
             Self::TopicExists { .. } => ErrorCode::TopicAlreadyExists,
             Self::UnknownTopic { .. } => ErrorCode::UnknownTopicId,
             Self::UnknownPartition { .. } => ErrorCode::UnknownTopicOrPartition,
-            Self::PartitionCount { .. }
-            | Self::PartitionCountChanged { .. }
-            | Self::ClusterFull { .. } => ErrorCode::InvalidPartitions,
+            Self::PartitionCount { .. } | Self::PartitionCountChanged { .. } | Self::ClusterFull { .. } => {
+                ErrorCode::InvalidPartitions
+            }
             Self::ReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
             Self::Config(_) | Self::DuplicateSetting { .. } => ErrorCode::InvalidConfig,
-            Self::UnknownVersion { .. } | Self::UnknownFeatureLevel { .. } => {
-                ErrorCode::Unsupported
-            }
-            Self::ProducerIdsExhausted | Self::Malformed { .. } | Self::Checksum { .. } => {
-                ErrorCode::Internal
-            }
+            Self::UnknownVersion { .. } | Self::UnknownFeatureLevel { .. } => ErrorCode::Unsupported,
+            Self::ProducerIdsExhausted | Self::Malformed { .. } | Self::Checksum { .. } => ErrorCode::Internal,
         }
     }
 
     /// The error as it travels to the proposer.
     pub fn refusal(&self) -> Refusal {
-        Refusal {
-            code: self.code(),
-            message: self.to_string(),
-        }
+        Refusal { code: self.code(), message: self.to_string() }
     }
 }

@@ -70,12 +70,7 @@ impl MetadataImage {
 
     /// The registered nodes as [`crate::place`] wants them.
     pub fn placement_nodes(&self) -> Vec<PlacementNode> {
-        self.nodes()
-            .map(|node| PlacementNode {
-                id: node.id,
-                rack: node.rack.clone(),
-            })
-            .collect()
+        self.nodes().map(|node| PlacementNode { id: node.id, rack: node.rack.clone() }).collect()
     }
 
     /// A live topic.
@@ -85,15 +80,13 @@ impl MetadataImage {
 
     /// The live topic of exactly that name.
     pub fn topic_by_name(&self, name: &str) -> Option<&Arc<TopicRecord>> {
-        self.topic_colliding_with(name)
-            .filter(|topic| topic.name.as_str() == name)
+        self.topic_colliding_with(name).filter(|topic| topic.name.as_str() == name)
     }
 
     /// The live topic that keeps the name from being used: its own, or one that differs
     /// in `.` and `_` only.
     pub fn topic_colliding_with(&self, name: &str) -> Option<&Arc<TopicRecord>> {
-        self.topics
-            .get(self.names.get(collision_key(name).as_ref())?)
+        self.topics.get(self.names.get(collision_key(name).as_ref())?)
     }
 
     /// The live topics, in order of their ids.
@@ -175,11 +168,7 @@ impl MetadataImage {
             std::collections::btree_map::Entry::Vacant(vacant) => {
                 let key = topic.name.collision_key().into_owned();
                 let collided = Arc::make_mut(&mut self.names).insert(key, id);
-                assert!(
-                    collided.is_none(),
-                    "two live topics share the key of '{}'",
-                    topic.name
-                );
+                assert!(collided.is_none(), "two live topics share the key of '{}'", topic.name);
                 vacant.insert(topic);
                 0
             }

@@ -28,10 +28,6 @@ impl NodeRecord {
     /// Whether the two say the same about a node, whenever they were said.
     pub fn says_the_same(&self, other: &Self) -> bool {
         let at = self.registered_at;
-        *self
-            == Self {
-                registered_at: at,
-                ..other.clone()
-            }
+        *self == Self { registered_at: at, ..other.clone() }
     }
 }

@@ -40,22 +40,11 @@ pub fn place(
     let wanted = usize::try_from(replication_factor).unwrap_or(usize::MAX);
     if wanted == 0 || wanted > nodes.len() {
         let nodes = nodes.len();
-        return Err(MetadataError::ReplicationFactor {
-            requested: replication_factor,
-            nodes,
-        });
+        return Err(MetadataError::ReplicationFactor { requested: replication_factor, nodes });
     }
-    let mut candidates: Vec<Candidate<'_>> = shuffled(nodes, seed)
-        .into_iter()
-        .map(|node| Candidate {
-            node,
-            leaders: 0,
-            replicas: 0,
-        })
-        .collect();
-    Ok((0..partitions)
-        .map(|_| place_one(&mut candidates, wanted))
-        .collect())
+    let mut candidates: Vec<Candidate<'_>> =
+        shuffled(nodes, seed).into_iter().map(|node| Candidate { node, leaders: 0, replicas: 0 }).collect();
+    Ok((0..partitions).map(|_| place_one(&mut candidates, wanted)).collect())
 }
 
 /// Places one partition where least is.
@@ -68,11 +57,7 @@ fn place_one(candidates: &mut [Candidate<'_>], wanted: usize) -> Vec<NodeId> {
             .iter_mut()
             .filter(|candidate| !replicas.contains(&candidate.node.id))
             .min_by_key(|candidate| {
-                let same_rack = candidate
-                    .node
-                    .rack
-                    .as_ref()
-                    .is_some_and(|rack| racks.contains(rack));
+                let same_rack = candidate.node.rack.as_ref().is_some_and(|rack| racks.contains(rack));
                 let leaders = if leads { candidate.leaders } else { 0 };
                 (leaders, same_rack, candidate.replicas)
             })
@@ -119,19 +104,12 @@ mod tests {
     fn nodes(racks: &[Option<&str>]) -> Vec<PlacementNode> {
         (1..)
             .zip(racks)
-            .map(|(id, rack)| PlacementNode {
-                id: NodeId(id),
-                rack: rack.map(str::to_owned),
-            })
+            .map(|(id, rack)| PlacementNode { id: NodeId(id), rack: rack.map(str::to_owned) })
             .collect()
     }
 
     fn spread(counts: &BTreeMap<NodeId, u32>, nodes: usize) -> u32 {
-        let least = if counts.len() < nodes {
-            0
-        } else {
-            *counts.values().min().expect("some")
-        };
+        let least = if counts.len() < nodes { 0 } else { *counts.values().min().expect("some") };
         counts.values().max().expect("some") - least
     }
 
@@ -146,9 +124,7 @@ mod tests {
                     let distinct: BTreeSet<_> = partition.iter().collect();
                     assert_eq!(distinct.len() as u32, replication_factor, "seed {seed}");
                     *leaders.entry(partition[0]).or_insert(0) += 1;
-                    partition
-                        .iter()
-                        .for_each(|node| *replicas.entry(*node).or_insert(0) += 1);
+                    partition.iter().for_each(|node| *replicas.entry(*node).or_insert(0) += 1);
                 }
                 assert!(spread(&leaders, count) <= 1, "seed {seed}: {leaders:?}");
                 assert!(spread(&replicas, count) <= 2, "seed {seed}: {replicas:?}");
@@ -158,14 +134,7 @@ mod tests {
 
     #[test]
     fn losing_a_rack_never_takes_two_replicas_while_there_are_racks_enough() {
-        let racks = [
-            Some("a"),
-            Some("a"),
-            Some("b"),
-            Some("b"),
-            Some("c"),
-            Some("c"),
-        ];
+        let racks = [Some("a"), Some("a"), Some("b"), Some("b"), Some("c"), Some("c")];
         let nodes = nodes(&racks);
         for seed in 0..50 {
             for partition in place(&nodes, 60, 3, seed).expect("possible") {
@@ -179,13 +148,7 @@ mod tests {
     #[test]
     fn more_replicas_than_nodes_are_refused_with_both_numbers() {
         let refused = place(&nodes(&[None, None]), 1, 3, 0).expect_err("two nodes");
-        assert_eq!(
-            refused,
-            MetadataError::ReplicationFactor {
-                requested: 3,
-                nodes: 2
-            }
-        );
+        assert_eq!(refused, MetadataError::ReplicationFactor { requested: 3, nodes: 2 });
         assert!(place(&nodes(&[None]), 1, 0, 0).is_err());
         assert!(place(&[], 1, 1, 0).is_err());
     }

@@ -53,20 +53,12 @@ impl MetadataState {
         let to = self.image.version();
         match decided {
             Ok((outcome, changes)) => Applied {
-                result: Ok(MetadataResponse {
-                    version: to,
-                    outcome,
-                }),
+                result: Ok(MetadataResponse { version: to, outcome }),
                 delta: MetadataDelta { from, to, changes },
             },
-            Err(error) => Applied {
-                result: Err(error),
-                delta: MetadataDelta {
-                    from,
-                    to,
-                    changes: Vec::new(),
-                },
-            },
+            Err(error) => {
+                Applied { result: Err(error), delta: MetadataDelta { from, to, changes: Vec::new() } }
+            }
         }
     }
 
@@ -77,10 +69,7 @@ impl MetadataState {
     /// The bytes are not a command that this build knows; the state is unchanged. A
     /// *committed* command that this build does not know is fatal to the replica: another
     /// build may have applied it, so going on without it would let the two drift apart.
-    pub fn apply_encoded(
-        &mut self,
-        command: &[u8],
-    ) -> Result<(Bytes, MetadataDelta), MetadataError> {
+    pub fn apply_encoded(&mut self, command: &[u8]) -> Result<(Bytes, MetadataDelta), MetadataError> {
         let command = codec::decode_command(command)?;
         let applied = self.apply(&command);
         let result = applied.result.map_err(|error| error.refusal());
@@ -98,8 +87,6 @@ impl MetadataState {
     /// The bytes are damaged, of a newer build, or contradict themselves. There is no
     /// partial restore: a topic that is missing must never look like a deleted one.
     pub fn restore(snapshot: &[u8]) -> Result<Self, MetadataError> {
-        Ok(Self {
-            image: codec::decode_snapshot(snapshot)?,
-        })
+        Ok(Self { image: codec::decode_snapshot(snapshot)? })
     }
 }

@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 
-use highwater_types::{
-    ConfigOverrides, NodeId, PartitionIndex, TimestampMs, TopicConfig, TopicId, TopicName,
-};
+use highwater_types::{ConfigOverrides, NodeId, PartitionIndex, TimestampMs, TopicConfig, TopicId, TopicName};
 
 /// Whether a partition's group was ever initialized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,10 +49,7 @@ impl TopicRecord {
 
     /// Replicas of each partition.
     pub fn replication_factor(&self) -> u32 {
-        let replicas = self
-            .partitions
-            .first()
-            .map_or(0, |partition| partition.replicas.len());
+        let replicas = self.partitions.first().map_or(0, |partition| partition.replicas.len());
         u32::try_from(replicas).expect("replicas are bounded by the nodes")
     }
 

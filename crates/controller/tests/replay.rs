@@ -6,9 +6,7 @@
 mod support;
 
 use highwater_controller::codec::{decode_response, encode_snapshot};
-use highwater_controller::{
-    ConfigChange, MetadataCommand, MetadataDelta, MetadataError, MetadataState, place,
-};
+use highwater_controller::{ConfigChange, MetadataCommand, MetadataDelta, MetadataError, MetadataState, place};
 use highwater_types::{NodeId, PartitionIndex, TimestampMs};
 use support::*;
 
@@ -38,14 +36,9 @@ fn draw(random: &mut Seeded, state: &MetadataState) -> MetadataCommand {
             let given = usize::try_from(random.below(3)).expect("small");
             create_with(id, name, placement, &settings[..given])
         }
-        3 => MetadataCommand::DeleteTopic {
-            topic: topic_id(id),
-            at,
-        },
+        3 => MetadataCommand::DeleteTopic { topic: topic_id(id), at },
         4 => forget(id, random.below(4), at),
-        5 => MetadataCommand::AllocateProducerIds {
-            count: i64::try_from(random.below(1100)).expect("small"),
-        },
+        5 => MetadataCommand::AllocateProducerIds { count: i64::try_from(random.below(1100)).expect("small") },
         6 => MetadataCommand::AddPartitions {
             topic: topic_id(id),
             partitions_before: u32::try_from(random.below(4)).expect("small"),
@@ -58,22 +51,14 @@ fn draw(random: &mut Seeded, state: &MetadataState) -> MetadataCommand {
         8 => MetadataCommand::AlterTopicConfigs {
             topic: topic_id(id),
             changes: vec![
-                ConfigChange::Set {
-                    name: "retention.ms".into(),
-                    value: at.to_string(),
-                },
-                ConfigChange::Delete {
-                    name: "segment.bytes".into(),
-                },
+                ConfigChange::Set { name: "retention.ms".into(), value: at.to_string() },
+                ConfigChange::Delete { name: "segment.bytes".into() },
             ],
         },
         _ => {
             let mut changed = node(random.below(3) + 1);
             changed.rack = random.below(2).checked_sub(1).map(|rack| rack.to_string());
-            MetadataCommand::RegisterNode {
-                cluster: cluster_id(),
-                node: changed,
-            }
+            MetadataCommand::RegisterNode { cluster: cluster_id(), node: changed }
         }
     }
 }
@@ -102,10 +87,7 @@ fn history(
 fn commands_survive_their_replicated_form() {
     for seed in seeds() {
         history(seed, |_, command, _, _| {
-            assert_eq!(
-                MetadataCommand::decode(&command.encode()).as_ref(),
-                Ok(command)
-            );
+            assert_eq!(MetadataCommand::decode(&command.encode()).as_ref(), Ok(command));
         });
     }
 }
@@ -120,15 +102,9 @@ fn a_state_restored_from_its_snapshot_is_the_same_state_after_every_command() {
             let restored = MetadataState::restore(&snapshot).expect("its own snapshot");
             assert_eq!(restored, *after);
             assert_eq!(restored.snapshot(), snapshot);
-            assert_eq!(
-                restored.image().partition_count(),
-                after.image().partition_count()
-            );
+            assert_eq!(restored.image().partition_count(), after.image().partition_count());
         });
-        assert!(
-            accepted > COMMANDS / 5,
-            "the history does something: {accepted}"
-        );
+        assert!(accepted > COMMANDS / 5, "the history does something: {accepted}");
     }
 }
 
@@ -144,10 +120,7 @@ fn replaying_a_history_gives_the_same_responses_deltas_and_state() {
         for (command, said) in commands.iter().zip(said) {
             let (response, delta) = encoded.apply_encoded(&command.encode()).expect("known");
             let response = decode_response(&response).expect("a response");
-            assert_eq!(
-                response,
-                said.result.clone().map_err(|error| error.refusal())
-            );
+            assert_eq!(response, said.result.clone().map_err(|error| error.refusal()));
             assert_eq!(delta, said.delta);
             assert_eq!(replayed.apply(command), said);
         }
@@ -161,13 +134,9 @@ fn a_history_from_a_snapshot_in_its_middle_ends_the_same() {
         let (commands, state) = history(seed, |_, _, _, _| {});
         for cut in (0..COMMANDS).step_by(17) {
             let mut first = MetadataState::default();
-            commands[..cut]
-                .iter()
-                .for_each(|command| drop(first.apply(command)));
+            commands[..cut].iter().for_each(|command| drop(first.apply(command)));
             let mut second = MetadataState::restore(&first.snapshot()).expect("its own snapshot");
-            commands[cut..]
-                .iter()
-                .for_each(|command| drop(second.apply(command)));
+            commands[cut..].iter().for_each(|command| drop(second.apply(command)));
             assert_eq!(second, state, "cut at {cut}");
         }
     }
@@ -181,10 +150,7 @@ fn a_delta_says_exactly_how_two_images_differ() {
             assert_eq!(between, *delta, "{command:?}");
             assert_eq!(delta.changes.is_empty(), before == after);
             let restored = MetadataState::restore(&after.snapshot()).expect("its own snapshot");
-            assert_eq!(
-                MetadataDelta::between(before.image(), restored.image()),
-                *delta
-            );
+            assert_eq!(MetadataDelta::between(before.image(), restored.image()), *delta);
         });
     }
 }
@@ -194,17 +160,11 @@ fn every_flipped_bit_and_every_cut_of_a_snapshot_is_refused() {
     let (_, state) = history(7, |_, _, _, _| {});
     let snapshot = encode_snapshot(state.image()).to_vec();
     for position in 0..snapshot.len() {
-        assert!(
-            MetadataState::restore(&snapshot[..position]).is_err(),
-            "cut at {position}"
-        );
+        assert!(MetadataState::restore(&snapshot[..position]).is_err(), "cut at {position}");
         for bit in 0..8 {
             let mut damaged = snapshot.clone();
             damaged[position] ^= 1 << bit;
-            assert!(
-                MetadataState::restore(&damaged).is_err(),
-                "bit {bit} of byte {position}"
-            );
+            assert!(MetadataState::restore(&damaged).is_err(), "bit {bit} of byte {position}");
         }
     }
 }
@@ -221,8 +181,7 @@ fn garbage_is_refused_and_changes_nothing() {
                 let at = usize::try_from(random.below(bytes.len() as u64)).expect("an index");
                 bytes[at] ^= 1 << random.below(8);
             }
-            bytes
-                .truncate(usize::try_from(random.below(bytes.len() as u64 + 1)).expect("a length"));
+            bytes.truncate(usize::try_from(random.below(bytes.len() as u64 + 1)).expect("a length"));
             let before = state.clone();
             let result = state.apply_encoded(&bytes);
             assert!(result.is_ok() || state == before);
@@ -231,10 +190,7 @@ fn garbage_is_refused_and_changes_nothing() {
         }
     }
     let mut state = cluster();
-    assert!(matches!(
-        state.apply_encoded(&[]),
-        Err(MetadataError::Malformed { .. })
-    ));
+    assert!(matches!(state.apply_encoded(&[]), Err(MetadataError::Malformed { .. })));
 }
 
 #[test]
@@ -242,16 +198,7 @@ fn a_command_of_a_newer_build_is_refused_by_its_version() {
     let mut newer = register(1).encode().to_vec();
     assert_eq!(newer[..2], [0x08, 0x01], "the version is the first field");
     newer[1] = 2;
-    let refused = MetadataState::default()
-        .apply_encoded(&newer)
-        .expect_err("newer");
-    assert_eq!(
-        refused,
-        MetadataError::UnknownVersion {
-            what: "command",
-            version: 2,
-            newest: 1
-        }
-    );
+    let refused = MetadataState::default().apply_encoded(&newer).expect_err("newer");
+    assert_eq!(refused, MetadataError::UnknownVersion { what: "command", version: 2, newest: 1 });
     assert!(cluster().image().node(NodeId(1)).is_some());
 }

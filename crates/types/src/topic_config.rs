@@ -132,16 +132,10 @@ impl TopicConfig {
         SETTINGS
             .iter()
             .map(|setting| match overrides.get(setting.name) {
-                Some(value) => ConfigEntry {
-                    setting,
-                    value: value.clone(),
-                    source: ConfigSource::Topic,
-                },
-                None => ConfigEntry {
-                    setting,
-                    value: setting.default.to_owned(),
-                    source: ConfigSource::Default,
-                },
+                Some(value) => ConfigEntry { setting, value: value.clone(), source: ConfigSource::Topic },
+                None => {
+                    ConfigEntry { setting, value: setting.default.to_owned(), source: ConfigSource::Default }
+                }
             })
             .collect()
     }

@@ -62,24 +62,13 @@ impl TopicName {
             return Err(TopicNameError::Empty);
         }
         if name.len() > TOPIC_NAME_BYTES_MAX {
-            return Err(TopicNameError::TooLong {
-                length: name.len(),
-                max: TOPIC_NAME_BYTES_MAX,
-            });
+            return Err(TopicNameError::TooLong { length: name.len(), max: TOPIC_NAME_BYTES_MAX });
         }
         if name == "." || name == ".." {
-            return Err(TopicNameError::DotName {
-                name: name.to_owned(),
-            });
+            return Err(TopicNameError::DotName { name: name.to_owned() });
         }
-        match name
-            .char_indices()
-            .find(|(_, character)| !is_allowed(*character))
-        {
-            Some((position, character)) => Err(TopicNameError::BadCharacter {
-                character,
-                position,
-            }),
+        match name.char_indices().find(|(_, character)| !is_allowed(*character)) {
+            Some((position, character)) => Err(TopicNameError::BadCharacter { character, position }),
             None => Ok(Self(name.into())),
         }
     }
@@ -103,11 +92,7 @@ impl TopicName {
 
 /// As [`TopicName::collision_key`], for a text that is perhaps not a valid name.
 pub fn collision_key(name: &str) -> Cow<'_, str> {
-    if name.contains('.') {
-        Cow::Owned(name.replace('.', "_"))
-    } else {
-        Cow::Borrowed(name)
-    }
+    if name.contains('.') { Cow::Owned(name.replace('.', "_")) } else { Cow::Borrowed(name) }
 }
 
 /// Whether a character may stand in a topic name.
@@ -156,15 +141,7 @@ mod tests {
     #[test]
     fn names_that_kafka_takes_are_taken() {
         let longest = "x".repeat(TOPIC_NAME_BYTES_MAX);
-        for name in [
-            "a",
-            "...",
-            "orders.v1",
-            "A-Z_0-9",
-            "-",
-            "__consumer_offsets",
-            &longest,
-        ] {
+        for name in ["a", "...", "orders.v1", "A-Z_0-9", "-", "__consumer_offsets", &longest] {
             assert_eq!(TopicName::new(name).expect(name).as_str(), name);
         }
     }
@@ -173,41 +150,21 @@ mod tests {
     fn each_broken_rule_is_named() {
         let too_long = "x".repeat(TOPIC_NAME_BYTES_MAX + 1);
         assert_eq!(TopicName::new(""), Err(TopicNameError::Empty));
-        assert_eq!(
-            TopicName::new(".."),
-            Err(TopicNameError::DotName { name: "..".into() })
-        );
+        assert_eq!(TopicName::new(".."), Err(TopicNameError::DotName { name: "..".into() }));
         assert_eq!(
             TopicName::new(&too_long),
-            Err(TopicNameError::TooLong {
-                length: 250,
-                max: TOPIC_NAME_BYTES_MAX
-            })
+            Err(TopicNameError::TooLong { length: 250, max: TOPIC_NAME_BYTES_MAX })
         );
-        for (name, character, position) in [
-            ("a b", ' ', 1),
-            ("a/b", '/', 1),
-            ("ab\0", '\0', 2),
-            ("zoë", 'ë', 2),
-        ] {
-            assert_eq!(
-                TopicName::new(name),
-                Err(TopicNameError::BadCharacter {
-                    character,
-                    position
-                })
-            );
+        for (name, character, position) in
+            [("a b", ' ', 1), ("a/b", '/', 1), ("ab\0", '\0', 2), ("zoë", 'ë', 2)]
+        {
+            assert_eq!(TopicName::new(name), Err(TopicNameError::BadCharacter { character, position }));
         }
     }
 
     #[test]
     fn dots_and_underscores_collide_and_dashes_do_not() {
-        let key = |name: &str| {
-            TopicName::new(name)
-                .expect(name)
-                .collision_key()
-                .into_owned()
-        };
+        let key = |name: &str| TopicName::new(name).expect(name).collision_key().into_owned();
         assert_eq!(key("a.b_c"), key("a_b.c"));
         assert_ne!(key("a.b"), key("a-b"));
     }

@@ -16,12 +16,7 @@ const READER: Reader = Reader { what: "command" };
 /// The replicated form of a command.
 pub fn encode_command(command: &MetadataCommand) -> Bytes {
     let kind = Some(write_kind(command));
-    wire::Command {
-        version: FORMAT_VERSION,
-        kind,
-    }
-    .encode_to_vec()
-    .into()
+    wire::Command { version: FORMAT_VERSION, kind }.encode_to_vec().into()
 }
 
 /// The inverse of [`encode_command`].
@@ -36,77 +31,51 @@ pub fn decode_command(bytes: &[u8]) -> Result<MetadataCommand, MetadataError> {
 
 fn write_kind(command: &MetadataCommand) -> CommandKind {
     match command.clone() {
-        MetadataCommand::ClusterBorn {
-            cluster,
-            feature_level,
-            at,
-        } => {
-            let born = ClusterRecord {
-                id: cluster,
-                feature_level,
-                born_at: at,
-            };
+        MetadataCommand::ClusterBorn { cluster, feature_level, at } => {
+            let born = ClusterRecord { id: cluster, feature_level, born_at: at };
             CommandKind::ClusterBorn(write_cluster(&born))
         }
-        MetadataCommand::RegisterNode { cluster, node } => {
-            CommandKind::RegisterNode(wire::RegisterNode {
-                cluster: cluster.0.as_bytes().to_vec(),
-                node: Some(write_node(&node)),
+        MetadataCommand::RegisterNode { cluster, node } => CommandKind::RegisterNode(wire::RegisterNode {
+            cluster: cluster.0.as_bytes().to_vec(),
+            node: Some(write_node(&node)),
+        }),
+        MetadataCommand::CreateTopic { topic, name, placement, overrides, internal, at } => {
+            CommandKind::CreateTopic(wire::CreateTopic {
+                topic: topic.0.as_bytes().to_vec(),
+                name,
+                placement: placement.iter().map(|replicas| write_nodes(replicas)).collect(),
+                overrides,
+                internal,
+                at_ms: at.0,
             })
         }
-        MetadataCommand::CreateTopic {
-            topic,
-            name,
-            placement,
-            overrides,
-            internal,
-            at,
-        } => CommandKind::CreateTopic(wire::CreateTopic {
-            topic: topic.0.as_bytes().to_vec(),
-            name,
-            placement: placement
-                .iter()
-                .map(|replicas| write_nodes(replicas))
-                .collect(),
-            overrides,
-            internal,
-            at_ms: at.0,
-        }),
         MetadataCommand::AlterTopicConfigs { topic, changes } => {
             CommandKind::AlterTopicConfigs(wire::AlterTopicConfigs {
                 topic: topic.0.as_bytes().to_vec(),
                 changes: changes.into_iter().map(write_change).collect(),
             })
         }
-        MetadataCommand::AddPartitions {
-            topic,
-            partitions_before,
-            placement,
-        } => CommandKind::AddPartitions(wire::AddPartitions {
-            topic: topic.0.as_bytes().to_vec(),
-            partitions_before,
-            placement: placement
-                .iter()
-                .map(|replicas| write_nodes(replicas))
-                .collect(),
-        }),
+        MetadataCommand::AddPartitions { topic, partitions_before, placement } => {
+            CommandKind::AddPartitions(wire::AddPartitions {
+                topic: topic.0.as_bytes().to_vec(),
+                partitions_before,
+                placement: placement.iter().map(|replicas| write_nodes(replicas)).collect(),
+            })
+        }
         MetadataCommand::PartitionsReady { topic, partitions } => {
             CommandKind::PartitionsReady(wire::PartitionsReady {
                 topic: topic.0.as_bytes().to_vec(),
                 partitions: partitions.iter().map(|index| index.0).collect(),
             })
         }
-        MetadataCommand::DeleteTopic { topic, at } => CommandKind::DeleteTopic(wire::DeleteTopic {
+        MetadataCommand::DeleteTopic { topic, at } => {
+            CommandKind::DeleteTopic(wire::DeleteTopic { topic: topic.0.as_bytes().to_vec(), at_ms: at.0 })
+        }
+        MetadataCommand::ForgetTopic { topic, node, at } => CommandKind::ForgetTopic(wire::ForgetTopic {
             topic: topic.0.as_bytes().to_vec(),
+            node: node.0,
             at_ms: at.0,
         }),
-        MetadataCommand::ForgetTopic { topic, node, at } => {
-            CommandKind::ForgetTopic(wire::ForgetTopic {
-                topic: topic.0.as_bytes().to_vec(),
-                node: node.0,
-                at_ms: at.0,
-            })
-        }
         MetadataCommand::AllocateProducerIds { count } => {
             CommandKind::AllocateProducerIds(wire::AllocateProducerIds { count })
         }
@@ -148,18 +117,17 @@ fn read_kind(kind: CommandKind) -> Result<MetadataCommand, MetadataError> {
             topic: READER.topic(&ready.topic)?,
             partitions: ready.partitions.into_iter().map(PartitionIndex).collect(),
         },
-        CommandKind::DeleteTopic(delete) => MetadataCommand::DeleteTopic {
-            topic: READER.topic(&delete.topic)?,
-            at: TimestampMs(delete.at_ms),
-        },
+        CommandKind::DeleteTopic(delete) => {
+            MetadataCommand::DeleteTopic { topic: READER.topic(&delete.topic)?, at: TimestampMs(delete.at_ms) }
+        }
         CommandKind::ForgetTopic(forget) => MetadataCommand::ForgetTopic {
             topic: READER.topic(&forget.topic)?,
             node: NodeId(forget.node),
             at: TimestampMs(forget.at_ms),
         },
-        CommandKind::AllocateProducerIds(allocate) => MetadataCommand::AllocateProducerIds {
-            count: allocate.count,
-        },
+        CommandKind::AllocateProducerIds(allocate) => {
+            MetadataCommand::AllocateProducerIds { count: allocate.count }
+        }
     })
 }
 
@@ -173,10 +141,7 @@ pub(super) fn write_cluster(cluster: &ClusterRecord) -> wire::Cluster {
 
 /// A build that does not know the cluster's feature level must not go on: it would
 /// understand some commands differently from the others.
-pub(super) fn read_cluster(
-    reader: Reader,
-    cluster: &wire::Cluster,
-) -> Result<ClusterRecord, MetadataError> {
+pub(super) fn read_cluster(reader: Reader, cluster: &wire::Cluster) -> Result<ClusterRecord, MetadataError> {
     let level = FeatureLevel(cluster.feature_level);
     if !level.is_supported() {
         return Err(MetadataError::UnknownFeatureLevel { level });
@@ -212,20 +177,14 @@ pub(super) fn read_node(node: wire::Node) -> NodeRecord {
 
 fn write_change(change: ConfigChange) -> wire::ConfigChange {
     match change {
-        ConfigChange::Set { name, value } => wire::ConfigChange {
-            name,
-            value: Some(value),
-        },
+        ConfigChange::Set { name, value } => wire::ConfigChange { name, value: Some(value) },
         ConfigChange::Delete { name } => wire::ConfigChange { name, value: None },
     }
 }
 
 fn read_change(change: wire::ConfigChange) -> ConfigChange {
     match change.value {
-        Some(value) => ConfigChange::Set {
-            name: change.name,
-            value,
-        },
+        Some(value) => ConfigChange::Set { name: change.name, value },
         None => ConfigChange::Delete { name: change.name },
     }
 }

@@ -18,20 +18,11 @@ pub fn encode_response(result: &Result<MetadataResponse, Refusal>) -> Bytes {
         Ok(response) => (response.version.0, write_outcome(&response.outcome)),
         Err(refusal) => {
             let code = write_code(refusal.code).into();
-            let refused = wire::Refused {
-                code,
-                message: refusal.message.clone(),
-            };
+            let refused = wire::Refused { code, message: refusal.message.clone() };
             (0, ResponseKind::Refused(refused))
         }
     };
-    wire::Response {
-        version: FORMAT_VERSION,
-        metadata_version,
-        kind: Some(kind),
-    }
-    .encode_to_vec()
-    .into()
+    wire::Response { version: FORMAT_VERSION, metadata_version, kind: Some(kind) }.encode_to_vec().into()
 }
 
 /// The inverse of [`encode_response`].
@@ -45,29 +36,21 @@ pub fn decode_response(bytes: &[u8]) -> Result<Result<MetadataResponse, Refusal>
     let outcome = match READER.present(response.kind, "kind that this build knows")? {
         ResponseKind::Refused(refused) => {
             let code = read_code(refused.code());
-            return Ok(Err(Refusal {
-                code,
-                message: refused.message,
-            }));
+            return Ok(Err(Refusal { code, message: refused.message }));
         }
         ResponseKind::Done(wire::Done {}) => Outcome::Done,
-        ResponseKind::TopicCreated(created) => Outcome::TopicCreated {
-            topic: READER.topic(&created.topic)?,
-            partitions: created.partitions,
-        },
+        ResponseKind::TopicCreated(created) => {
+            Outcome::TopicCreated { topic: READER.topic(&created.topic)?, partitions: created.partitions }
+        }
         ResponseKind::PartitionsAdded(partitions) => Outcome::PartitionsAdded { partitions },
-        ResponseKind::TopicDeleted(until_ms) => Outcome::TopicDeleted {
-            data_kept_until: TimestampMs(until_ms),
-        },
-        ResponseKind::ProducerIds(ids) => Outcome::ProducerIds {
-            first: ProducerId(ids.first),
-            count: ids.count,
-        },
+        ResponseKind::TopicDeleted(until_ms) => {
+            Outcome::TopicDeleted { data_kept_until: TimestampMs(until_ms) }
+        }
+        ResponseKind::ProducerIds(ids) => {
+            Outcome::ProducerIds { first: ProducerId(ids.first), count: ids.count }
+        }
     };
-    Ok(Ok(MetadataResponse {
-        version: MetadataVersion(response.metadata_version),
-        outcome,
-    }))
+    Ok(Ok(MetadataResponse { version: MetadataVersion(response.metadata_version), outcome }))
 }
 
 fn write_outcome(outcome: &Outcome) -> ResponseKind {
@@ -75,17 +58,13 @@ fn write_outcome(outcome: &Outcome) -> ResponseKind {
         Outcome::Done => ResponseKind::Done(wire::Done {}),
         Outcome::TopicCreated { topic, partitions } => {
             let topic = topic.0.as_bytes().to_vec();
-            ResponseKind::TopicCreated(wire::TopicCreated {
-                topic,
-                partitions: *partitions,
-            })
+            ResponseKind::TopicCreated(wire::TopicCreated { topic, partitions: *partitions })
         }
         Outcome::PartitionsAdded { partitions } => ResponseKind::PartitionsAdded(*partitions),
         Outcome::TopicDeleted { data_kept_until } => ResponseKind::TopicDeleted(data_kept_until.0),
-        Outcome::ProducerIds { first, count } => ResponseKind::ProducerIds(wire::ProducerIds {
-            first: first.0,
-            count: *count,
-        }),
+        Outcome::ProducerIds { first, count } => {
+            ResponseKind::ProducerIds(wire::ProducerIds { first: first.0, count: *count })
+        }
     }
 }
 

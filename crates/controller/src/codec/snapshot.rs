@@ -80,9 +80,7 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<MetadataImage, MetadataError> {
     if snapshot.next_producer_id < 0 {
         return Err(READER.malformed("the next producer id is negative"));
     }
-    image.put(Effect::NextProducerId(ProducerId(
-        snapshot.next_producer_id,
-    )));
+    image.put(Effect::NextProducerId(ProducerId(snapshot.next_producer_id)));
     image.set_version(MetadataVersion(snapshot.metadata_version));
     Ok(image)
 }
@@ -105,8 +103,7 @@ fn checked_body(bytes: &[u8]) -> Result<&[u8], MetadataError> {
 }
 
 fn put_topic(image: &mut MetadataImage, topic: TopicRecord) -> Result<(), MetadataError> {
-    if image.topic(topic.id).is_some() || image.topic_colliding_with(topic.name.as_str()).is_some()
-    {
+    if image.topic(topic.id).is_some() || image.topic_colliding_with(topic.name.as_str()).is_some() {
         return Err(READER.malformed(format!("topic '{}' is there twice", topic.name)));
     }
     image.put(Effect::Topic(Arc::new(topic)));
@@ -143,11 +140,7 @@ fn read_topic(topic: wire::Topic) -> Result<TopicRecord, MetadataError> {
         name: TopicName::new(&topic.name)?,
         config: TopicConfig::from_overrides(&topic.overrides)?,
         overrides: topic.overrides,
-        partitions: topic
-            .partitions
-            .iter()
-            .map(read_partition)
-            .collect::<Result<_, _>>()?,
+        partitions: topic.partitions.iter().map(read_partition).collect::<Result<_, _>>()?,
         created_at: TimestampMs(topic.created_at_ms),
     })
 }
@@ -158,10 +151,7 @@ fn write_partition(partition: &PartitionRecord) -> wire::Partition {
         PartitionPhase::Ready => wire::Phase::Ready,
     };
     let replicas = partition.replicas.iter().map(|node| node.0).collect();
-    wire::Partition {
-        replicas,
-        phase: phase.into(),
-    }
+    wire::Partition { replicas, phase: phase.into() }
 }
 
 /// A phase that is not known is never taken for `Creating`: that would license a second

@@ -12,26 +12,14 @@ use crate::node::NodeRecord;
 use crate::response::Outcome;
 
 /// Gives the cluster its identity, once.
-pub(super) fn cluster_born(
-    image: &MetadataImage,
-    born: ClusterRecord,
-) -> Result<Decision, MetadataError> {
+pub(super) fn cluster_born(image: &MetadataImage, born: ClusterRecord) -> Result<Decision, MetadataError> {
     if !born.feature_level.is_supported() {
-        return Err(MetadataError::UnknownFeatureLevel {
-            level: born.feature_level,
-        });
+        return Err(MetadataError::UnknownFeatureLevel { level: born.feature_level });
     }
     match image.cluster() {
-        None => Ok(Decision::change(
-            Outcome::Done,
-            Effect::Cluster(born),
-            MetadataChange::ClusterBorn,
-        )),
+        None => Ok(Decision::change(Outcome::Done, Effect::Cluster(born), MetadataChange::ClusterBorn)),
         Some(cluster) if cluster.id == born.id => Ok(Decision::unchanged(Outcome::Done)),
-        Some(cluster) => Err(MetadataError::OtherCluster {
-            claimed: born.id,
-            actual: cluster.id,
-        }),
+        Some(cluster) => Err(MetadataError::OtherCluster { claimed: born.id, actual: cluster.id }),
     }
 }
 
@@ -43,10 +31,7 @@ pub(super) fn register(
     node: &NodeRecord,
 ) -> Result<Decision, MetadataError> {
     if claimed != cluster.id {
-        return Err(MetadataError::OtherCluster {
-            claimed,
-            actual: cluster.id,
-        });
+        return Err(MetadataError::OtherCluster { claimed, actual: cluster.id });
     }
     if node.id.0 == 0 {
         return Err(MetadataError::NodeIdZero);
@@ -63,16 +48,9 @@ pub(super) fn register(
             return Ok(Decision::unchanged(Outcome::Done));
         }
         None if image.nodes().len() >= NODES_PER_CLUSTER_MAX => {
-            return Err(MetadataError::TooManyNodes {
-                node: node.id,
-                max: NODES_PER_CLUSTER_MAX,
-            });
+            return Err(MetadataError::TooManyNodes { node: node.id, max: NODES_PER_CLUSTER_MAX });
         }
         Some(_) | None => {}
     }
-    Ok(Decision::change(
-        Outcome::Done,
-        Effect::Node(node.clone()),
-        MetadataChange::NodeChanged(node.id),
-    ))
+    Ok(Decision::change(Outcome::Done, Effect::Node(node.clone()), MetadataChange::NodeChanged(node.id)))
 }

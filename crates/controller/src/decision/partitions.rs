@@ -20,9 +20,7 @@ pub(super) fn add(
     partitions_before: u32,
     placement: &[Vec<NodeId>],
 ) -> Result<Decision, MetadataError> {
-    let current = image
-        .topic(topic)
-        .ok_or(MetadataError::UnknownTopic { topic })?;
+    let current = image.topic(topic).ok_or(MetadataError::UnknownTopic { topic })?;
     if current.partition_count() != partitions_before {
         if was_added_before(current, partitions_before, placement) {
             let partitions = current.partition_count();
@@ -34,30 +32,20 @@ pub(super) fn add(
             actual: current.partition_count(),
         });
     }
-    let replicas = current
-        .partitions
-        .first()
-        .map_or(0, |partition| partition.replicas.len());
+    let replicas = current.partitions.first().map_or(0, |partition| partition.replicas.len());
     let added = creating(image, partitions_before, replicas, placement)?;
     let mut changed = TopicRecord::clone(current);
     changed.partitions.extend(added);
     Ok(Decision::change(
-        Outcome::PartitionsAdded {
-            partitions: changed.partition_count(),
-        },
+        Outcome::PartitionsAdded { partitions: changed.partition_count() },
         Effect::Topic(Arc::new(changed)),
-        MetadataChange::PartitionsAdded {
-            topic,
-            first: PartitionIndex(partitions_before),
-        },
+        MetadataChange::PartitionsAdded { topic, first: PartitionIndex(partitions_before) },
     ))
 }
 
 /// Whether the topic ends with exactly these partitions, because the command came twice.
 fn was_added_before(topic: &TopicRecord, before: u32, placement: &[Vec<NodeId>]) -> bool {
-    let after = usize::try_from(before)
-        .ok()
-        .and_then(|before| topic.partitions.get(before..));
+    let after = usize::try_from(before).ok().and_then(|before| topic.partitions.get(before..));
     after.is_some_and(|after| {
         !placement.is_empty()
             && after.len() == placement.len()
@@ -98,10 +86,7 @@ pub(super) fn creating(
         .map(|(index, replicas)| {
             check_replicas(image, PartitionIndex(index), replication_factor, replicas)?;
             let replicas = Arc::from(replicas.as_slice());
-            Ok(PartitionRecord {
-                replicas,
-                phase: PartitionPhase::Creating,
-            })
+            Ok(PartitionRecord { replicas, phase: PartitionPhase::Creating })
         })
         .collect()
 }
@@ -138,18 +123,14 @@ pub(super) fn ready(
     topic: TopicId,
     partitions: &[PartitionIndex],
 ) -> Result<Decision, MetadataError> {
-    let current = image
-        .topic(topic)
-        .ok_or(MetadataError::UnknownTopic { topic })?;
+    let current = image.topic(topic).ok_or(MetadataError::UnknownTopic { topic })?;
     let mut news = BTreeSet::new();
     for index in partitions {
-        let partition = current
-            .partition(*index)
-            .ok_or(MetadataError::UnknownPartition {
-                topic,
-                index: *index,
-                partitions: current.partition_count(),
-            })?;
+        let partition = current.partition(*index).ok_or(MetadataError::UnknownPartition {
+            topic,
+            index: *index,
+            partitions: current.partition_count(),
+        })?;
         if partition.phase == PartitionPhase::Creating {
             news.insert(*index);
         }

@@ -33,10 +33,7 @@ pub(super) fn create(image: &MetadataImage, new: NewTopic<'_>) -> Result<Decisio
             return Err(MetadataError::TopicIdUsed { topic: new.id });
         }
         let partitions = existing.partition_count();
-        return Ok(Decision::unchanged(Outcome::TopicCreated {
-            topic: new.id,
-            partitions,
-        }));
+        return Ok(Decision::unchanged(Outcome::TopicCreated { topic: new.id, partitions }));
     }
     if image.tombstone(new.id).is_some() {
         return Err(MetadataError::TopicIdUsed { topic: new.id });
@@ -68,10 +65,7 @@ pub(super) fn create(image: &MetadataImage, new: NewTopic<'_>) -> Result<Decisio
     }
     settle_config(&mut topic)?;
     Ok(Decision::change(
-        Outcome::TopicCreated {
-            topic: topic.id,
-            partitions: topic.partition_count(),
-        },
+        Outcome::TopicCreated { topic: topic.id, partitions: topic.partition_count() },
         Effect::Topic(Arc::new(topic)),
         MetadataChange::TopicCreated(new.id),
     ))
@@ -83,23 +77,17 @@ pub(super) fn alter_configs(
     topic: TopicId,
     changes: &[ConfigChange],
 ) -> Result<Decision, MetadataError> {
-    let current = image
-        .topic(topic)
-        .ok_or(MetadataError::UnknownTopic { topic })?;
+    let current = image.topic(topic).ok_or(MetadataError::UnknownTopic { topic })?;
     let mut changed = TopicRecord::clone(current);
     let mut seen = BTreeSet::new();
     for change in changes {
         let setting = Setting::find(change.name())?;
         if !seen.insert(setting.name) {
-            return Err(MetadataError::DuplicateSetting {
-                name: setting.name.to_owned(),
-            });
+            return Err(MetadataError::DuplicateSetting { name: setting.name.to_owned() });
         }
         match change {
             ConfigChange::Set { value, .. } => {
-                changed
-                    .overrides
-                    .insert(setting.name.to_owned(), setting.canonical(value)?);
+                changed.overrides.insert(setting.name.to_owned(), setting.canonical(value)?);
             }
             ConfigChange::Delete { .. } => {
                 changed.overrides.remove(setting.name);
@@ -132,19 +120,12 @@ pub(super) fn delete(
 ) -> Result<Decision, MetadataError> {
     if let Some(tombstone) = image.tombstone(topic) {
         let data_kept_until = tombstone.data_kept_until;
-        return Ok(Decision::unchanged(Outcome::TopicDeleted {
-            data_kept_until,
-        }));
+        return Ok(Decision::unchanged(Outcome::TopicDeleted { data_kept_until }));
     }
-    let current = image
-        .topic(topic)
-        .ok_or(MetadataError::UnknownTopic { topic })?;
+    let current = image.topic(topic).ok_or(MetadataError::UnknownTopic { topic })?;
     let grace_ms = current.config.file_delete_delay_ms;
     let data_kept_until = TimestampMs(at.0.saturating_add(grace_ms));
-    let replicas = current
-        .partitions
-        .iter()
-        .flat_map(|partition| partition.replicas.iter());
+    let replicas = current.partitions.iter().flat_map(|partition| partition.replicas.iter());
     let tombstone = Tombstone {
         topic,
         name: current.name.clone(),
@@ -183,15 +164,9 @@ pub(super) fn forget(
     let mut left = tombstone.clone();
     left.holders.remove(&node);
     let (effect, change) = if left.holders.is_empty() {
-        (
-            Effect::Forgotten(topic),
-            MetadataChange::TopicForgotten(topic),
-        )
+        (Effect::Forgotten(topic), MetadataChange::TopicForgotten(topic))
     } else {
-        (
-            Effect::Tombstone(left),
-            MetadataChange::TopicDataRemoved { topic, node },
-        )
+        (Effect::Tombstone(left), MetadataChange::TopicDataRemoved { topic, node })
     };
     Ok(Decision::change(Outcome::Done, effect, change))
 }

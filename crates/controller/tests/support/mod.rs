@@ -2,9 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
-use highwater_controller::{
-    FeatureLevel, MetadataCommand, MetadataError, MetadataState, NodeRecord, Outcome,
-};
+use highwater_controller::{FeatureLevel, MetadataCommand, MetadataError, MetadataState, NodeRecord, Outcome};
 use highwater_types::{ClusterId, ConfigOverrides, Incarnation, NodeId, TimestampMs, TopicId};
 use uuid::Uuid;
 
@@ -19,11 +17,7 @@ pub fn topic_id(number: u128) -> TopicId {
 }
 
 pub fn born() -> MetadataCommand {
-    MetadataCommand::ClusterBorn {
-        cluster: cluster_id(),
-        feature_level: FeatureLevel::NEWEST,
-        at: NOW,
-    }
+    MetadataCommand::ClusterBorn { cluster: cluster_id(), feature_level: FeatureLevel::NEWEST, at: NOW }
 }
 
 pub fn node(id: u64) -> NodeRecord {
@@ -38,17 +32,11 @@ pub fn node(id: u64) -> NodeRecord {
 }
 
 pub fn register(id: u64) -> MetadataCommand {
-    MetadataCommand::RegisterNode {
-        cluster: cluster_id(),
-        node: node(id),
-    }
+    MetadataCommand::RegisterNode { cluster: cluster_id(), node: node(id) }
 }
 
 pub fn overrides(pairs: &[(&str, &str)]) -> ConfigOverrides {
-    pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 pub fn create(id: u128, name: &str, partitions: usize) -> MetadataCommand {
@@ -72,18 +60,11 @@ pub fn create_with(
 }
 
 pub fn delete(id: u128) -> MetadataCommand {
-    MetadataCommand::DeleteTopic {
-        topic: topic_id(id),
-        at: NOW,
-    }
+    MetadataCommand::DeleteTopic { topic: topic_id(id), at: NOW }
 }
 
 pub fn forget(id: u128, node: u64, at: TimestampMs) -> MetadataCommand {
-    MetadataCommand::ForgetTopic {
-        topic: topic_id(id),
-        node: NodeId(node),
-        at,
-    }
+    MetadataCommand::ForgetTopic { topic: topic_id(id), node: NodeId(node), at }
 }
 
 /// A cluster of three registered nodes.

@@ -77,7 +77,5 @@ pub enum ConfigError {
 
 /// The end of the sentence about an unknown name.
 fn suggest(nearest: Option<&str>) -> String {
-    nearest
-        .map(|name| format!("; did you mean '{name}'?"))
-        .unwrap_or_default()
+    nearest.map(|name| format!("; did you mean '{name}'?")).unwrap_or_default()
 }

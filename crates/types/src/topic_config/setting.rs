@@ -78,16 +78,10 @@ impl Setting {
             return Ok(setting);
         }
         if let Some(unsupported) = UNSUPPORTED_SETTINGS.iter().find(|row| row.name == name) {
-            return Err(ConfigError::Unsupported {
-                name: unsupported.name,
-                reason: unsupported.reason,
-            });
+            return Err(ConfigError::Unsupported { name: unsupported.name, reason: unsupported.reason });
         }
         let known = SETTINGS.iter().map(|setting| setting.name);
-        Err(ConfigError::Unknown {
-            name: name.to_owned(),
-            nearest: nearest(name, known),
-        })
+        Err(ConfigError::Unknown { name: name.to_owned(), nearest: nearest(name, known) })
     }
 
     /// The canonical text of a value: surrounding blanks and leading zeros are gone.
@@ -113,31 +107,20 @@ impl Setting {
         let text = text.trim();
         match self.kind {
             SettingType::Number { min, max } => {
-                let value = text.parse::<i64>().map_err(|_| ConfigError::NotANumber {
-                    name: self.name,
-                    value: text.to_owned(),
-                })?;
+                let value = text
+                    .parse::<i64>()
+                    .map_err(|_| ConfigError::NotANumber { name: self.name, value: text.to_owned() })?;
                 if value < min || value > max {
-                    return Err(ConfigError::OutOfRange {
-                        name: self.name,
-                        value,
-                        min,
-                        max,
-                    });
+                    return Err(ConfigError::OutOfRange { name: self.name, value, min, max });
                 }
                 Ok(Value::Number(value))
             }
-            SettingType::Choice {
-                supported,
-                unsupported,
-            } => {
+            SettingType::Choice { supported, unsupported } => {
                 if let Some(word) = supported.iter().find(|word| **word == text) {
                     return Ok(Value::Choice(word));
                 }
                 // Kafka's lists, such as cleanup.policy=compact,delete, count by any of their words.
-                let kafka_has_it = text
-                    .split(',')
-                    .any(|word| unsupported.contains(&word.trim()));
+                let kafka_has_it = text.split(',').any(|word| unsupported.contains(&word.trim()));
                 match supported {
                     [only] if kafka_has_it => Err(ConfigError::UnsupportedValue {
                         name: self.name,

@@ -3,10 +3,7 @@
 
 /// The nearest of `known`, when it is near enough to be meant: at most a third of
 /// the name's letters differ. The first in order wins a tie.
-pub(super) fn nearest(
-    name: &str,
-    known: impl Iterator<Item = &'static str>,
-) -> Option<&'static str> {
+pub(super) fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let folded = fold(name);
     known
         .filter(|candidate| candidate.len().abs_diff(folded.len()) <= candidate.len() / 3)
@@ -44,12 +41,9 @@ mod tests {
 
     #[test]
     fn distance_counts_inserted_removed_and_replaced_letters() {
-        for (left, right, distance) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("kitten", "sitting", 3),
-            ("abc", "abc", 0),
-        ] {
+        for (left, right, distance) in
+            [("", "", 0), ("", "abc", 3), ("kitten", "sitting", 3), ("abc", "abc", 0)]
+        {
             assert_eq!(edit_distance(left, right), distance);
             assert_eq!(edit_distance(right, left), distance);
         }
@@ -58,14 +52,8 @@ mod tests {
     #[test]
     fn a_name_far_from_all_has_no_suggestion() {
         let known = ["retention.ms", "segment.bytes"];
-        assert_eq!(
-            nearest("retention_ms", known.into_iter()),
-            Some("retention.ms")
-        );
-        assert_eq!(
-            nearest("segmnt.bytes", known.into_iter()),
-            Some("segment.bytes")
-        );
+        assert_eq!(nearest("retention_ms", known.into_iter()), Some("retention.ms"));
+        assert_eq!(nearest("segmnt.bytes", known.into_iter()), Some("segment.bytes"));
         assert_eq!(nearest("colour", known.into_iter()), None);
         assert_eq!(nearest(&"x".repeat(1 << 20), known.into_iter()), None);
     }

@@ -14,10 +14,7 @@ const SEGMENT_BYTES_LARGEST: i64 = i32::MAX as i64;
 pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "cleanup.policy",
-        kind: SettingType::Choice {
-            supported: &["delete"],
-            unsupported: &["compact"],
-        },
+        kind: SettingType::Choice { supported: &["delete"], unsupported: &["compact"] },
         default: "delete",
         documentation: "What happens to old segments. 'delete' removes them by retention.ms and \
                         retention.bytes.",
@@ -36,10 +33,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "durability",
-        kind: SettingType::Choice {
-            supported: &["fsync", "memory"],
-            unsupported: &[],
-        },
+        kind: SettingType::Choice { supported: &["fsync", "memory"], unsupported: &[] },
         default: "fsync",
         documentation: "When a batch is acknowledged. 'fsync': when a majority of replicas has it on \
                         disk. 'memory': when a majority has it in memory, so that a power cut of a \
@@ -53,20 +47,14 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "file.delete.delay.ms",
-        kind: SettingType::Number {
-            min: 0,
-            max: i64::MAX,
-        },
+        kind: SettingType::Number { min: 0, max: i64::MAX },
         default: "60000",
         documentation: "How long the data of a deleted topic stays on disk before it is removed.",
         store: |config, value| config.file_delete_delay_ms = value.number(),
     },
     Setting {
         name: "index.interval.bytes",
-        kind: SettingType::Number {
-            min: 0,
-            max: i32::MAX as i64,
-        },
+        kind: SettingType::Number { min: 0, max: i32::MAX as i64 },
         default: "4096",
         documentation: "Bytes of log between two entries of the offset index. Fewer find an offset \
                         faster and make the index larger.",
@@ -74,23 +62,16 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "max.message.bytes",
-        kind: SettingType::Number {
-            min: 0,
-            max: BATCH_BYTES_MAX as i64,
-        },
+        kind: SettingType::Number { min: 0, max: BATCH_BYTES_MAX as i64 },
         default: "1048588",
         documentation: "Size of the largest batch, after compression, in bytes.",
         store: |config, value| {
-            config.max_message_bytes =
-                usize::try_from(value.number()).expect("the largest batch fits memory");
+            config.max_message_bytes = usize::try_from(value.number()).expect("the largest batch fits memory");
         },
     },
     Setting {
         name: "message.timestamp.after.max.ms",
-        kind: SettingType::Number {
-            min: 0,
-            max: i64::MAX,
-        },
+        kind: SettingType::Number { min: 0, max: i64::MAX },
         default: "3600000",
         documentation: "How far a record's timestamp may lie in the future of the leader's clock. \
                         Has no effect with message.timestamp.type=LogAppendTime.",
@@ -98,10 +79,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "message.timestamp.before.max.ms",
-        kind: SettingType::Number {
-            min: 0,
-            max: i64::MAX,
-        },
+        kind: SettingType::Number { min: 0, max: i64::MAX },
         default: "9223372036854775807",
         documentation: "How far a record's timestamp may lie in the past of the leader's clock. Has \
                         no effect with message.timestamp.type=LogAppendTime.",
@@ -109,10 +87,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "message.timestamp.type",
-        kind: SettingType::Choice {
-            supported: &["CreateTime", "LogAppendTime"],
-            unsupported: &[],
-        },
+        kind: SettingType::Choice { supported: &["CreateTime", "LogAppendTime"], unsupported: &[] },
         default: "CreateTime",
         documentation: "Which time a record's timestamp means: the producer's (CreateTime) or that \
                         at which the leader appended it (LogAppendTime).",
@@ -125,10 +100,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "min.insync.replicas",
-        kind: SettingType::Number {
-            min: 1,
-            max: i32::MAX as i64,
-        },
+        kind: SettingType::Number { min: 1, max: i32::MAX as i64 },
         default: "1",
         documentation: "Replicas that must have a batch before it is acknowledged. A statement, not a \
                         mechanism: every write waits for a majority of the replicas whatever this \
@@ -140,10 +112,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "retention.bytes",
-        kind: SettingType::Number {
-            min: -1,
-            max: i64::MAX,
-        },
+        kind: SettingType::Number { min: -1, max: i64::MAX },
         default: "-1",
         documentation: "Size of a partition beyond which its oldest segments are removed; -1 has no \
                         bound. The newest segment always stays.",
@@ -151,10 +120,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "retention.ms",
-        kind: SettingType::Number {
-            min: -1,
-            max: i64::MAX,
-        },
+        kind: SettingType::Number { min: -1, max: i64::MAX },
         default: "604800000",
         documentation: "Age beyond which segments are removed, by the largest timestamp in them; -1 \
                         keeps them for ever.",
@@ -162,20 +128,14 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "segment.bytes",
-        kind: SettingType::Number {
-            min: SEGMENT_BYTES_MIN,
-            max: SEGMENT_BYTES_LARGEST,
-        },
+        kind: SettingType::Number { min: SEGMENT_BYTES_MIN, max: SEGMENT_BYTES_LARGEST },
         default: "1073741824",
         documentation: "Size at which a new segment is started. Retention removes whole segments.",
         store: |config, value| config.segment_bytes = value.unsigned(),
     },
     Setting {
         name: "segment.ms",
-        kind: SettingType::Number {
-            min: 1,
-            max: i64::MAX,
-        },
+        kind: SettingType::Number { min: 1, max: i64::MAX },
         default: "604800000",
         documentation: "Age at which a new segment is started though the old one is not full, so that \
                         retention can remove the old one.",
@@ -201,87 +161,30 @@ const REMOVED: &str = "Kafka 4 removed it";
 
 /// Kafka's topic settings that are refused by name, in order of names.
 pub const UNSUPPORTED_SETTINGS: &[UnsupportedSetting] = &[
-    UnsupportedSetting {
-        name: "compression.gzip.level",
-        reason: COMPRESSION,
-    },
-    UnsupportedSetting {
-        name: "compression.lz4.level",
-        reason: COMPRESSION,
-    },
-    UnsupportedSetting {
-        name: "compression.zstd.level",
-        reason: COMPRESSION,
-    },
-    UnsupportedSetting {
-        name: "delete.retention.ms",
-        reason: COMPACTION,
-    },
-    UnsupportedSetting {
-        name: "flush.messages",
-        reason: FLUSHING,
-    },
-    UnsupportedSetting {
-        name: "flush.ms",
-        reason: FLUSHING,
-    },
-    UnsupportedSetting {
-        name: "follower.replication.throttled.replicas",
-        reason: THROTTLING,
-    },
-    UnsupportedSetting {
-        name: "leader.replication.throttled.replicas",
-        reason: THROTTLING,
-    },
-    UnsupportedSetting {
-        name: "local.retention.bytes",
-        reason: TIERING,
-    },
-    UnsupportedSetting {
-        name: "local.retention.ms",
-        reason: TIERING,
-    },
-    UnsupportedSetting {
-        name: "max.compaction.lag.ms",
-        reason: COMPACTION,
-    },
-    UnsupportedSetting {
-        name: "message.downconversion.enable",
-        reason: REMOVED,
-    },
-    UnsupportedSetting {
-        name: "message.format.version",
-        reason: REMOVED,
-    },
+    UnsupportedSetting { name: "compression.gzip.level", reason: COMPRESSION },
+    UnsupportedSetting { name: "compression.lz4.level", reason: COMPRESSION },
+    UnsupportedSetting { name: "compression.zstd.level", reason: COMPRESSION },
+    UnsupportedSetting { name: "delete.retention.ms", reason: COMPACTION },
+    UnsupportedSetting { name: "flush.messages", reason: FLUSHING },
+    UnsupportedSetting { name: "flush.ms", reason: FLUSHING },
+    UnsupportedSetting { name: "follower.replication.throttled.replicas", reason: THROTTLING },
+    UnsupportedSetting { name: "leader.replication.throttled.replicas", reason: THROTTLING },
+    UnsupportedSetting { name: "local.retention.bytes", reason: TIERING },
+    UnsupportedSetting { name: "local.retention.ms", reason: TIERING },
+    UnsupportedSetting { name: "max.compaction.lag.ms", reason: COMPACTION },
+    UnsupportedSetting { name: "message.downconversion.enable", reason: REMOVED },
+    UnsupportedSetting { name: "message.format.version", reason: REMOVED },
     UnsupportedSetting {
         name: "message.timestamp.difference.max.ms",
         reason: "Kafka 4 removed it; use message.timestamp.before.max.ms and \
                  message.timestamp.after.max.ms",
     },
-    UnsupportedSetting {
-        name: "min.cleanable.dirty.ratio",
-        reason: COMPACTION,
-    },
-    UnsupportedSetting {
-        name: "min.compaction.lag.ms",
-        reason: COMPACTION,
-    },
-    UnsupportedSetting {
-        name: "preallocate",
-        reason: "segments are always allocated ahead of their records",
-    },
-    UnsupportedSetting {
-        name: "remote.log.copy.disable",
-        reason: TIERING,
-    },
-    UnsupportedSetting {
-        name: "remote.log.delete.on.disable",
-        reason: TIERING,
-    },
-    UnsupportedSetting {
-        name: "remote.storage.enable",
-        reason: TIERING,
-    },
+    UnsupportedSetting { name: "min.cleanable.dirty.ratio", reason: COMPACTION },
+    UnsupportedSetting { name: "min.compaction.lag.ms", reason: COMPACTION },
+    UnsupportedSetting { name: "preallocate", reason: "segments are always allocated ahead of their records" },
+    UnsupportedSetting { name: "remote.log.copy.disable", reason: TIERING },
+    UnsupportedSetting { name: "remote.log.delete.on.disable", reason: TIERING },
+    UnsupportedSetting { name: "remote.storage.enable", reason: TIERING },
     UnsupportedSetting {
         name: "segment.index.bytes",
         reason: "an index grows with its segment and has no size of its own",

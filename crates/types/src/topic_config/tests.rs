@@ -4,10 +4,7 @@ use super::*;
 use crate::limits::BATCH_BYTES_MAX;
 
 fn overrides(pairs: &[(&str, &str)]) -> ConfigOverrides {
-    pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 fn configure(pairs: &[(&str, &str)]) -> Result<TopicConfig, ConfigError> {
@@ -68,10 +65,7 @@ fn the_tables_are_sorted_and_share_no_name() {
     assert!(known.is_sorted() && unsupported.is_sorted());
     assert!(known.iter().all(|name| !unsupported.contains(name)));
     for setting in SETTINGS {
-        assert_eq!(
-            setting.canonical(setting.default).as_deref(),
-            Ok(setting.default)
-        );
+        assert_eq!(setting.canonical(setting.default).as_deref(), Ok(setting.default));
     }
 }
 
@@ -81,38 +75,14 @@ fn each_bound_is_inclusive_and_the_next_value_is_refused() {
         let SettingType::Number { min, max } = setting.kind else {
             continue;
         };
-        assert!(
-            configure(&[(setting.name, &min.to_string())]).is_ok(),
-            "{}",
-            setting.name
-        );
-        assert!(
-            configure(&[(setting.name, &max.to_string())]).is_ok(),
-            "{}",
-            setting.name
-        );
+        assert!(configure(&[(setting.name, &min.to_string())]).is_ok(), "{}", setting.name);
+        assert!(configure(&[(setting.name, &max.to_string())]).is_ok(), "{}", setting.name);
         let below = configure(&[(setting.name, &(min - 1).to_string())]);
         let name = setting.name;
-        assert_eq!(
-            below,
-            Err(ConfigError::OutOfRange {
-                name,
-                value: min - 1,
-                min,
-                max
-            })
-        );
+        assert_eq!(below, Err(ConfigError::OutOfRange { name, value: min - 1, min, max }));
         if let Some(above) = max.checked_add(1) {
             let refused = configure(&[(name, &above.to_string())]);
-            assert_eq!(
-                refused,
-                Err(ConfigError::OutOfRange {
-                    name,
-                    value: above,
-                    min,
-                    max
-                })
-            );
+            assert_eq!(refused, Err(ConfigError::OutOfRange { name, value: above, min, max }));
         }
     }
     assert!(configure(&[("max.message.bytes", &(BATCH_BYTES_MAX + 1).to_string())]).is_err());
@@ -121,43 +91,19 @@ fn each_bound_is_inclusive_and_the_next_value_is_refused() {
 #[test]
 fn refusals_say_what_to_do_instead() {
     for (name, value, message) in [
-        (
-            "retention_ms",
-            "1",
-            "unknown topic setting 'retention_ms'; did you mean 'retention.ms'?",
-        ),
+        ("retention_ms", "1", "unknown topic setting 'retention_ms'; did you mean 'retention.ms'?"),
         ("colour", "red", "unknown topic setting 'colour'"),
-        (
-            "cleanup.policy",
-            "compact",
-            "cleanup.policy=compact is not supported yet: only 'delete' is",
-        ),
+        ("cleanup.policy", "compact", "cleanup.policy=compact is not supported yet: only 'delete' is"),
         (
             "cleanup.policy",
             "compact,delete",
             "cleanup.policy=compact,delete is not supported yet: only 'delete' is",
         ),
-        (
-            "compression.type",
-            "zstd",
-            "compression.type=zstd is not supported yet: only 'producer' is",
-        ),
-        (
-            "compression.type",
-            "zip",
-            "compression.type='zip' is not possible: it must be one of producer",
-        ),
-        (
-            "durability",
-            "disk",
-            "durability='disk' is not possible: it must be one of fsync, memory",
-        ),
+        ("compression.type", "zstd", "compression.type=zstd is not supported yet: only 'producer' is"),
+        ("compression.type", "zip", "compression.type='zip' is not possible: it must be one of producer"),
+        ("durability", "disk", "durability='disk' is not possible: it must be one of fsync, memory"),
         ("segment.ms", "1h", "segment.ms='1h' is not a whole number"),
-        (
-            "retention.ms",
-            "-2",
-            "retention.ms=-2 is out of range: it must be from -1 to 9223372036854775807",
-        ),
+        ("retention.ms", "-2", "retention.ms=-2 is out of range: it must be from -1 to 9223372036854775807"),
         (
             "flush.ms",
             "1",
@@ -176,11 +122,7 @@ fn more_in_sync_replicas_than_a_majority_are_refused() {
     assert_eq!(config.check_replication(3), Ok(()));
     assert_eq!(
         config.check_replication(1),
-        Err(ConfigError::BeyondMajority {
-            requested: 2,
-            majority: 1,
-            replication_factor: 1
-        })
+        Err(ConfigError::BeyondMajority { requested: 2, majority: 1, replication_factor: 1 })
     );
 }
 
@@ -191,10 +133,7 @@ fn describe_lists_every_setting_and_where_its_value_came_from() {
     for entry in entries {
         assert!(!entry.setting.documentation.is_empty());
         if entry.setting.name == "retention.ms" {
-            assert_eq!(
-                (entry.value.as_str(), entry.source),
-                ("5", ConfigSource::Topic)
-            );
+            assert_eq!((entry.value.as_str(), entry.source), ("5", ConfigSource::Topic));
         } else {
             let expected = (entry.setting.default, ConfigSource::Default);
             assert_eq!((entry.value.as_str(), entry.source), expected);
