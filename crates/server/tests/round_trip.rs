@@ -310,8 +310,7 @@ async fn producer_ids_are_never_given_out_twice_over_a_restart() {
 }
 
 #[tokio::test]
-async fn a_producer_id_that_the_partition_does_not_know_may_start_with_any_sequence_and_is_followed_from_there()
-{
+async fn a_producer_id_that_the_partition_does_not_know_starts_at_zero_and_is_followed_from_there() {
     let node = TestNode::start().await;
     node.create("orders", 1, &[]).await;
     let mut log = node.log().await;
@@ -320,9 +319,10 @@ async fn a_producer_id_that_the_partition_does_not_know_may_start_with_any_seque
         let sent = log.produce(request).await;
         sent.map(|acked| acked.into_inner().base_offset).map_err(|status| code(&status))
     };
-    assert_eq!(send(500, 3).await, Ok(0), "its state may have expired");
-    assert_eq!(send(500, 3).await, Ok(0), "sent again");
-    assert_eq!(send(503, 1).await, Ok(3));
+    assert_eq!(send(500, 3).await, Err("UNKNOWN_PRODUCER_ID".to_owned()), "its first batch may yet come");
+    assert_eq!(send(0, 3).await, Ok(0));
+    assert_eq!(send(0, 3).await, Ok(0), "sent again");
+    assert_eq!(send(3, 1).await, Ok(3));
     assert_eq!(send(600, 1).await, Err("OUT_OF_ORDER_SEQUENCE_NUMBER".to_owned()), "a gap");
 }
 

@@ -163,9 +163,8 @@ impl<R: Replica> Appender<R> {
         self.answer_head(Ok(appended));
     }
 
-    /// Refuses the head for now, and with it what its producer sent behind it: a producer that
-    /// the partition does not know yet may begin at any sequence, so those would be taken, and a
-    /// retry of the head would come too late.
+    /// Refuses the head for now, and with it what its producer sent behind it: that cannot follow
+    /// what is not there, and is told the reason rather than the gap.
     fn refuse_head(&mut self, error: &PartitionError) {
         let producer = self.waiting.front().and_then(producer_of);
         self.answer_head(Err(error.clone()));

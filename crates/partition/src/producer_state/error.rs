@@ -21,6 +21,19 @@ pub enum SequenceError {
         /// The first sequence that would be accepted.
         expected: Sequence,
     },
+    /// The partition does not know the producer, and the batch is not its first.
+    #[error(
+        "producer {producer} epoch {epoch} sent sequence {sequence} to a partition that does not know it: \
+         its first batch did not arrive yet, or it was forgotten; begin a new epoch at sequence 0"
+    )]
+    Unknown {
+        /// The producer.
+        producer: ProducerId,
+        /// The epoch of the batch.
+        epoch: ProducerEpoch,
+        /// The first sequence of the batch.
+        sequence: Sequence,
+    },
     /// A newer life of the producer has taken over.
     #[error("producer {producer} epoch {epoch} is fenced: epoch {newest} has taken over")]
     Fenced {
@@ -48,6 +61,7 @@ impl SequenceError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::OutOfOrder { .. } => ErrorCode::OutOfOrderSequence,
+            Self::Unknown { .. } => ErrorCode::UnknownProducerId,
             Self::Fenced { .. } => ErrorCode::InvalidProducerEpoch,
             Self::Negative { .. } => ErrorCode::InvalidRecord,
         }

@@ -12,10 +12,12 @@
 //! it is applied:   ProducerState::apply(header), then InFlight::remove(number)
 //! ```
 //!
-//! The rules are those of Kafka 4:
-//! - A producer that the partition does not know may begin at any sequence: the partition may
-//!   have known it and forgotten it, after [`PRODUCER_EXPIRY_MS`] of silence or because
-//!   [`PRODUCERS_PER_PARTITION_MAX`] others wrote since.
+//! The rules are those of Kafka 4, but for the first:
+//! - A producer that the partition does not know begins at sequence 0. (Kafka takes any sequence, because the
+//!   partition may have forgotten the producer. But of two batches sent one behind the other the first may be
+//!   refused for a moment and the second taken: its producer sends the first again, and it comes too late.)
+//!   One that was forgotten, after [`PRODUCER_EXPIRY_MS`] of silence or because
+//!   [`PRODUCERS_PER_PARTITION_MAX`] others wrote since, begins a new epoch.
 //! - Within an epoch each batch continues the one before it; the sequence after `i32::MAX` is 0.
 //! - A new epoch begins at sequence 0 and fences those before it.
 //! - A batch with the epoch and sequences of one of the last

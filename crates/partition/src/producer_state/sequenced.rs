@@ -42,7 +42,14 @@ impl Sequenced {
     /// Whether the batch can come right after `position`; `None` is an unknown producer.
     pub(super) fn follow(&self, position: Option<Position>) -> Result<(), SequenceError> {
         let Some(position) = position else {
-            return Ok(());
+            if self.first == Sequence(0) {
+                return Ok(());
+            }
+            return Err(SequenceError::Unknown {
+                producer: self.producer,
+                epoch: self.epoch,
+                sequence: self.first,
+            });
         };
         if self.epoch < position.epoch {
             return Err(SequenceError::Fenced {

@@ -49,6 +49,7 @@ fn duplicate(offset: i64) -> Result<Verdict, ErrorCode> {
 }
 
 const NEW: Result<Verdict, ErrorCode> = Ok(Verdict::New);
+const UNKNOWN: Result<Verdict, ErrorCode> = Err(ErrorCode::UnknownProducerId);
 const OUT_OF_ORDER: Result<Verdict, ErrorCode> = Err(ErrorCode::OutOfOrderSequence);
 const FENCED: Result<Verdict, ErrorCode> = Err(ErrorCode::InvalidProducerEpoch);
 
@@ -83,10 +84,12 @@ fn a_new_epoch_begins_at_zero_and_fences_the_old_one() {
 }
 
 #[test]
-fn an_unknown_producer_may_begin_at_any_sequence() {
-    let state = after(&[header(1, 2, 700, 5)]);
-    assert_eq!(verdict(&ProducerState::default(), header(1, 2, 700, 5)), NEW);
-    assert_eq!(verdict(&state, header(1, 2, 705, 1)), NEW);
+fn a_batch_that_came_before_its_producers_first_is_refused_and_does_not_overtake_it() {
+    let nothing = ProducerState::default();
+    assert_eq!(verdict(&nothing, header(1, 2, 5, 5)), UNKNOWN);
+    assert_eq!(verdict(&nothing, header(1, 2, 0, 5)), NEW);
+    let state = after(&[header(1, 2, 0, 5)]);
+    assert_eq!(verdict(&state, header(1, 2, 5, 5)), NEW);
 }
 
 #[test]
@@ -126,7 +129,8 @@ fn a_silent_producer_is_forgotten_by_the_logs_time_whoever_carries_it() {
     assert_eq!(state.producer_count(), 1);
     state.apply(&at(2, 1001 + PRODUCER_EXPIRY_MS, header(-1, -1, -1, 1)));
     assert_eq!(state.producer_count(), 0);
-    assert_eq!(verdict(&state, header(1, 0, 9, 1)), NEW);
+    assert_eq!(verdict(&state, header(1, 0, 9, 1)), UNKNOWN);
+    assert_eq!(verdict(&state, header(1, 1, 0, 1)), NEW);
 }
 
 #[test]
@@ -164,7 +168,8 @@ fn a_batch_in_flight_is_found_and_the_next_one_follows_it() {
     assert_eq!(check(header(1, 0, 0, 1)), duplicate(0));
     assert_eq!(check(header(1, 0, 4, 1)), NEW);
     assert_eq!(check(header(1, 0, 1, 1)), OUT_OF_ORDER);
-    assert_eq!(check(header(2, 0, 4, 1)), NEW);
+    assert_eq!(check(header(2, 0, 0, 1)), NEW);
+    assert_eq!(check(header(2, 0, 4, 1)), UNKNOWN);
 }
 
 #[test]
