@@ -2,6 +2,7 @@
 //! out of it: a bomb costs no more than the limit, and no buffer is sized by what the
 //! compressed bytes say about themselves.
 
+mod gzip;
 mod lz4;
 mod snappy;
 
@@ -9,7 +10,6 @@ use std::io::{self, Read, Write};
 
 use bytes::buf::Reader;
 use bytes::{Buf, Bytes};
-use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 use crate::attributes::Compression;
@@ -69,7 +69,7 @@ pub(crate) struct Decompressor {
 
 enum Codec {
     None(Reader<Bytes>),
-    Gzip(Box<MultiGzDecoder<Reader<Bytes>>>),
+    Gzip(Box<gzip::Members>),
     Snappy(snappy::Blocks),
     Lz4(lz4::Frame),
     Zstd(zstd::stream::read::Decoder<'static, Reader<Bytes>>),
@@ -99,7 +99,7 @@ impl Codec {
     fn open(compression: Compression, compressed: Bytes) -> io::Result<Self> {
         Ok(match compression {
             Compression::None => Self::None(compressed.reader()),
-            Compression::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(compressed.reader()))),
+            Compression::Gzip => Self::Gzip(Box::new(gzip::Members::new(compressed))),
             Compression::Snappy => Self::Snappy(snappy::Blocks::new(compressed)),
             Compression::Lz4 => Self::Lz4(lz4::Frame::new(compressed)?),
             Compression::Zstd => {
