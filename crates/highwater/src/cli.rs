@@ -27,7 +27,7 @@ pub(crate) struct GlobalArgs {
         value_name = "HOST:PORT"
     )]
     pub(crate) server: Vec<String>,
-    /// How results of topic and cluster commands are shown
+    /// How results of topic, cluster and inspect are shown
     #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Table, value_name = "FORMAT")]
     pub(crate) output: OutputFormat,
 }

@@ -28,7 +28,7 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Inspect(#[from] highwater_storage::inspect::InspectError),
     /// Something is wrong with a data directory; what, was printed.
-    #[error("{problems} problems were found in {}", directory.display())]
+    #[error("{problems} problem{} found in {}", if *problems == 1 { " was" } else { "s were" }, directory.display())]
     Damaged { directory: std::path::PathBuf, problems: usize },
     /// The reader of our output went away.
     #[error("the output was closed")]
@@ -45,6 +45,9 @@ pub(crate) enum CliError {
     /// The node did not end as it should.
     #[error("{0}; nothing that was acknowledged is lost, the next start takes a little longer")]
     NodeShutdown(highwater_server::ShutdownError),
+    /// A command whose results are no table was asked for JSON.
+    #[error("`highwater {command}` has no --output json")]
+    NoJson { command: &'static str, instead: Option<&'static str> },
     /// The runtime cannot start.
     #[error("cannot start: {0}")]
     Start(io::Error),
@@ -54,7 +57,9 @@ impl CliError {
     /// 2 for what is wrong with the command line, 74 when the disk failed, 1 for everything else.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Client(ClientError::InvalidAddress { .. } | ClientError::NoServers) => 2,
+            Self::Client(ClientError::InvalidAddress { .. } | ClientError::NoServers) | Self::NoJson { .. } => {
+                2
+            }
             Self::NodeFailed(highwater_server::NodeFailure::Disk { .. }) => DISK_FAILED,
             Self::NodeShutdown(error) if error.is_disk_failure() => DISK_FAILED,
             _ => 1,
@@ -64,6 +69,7 @@ impl CliError {
     /// What to try, if there is something.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
+            Self::NoJson { instead, .. } => instead.map(str::to_owned),
             Self::Client(error) | Self::Undelivered { cause: error, .. } => hint(error),
             Self::NodeStart(highwater_server::StartError::PortInUse { .. }) => {
                 Some("`--grpc-port 0` and `--http-port 0` take free ports".to_owned())
@@ -86,7 +92,9 @@ impl From<io::Error> for CliError {
 fn hint(error: &ClientError) -> Option<String> {
     match error {
         ClientError::Connection { .. } => Some(
-            "is the node running? start one with `highwater dev`, or name another with --server".to_owned(),
+            "is the node running, and is this its gRPC address? start one with `highwater dev`, or name another \
+             with --server"
+                .to_owned(),
         ),
         ClientError::Refused { .. } => {
             Some("is that a highwater node? --server names its gRPC address".to_owned())
@@ -98,7 +106,8 @@ fn hint(error: &ClientError) -> Option<String> {
                 if detail.topic.is_empty() { "NAME" } else { &detail.topic }
             )),
             ErrorCode::OffsetOutOfRange => Some(
-                "`highwater topic describe` shows which offsets exist; `--from earliest` begins at the first"
+                "`highwater topic describe` shows which offsets each partition has; `--partition` chooses one, \
+                 `--from earliest` begins at the first"
                     .to_owned(),
             ),
             ErrorCode::NoSpace => {

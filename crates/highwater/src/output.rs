@@ -57,6 +57,11 @@ impl Table {
     }
 }
 
+/// A number of things with their name: `1 record`, `2 records`.
+pub(crate) fn counted(count: u64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A number of bytes, for people.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
@@ -83,6 +88,13 @@ mod tests {
         table.row(vec!["a-long-name".to_owned(), "1".to_owned()]);
         table.row(vec!["b".to_owned(), String::new()]);
         assert_eq!(table.render(), "NAME         N\na-long-name  1\nb\n");
+    }
+
+    #[test]
+    fn one_thing_is_not_many() {
+        for (count, expected) in [(0, "0 records"), (1, "1 record"), (2, "2 records")] {
+            assert_eq!(counted(count, "record"), expected);
+        }
     }
 
     #[test]

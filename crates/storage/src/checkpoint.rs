@@ -120,11 +120,7 @@ pub fn read(disk: &dyn Disk, directory: &Path) -> Result<Option<Checkpoint>, Che
     for (name, copy) in COPIES.iter().zip([&first, &second]) {
         match copy {
             Copy::Damaged(reason) => {
-                tracing::warn!(
-                    copy = name,
-                    reason,
-                    "a copy of the checkpoint is damaged; the other one is used"
-                );
+                tracing::warn!(copy = name, reason, "a copy of the checkpoint is damaged");
             }
             Copy::Newer(found) => return Err(CheckpointError::Newer { found: *found }),
             Copy::Absent | Copy::Whole(_) => {}

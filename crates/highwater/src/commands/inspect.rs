@@ -1,4 +1,4 @@
-//! `highwater inspect DIR`: what a stopped node's data directory holds, and everything that is wrong with it.
+//! `highwater inspect [DIR]`: what a stopped node's data directory holds, and everything that is wrong with it.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -22,9 +22,10 @@ use crate::output::{print_json, print_text};
 /// Arguments of `highwater inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// The data directory.
+    /// The data directory
+    #[arg(default_value = "highwater-data")]
     dir: PathBuf,
-    /// Also list every batch of every segment.
+    /// Also list every batch of every segment
     #[arg(long)]
     batches: bool,
 }
@@ -34,10 +35,9 @@ pub(crate) struct InspectArgs {
 /// # Errors
 /// When there is nothing to look at, or something is wrong with it.
 pub(crate) fn run(args: &InspectArgs, format: OutputFormat) -> Result<(), CliError> {
-    if !args.dir.is_dir() {
-        let cause = io::Error::from(io::ErrorKind::NotFound);
-        return Err(CliError::Input { name: args.dir.display().to_string(), cause });
-    }
+    // A missing directory, a file in its place and one that is not ours to read each say so themselves.
+    std::fs::read_dir(&args.dir)
+        .map_err(|cause| CliError::Input { name: args.dir.display().to_string(), cause })?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(args.dir.clone()));
     let inspection = inspect(&disk, &args.dir)?;
     let view = View { names: topic_names(&inspection), in_use: locked_by(&args.dir), disk, args, inspection };
@@ -134,7 +134,8 @@ impl View<'_> {
         if self.inspection.findings.is_empty() {
             return writeln!(out, "nothing is wrong");
         }
-        writeln!(out, "{} PROBLEMS", self.inspection.findings.len())?;
+        let problems = self.inspection.findings.len();
+        writeln!(out, "{problems} PROBLEM{}", if problems == 1 { "" } else { "S" })?;
         self.inspection.findings.iter().try_for_each(|finding| writeln!(out, "  {finding}"))
     }
 

@@ -10,12 +10,15 @@ pub(crate) mod topic;
 
 use highwater_client::Client;
 
-use crate::cli::{Cli, Command, GlobalArgs};
+use crate::cli::{Cli, Command, GlobalArgs, OutputFormat};
 use crate::error::CliError;
 
 /// Runs the command that was typed.
 pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
     let Cli { global, command } = cli;
+    if global.output == OutputFormat::Json {
+        has_json(&command)?;
+    }
     match command {
         Command::Inspect(args) => inspect::run(&args, global.output),
         Command::Dev(args) => block_on(dev::run(args)),
@@ -28,6 +31,17 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Produce(args) => block_on(async { produce::run(args, &connect(&global)?).await }),
         Command::Consume(args) => block_on(async { consume::run(args, &connect(&global)?).await }),
     }
+}
+
+/// Whether a command can show its results as JSON. To print something else without a word would break a script late.
+fn has_json(command: &Command) -> Result<(), CliError> {
+    let (command, instead) = match command {
+        Command::Topic(_) | Command::Cluster(_) | Command::Inspect(_) => return Ok(()),
+        Command::Dev(_) => ("dev", None),
+        Command::Produce(_) => ("produce", Some("`--format json` reads records as JSON")),
+        Command::Consume(_) => ("consume", Some("`--format json` prints records as JSON")),
+    };
+    Err(CliError::NoJson { command, instead })
 }
 
 fn connect(global: &GlobalArgs) -> Result<Client, CliError> {

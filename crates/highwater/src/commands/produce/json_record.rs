@@ -23,7 +23,7 @@ pub(crate) enum JsonRecordError {
     NoValue,
     #[error("both {0:?} and \"{0}_base64\"")]
     Twice(&'static str),
-    #[error("{field:?} is not base64: {cause}")]
+    #[error("\"{field}_base64\" is not base64: {cause}")]
     Base64 { field: &'static str, cause: base64::DecodeError },
     #[error("\"timestamp\" is neither milliseconds since 1970 nor RFC 3339 (2026-01-31T12:00:00Z)")]
     Timestamp,
@@ -213,7 +213,7 @@ mod tests {
             (r#"{"value":{"a":1}}"#, "invalid type: map, expected a string at column"),
             (r#"{"value":"v""#, "EOF while parsing an object at column"),
             (r#"{"value":"v","value_base64":""}"#, "both \"value\" and \"value_base64\""),
-            (r#"{"value_base64":"?"}"#, "\"value\" is not base64"),
+            (r#"{"value_base64":"?"}"#, "\"value_base64\" is not base64"),
             (r#"{"value":"v","timestamp":"yesterday"}"#, "\"timestamp\" is neither"),
             (r#"{"value":"v","headers":[{"value":"x"}]}"#, "a header without a key"),
             (r#"{"value":"v","headers":7}"#, "expected headers"),

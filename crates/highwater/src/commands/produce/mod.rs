@@ -15,7 +15,7 @@ use highwater_client::{Client, Compression, Producer, ProducerConfig};
 use tokio::time::Instant;
 
 use crate::error::CliError;
-use crate::output::{bytes, say};
+use crate::output::{bytes, counted, say};
 
 use input::Input;
 use progress::Progress;
@@ -75,7 +75,12 @@ pub(crate) async fn run(args: ProduceArgs, client: &Client) -> Result<(), CliErr
     let stats = producer.stats();
     if !args.quiet {
         let seconds = started.elapsed().as_secs_f64();
-        say(&format!("{} records, {} in {seconds:.1} s", stats.records_acked, bytes(progress.bytes())));
+        let (acked, read) = (counted(stats.records_acked, "record"), bytes(progress.bytes()));
+        // Only when all went well are the bytes that were read also those that arrived.
+        match flushed.is_ok() && sent.is_ok() {
+            true => say(&format!("{acked}, {read} in {seconds:.1} s")),
+            false => say(&format!("{acked} acknowledged, {read} read, in {seconds:.1} s")),
+        }
     }
     if let Err(cause) = flushed {
         let total = stats.records_acked + stats.records_failed;

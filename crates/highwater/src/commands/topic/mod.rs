@@ -154,7 +154,10 @@ async fn list(args: ListArgs, client: &Client, format: OutputFormat) -> Result<(
         return print_json(&topics.iter().map(topic).collect());
     }
     if topics.is_empty() {
-        say("no topics; create one with `highwater topic create NAME`");
+        match args.prefix.as_str() {
+            "" => say("no topics; create one with `highwater topic create NAME`"),
+            prefix => say(&format!("no topic's name begins with '{prefix}'; `highwater topic list` shows all")),
+        }
         return Ok(());
     }
     let mut table = Table::new(&["NAME", "PARTITIONS", "REPLICAS", "ID"]);
