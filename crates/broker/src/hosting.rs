@@ -48,7 +48,38 @@ struct HostedTopic {
 #[derive(Clone)]
 enum Slot {
     Running(HostedPartition, Group),
-    Failed(String),
+    Failed(StartFailure),
+}
+
+/// Why a partition could not be started.
+#[derive(Clone)]
+struct StartFailure {
+    code: ErrorCode,
+    reason: String,
+}
+
+impl StartFailure {
+    fn new(error: &ConsensusError) -> Self {
+        let code = if error.is_damage() {
+            ErrorCode::Quarantined
+        } else if error.is_no_space() {
+            ErrorCode::NoSpace
+        } else {
+            ErrorCode::Unavailable
+        };
+        Self { code, reason: error.to_string() }
+    }
+
+    /// Whether another start may succeed without a person. Only damage stays.
+    fn passes(&self) -> bool {
+        self.code != ErrorCode::Quarantined
+    }
+}
+
+impl Slot {
+    fn is_to_start_again(&self) -> bool {
+        matches!(self, Self::Failed(failure) if failure.passes())
+    }
 }
 
 impl Hosting {
@@ -62,9 +93,11 @@ impl Hosting {
         let slot = topics.get(&id.topic).and_then(|topic| topic.partitions.get(&id.index));
         match slot {
             Some(Slot::Running(partition, _)) => Ok(partition.clone()),
-            Some(Slot::Failed(reason)) => {
-                let message = format!("the partition could not be started on this node: {reason}");
-                Err(BrokerError::new(ErrorCode::Quarantined, message))
+            Some(Slot::Failed(failure)) => {
+                let again = if failure.passes() { "; it is tried again every few seconds" } else { "" };
+                let reason = &failure.reason;
+                let message = format!("the partition could not be started on this node: {reason}{again}");
+                Err(BrokerError::new(failure.code, message))
             }
             None => {
                 let message = "the partition is being started on this node, try again";
@@ -85,8 +118,15 @@ impl Hosting {
             .collect()
     }
 
+    /// The topics with partitions that could not be started for a reason that may have passed.
+    pub(crate) fn to_start_again(&self) -> Vec<TopicId> {
+        let topics = self.topics.read();
+        let waits = |hosted: &HostedTopic| hosted.partitions.values().any(Slot::is_to_start_again);
+        topics.iter().filter(|(_, hosted)| waits(hosted)).map(|(id, _)| *id).collect()
+    }
+
     /// Starts those partitions of a topic that are placed here and are not running, and says which
-    /// of them were initialized only now.
+    /// of them were initialized only now. What failed for a reason that passes is tried again.
     pub(crate) async fn start_topic(&self, topic: &TopicRecord) -> Vec<PartitionIndex> {
         let config = self.config_of(topic);
         let missing: Vec<_> = {
@@ -96,15 +136,19 @@ impl Hosting {
                 .map(PartitionIndex)
                 .zip(&topic.partitions)
                 .filter(|(_, partition)| partition.replicas.contains(&self.node))
-                .filter(|(index, _)| hosted.is_none_or(|h| !h.partitions.contains_key(index)))
-                .map(|(index, partition)| (index, partition.phase))
+                .filter_map(|(index, partition)| match hosted.and_then(|h| h.partitions.get(&index)) {
+                    None => Some((index, partition.phase, false)),
+                    Some(slot) if slot.is_to_start_again() => Some((index, partition.phase, true)),
+                    Some(_) => None,
+                })
                 .collect()
         };
-        let starts = missing.into_iter().map(|(index, phase)| {
+        let starts = missing.into_iter().map(|(index, phase, is_again)| {
             let config = config.clone();
             async move {
                 let id = PartitionId { topic: topic.id, index };
                 let slot = self.start_partition(id, topic, phase, config).await;
+                report(id, topic, &slot, is_again);
                 (index, phase, slot)
             }
         });
@@ -153,10 +197,7 @@ impl Hosting {
                 let partition = Partition::new(id, group.clone(), applied, config, clock);
                 Slot::Running(partition, group)
             }
-            Err(error) => {
-                tracing::error!(partition = %id, topic = %topic.name, %error, "a partition could not be started");
-                Slot::Failed(error.to_string())
-            }
+            Err(error) => Slot::Failed(StartFailure::new(&error)),
         }
     }
 
@@ -236,7 +277,24 @@ impl Hosting {
     }
 }
 
-/// Waits until a started group has a leader that serves, or is quarantined; not for ever: a
+/// Logs a failed start once, and the start that succeeds after it.
+fn report(id: PartitionId, topic: &TopicRecord, slot: &Slot, is_again: bool) {
+    let topic = &topic.name;
+    match slot {
+        Slot::Running(..) if is_again => {
+            tracing::info!(partition = %id, %topic, "a partition that could not be started before is started now");
+        }
+        Slot::Running(..) => {}
+        Slot::Failed(failure) if is_again => {
+            tracing::debug!(partition = %id, %topic, error = failure.reason, "a partition could still not be started");
+        }
+        Slot::Failed(failure) => {
+            tracing::error!(partition = %id, %topic, error = failure.reason, "a partition could not be started");
+        }
+    }
+}
+
+/// Waits until a started group has a leader that serves, is quarantined or waits for room on the disk; not for ever: a
 /// group that takes longer answers for itself.
 async fn wait_until_settled(id: PartitionId, group: &Group) {
     let mut status = group.watch();
@@ -244,7 +302,13 @@ async fn wait_until_settled(id: PartitionId, group: &Group) {
         let follows = status.leader.is_some() && !status.is_leader;
         follows || status.is_serving || status.quarantined.is_some()
     });
-    if !matches!(timeout(SETTLE_DEADLINE, settled).await, Ok(Ok(_))) {
+    let settled = async {
+        tokio::select! {
+            settled = settled => settled.is_ok(),
+            () = group.wait_for_full_disk() => false,
+        }
+    };
+    if !timeout(SETTLE_DEADLINE, settled).await.unwrap_or(false) {
         tracing::warn!(partition = %id, "the partition has no leader yet");
     }
 }

@@ -1,14 +1,18 @@
 //! Follows the cluster's metadata: starts, changes and stops the node's partitions as each
-//! new image says. It removes no data; that is the upkeep's, by a tombstone.
+//! new image says, and starts again what could not be started. It removes no data; that is the upkeep's, by a tombstone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use highwater_controller::{MetadataChange, MetadataCommand, MetadataDelta, MetadataImage, TopicRecord};
-use highwater_types::{PartitionIndex, limits};
+use highwater_types::{PartitionIndex, TopicId, limits};
 use tokio::sync::watch;
 
 use crate::broker::Broker;
+
+/// How long a partition that could not be started rests before it is tried again.
+const START_AGAIN_AFTER: Duration = Duration::from_secs(3);
 
 /// Brings the node's groups in step with each new image.
 pub(crate) struct Reconciler {
@@ -26,8 +30,15 @@ impl Reconciler {
     pub(crate) async fn run(mut self) {
         let stopping = self.broker.stopping.clone();
         let follow = async {
-            while self.images.changed().await.is_ok() {
-                self.catch_up().await;
+            loop {
+                let has_failed = !self.broker.hosting.to_start_again().is_empty();
+                tokio::select! {
+                    changed = self.images.changed() => match changed {
+                        Ok(()) => self.catch_up().await,
+                        Err(_) => break,
+                    },
+                    () = tokio::time::sleep(START_AGAIN_AFTER), if has_failed => self.start_again().await,
+                }
             }
         };
         tokio::select! {
@@ -63,11 +74,21 @@ impl Reconciler {
             }
         }
         to_start.dedup();
+        self.start_topics(&image, &to_start).await;
+        self.seen = image;
+    }
+
+    /// Starts what could not be started before for a reason that may have passed. Here, and not in the upkeep, so that it
+    /// never meets a topic that is being stopped.
+    async fn start_again(&self) {
+        self.start_topics(&self.seen, &self.broker.hosting.to_start_again()).await;
+    }
+
+    async fn start_topics(&self, image: &MetadataImage, topics: &[TopicId]) {
         let broker = &self.broker;
-        stream::iter(to_start.iter().filter_map(|topic| image.topic(*topic)))
+        stream::iter(topics.iter().filter_map(|topic| image.topic(*topic)))
             .for_each_concurrent(limits::PARTITION_STARTS_MAX, |topic| broker.start_topic(topic))
             .await;
-        self.seen = image;
     }
 }
 

@@ -48,3 +48,23 @@ pub enum ConsensusError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+impl ConsensusError {
+    /// Whether the cause is a full disk, which passes.
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            Self::Log(error) => error.is_no_space(),
+            Self::Store(error) => error.is_no_space(),
+            _ => false,
+        }
+    }
+
+    /// Whether the cause is damaged data, which does not pass: a person has to decide.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Quarantined { .. } | Self::Store(StoreError::Quarantined(_)) => true,
+            Self::Log(error) => error.is_damage(),
+            _ => false,
+        }
+    }
+}

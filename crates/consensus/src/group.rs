@@ -17,6 +17,7 @@ use openraft::raft::ClientWriteResult;
 use openraft::type_config::alias::OneshotReceiverOf;
 use tokio::sync::watch;
 
+use crate::apply_gate::ApplyGate;
 use crate::convert;
 use crate::error::ConsensusError;
 use crate::state_machine::StateMachine;
@@ -70,6 +71,7 @@ pub struct Group {
     log: Arc<GroupLog>,
     raft: Option<Raft<Types, StateMachine>>,
     status: watch::Receiver<GroupStatus>,
+    gate: Arc<ApplyGate>,
 }
 
 impl Group {
@@ -77,8 +79,9 @@ impl Group {
         log: Arc<GroupLog>,
         raft: Option<Raft<Types, StateMachine>>,
         status: watch::Receiver<GroupStatus>,
+        gate: Arc<ApplyGate>,
     ) -> Self {
-        Self { log, raft, status }
+        Self { log, raft, status, gate }
     }
 
     /// The group's id.
@@ -164,6 +167,10 @@ impl Group {
     /// When the group has stopped.
     pub(crate) async fn purge(&self) -> Result<(), ConsensusError> {
         let (Some(raft), Some(upto)) = (&self.raft, self.log.purge_point()) else { return Ok(()) };
+        // A snapshot would wait behind it.
+        if self.gate.is_waiting() {
+            return Ok(());
+        }
         let trigger = raft.trigger();
         trigger.snapshot().await.map_err(|fatal| fatal_error(&fatal))?;
         let wait = raft.wait(Some(PURGE_DEADLINE));
@@ -173,6 +180,16 @@ impl Group {
         );
         reached.await.map_err(|error| ConsensusError::Failed { reason: error.to_string() })?;
         trigger.purge_log(upto.index.0).await.map_err(|fatal| fatal_error(&fatal))
+    }
+
+    /// Completes when a committed entry cannot be applied for want of room on the disk; the group goes on by itself
+    /// once there is some. Cancel-safe.
+    pub async fn wait_for_full_disk(&self) {
+        self.gate.until_waiting().await;
+    }
+
+    pub(crate) fn gate(&self) -> &ApplyGate {
+        &self.gate
     }
 
     pub(crate) fn raft(&self) -> Option<&Raft<Types, StateMachine>> {

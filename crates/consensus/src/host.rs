@@ -10,6 +10,7 @@ use openraft::{EmptyNode, Raft, ServerState};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::apply_gate::ApplyGate;
 use crate::error::ConsensusError;
 use crate::group::{Group, GroupStatus, fatal_error};
 use crate::log_store::LogStore;
@@ -66,7 +67,8 @@ impl GroupHost {
     /// comes back quarantined, with the state of the last checkpoint.
     ///
     /// # Errors
-    /// When its log or its state cannot be set up.
+    /// When its log or its state cannot be set up. Calling again is safe, and right when the cause has passed
+    /// ([`ConsensusError::is_no_space`]): what was applied before the failure stays applied.
     pub async fn start_group(
         &self,
         id: GroupId,
@@ -94,12 +96,31 @@ impl GroupHost {
         let id = log.id();
         let applied_term = log.applied().0.map_or(Term::ZERO, |applied| applied.term);
         let (term_sender, term_receiver) = watch::channel(applied_term);
-        let machine = StateMachine::new(log.clone(), self.clock.clone(), term_sender);
+        let gate = Arc::new(ApplyGate::new());
+        let machine = StateMachine::new(log.clone(), self.clock.clone(), term_sender, gate.clone());
+        // What is known committed is applied again here.
         let raft = Raft::new(self.node.0, settings(id)?, NoPeers, LogStore::new(log.clone()), machine)
             .await
-            .map_err(|fatal| fatal_error(&fatal))?;
+            .map_err(|fatal| gate.failure().map_or_else(|| fatal_error(&fatal), ConsensusError::Log))?;
+        gate.open();
         let (status_sender, status) = watch::channel(GroupStatus::default());
-        tokio::spawn(follow_status(raft.clone(), term_receiver, status_sender, id, self.failure.clone()));
+        let failure = self.failure.clone();
+        tokio::spawn(follow_status(raft.clone(), term_receiver, status_sender, id, failure, gate.clone()));
+        let group = Group::new(log, Some(raft.clone()), status, gate);
+        if let Err(error) = self.begin(id, &raft, initialize).await {
+            stop(&group).await;
+            return Err(error);
+        }
+        Ok(group)
+    }
+
+    /// Lets a group without a past begin, and one with a past go on.
+    async fn begin(
+        &self,
+        id: GroupId,
+        raft: &Raft<Types, StateMachine>,
+        initialize: bool,
+    ) -> Result<(), ConsensusError> {
         if raft.is_initialized().await.map_err(|fatal| fatal_error(&fatal))? {
             // Nobody else can lead a group of one voter, so there is no one to wait for.
             raft.trigger().elect(false).await.map_err(|fatal| fatal_error(&fatal))?;
@@ -111,16 +132,14 @@ impl GroupHost {
         } else {
             tracing::warn!(group = %id, "the group has no data here although it is not new; it waits, without a vote");
         }
-        Ok(Group::new(log, Some(raft), status))
+        Ok(())
     }
 
     /// Stops a group; its data stays. Proposals under way may or may not take effect.
     pub async fn stop_group(&self, id: GroupId) {
         let group = self.groups.lock().remove(&id);
-        if let Some(raft) = group.as_ref().and_then(Group::raft)
-            && let Err(error) = raft.shutdown().await
-        {
-            tracing::warn!(group = %id, %error, "the group's core did not stop as it should");
+        if let Some(group) = group {
+            stop(&group).await;
         }
     }
 
@@ -161,12 +180,22 @@ impl GroupHost {
     }
 }
 
+/// Ends a group's core.
+async fn stop(group: &Group) {
+    group.gate().stop();
+    if let Some(raft) = group.raft()
+        && let Err(error) = raft.shutdown().await
+    {
+        tracing::warn!(group = %group.id(), %error, "the group's core did not stop as it should");
+    }
+}
+
 /// A group without a Raft core. The sender is kept by the task-free receiver's owner, so the status stands.
 fn quarantined(log: Arc<GroupLog>, reason: String) -> Group {
     let (sender, status) = watch::channel(GroupStatus { quarantined: Some(reason), ..GroupStatus::default() });
     // Nothing ever changes it; leaking one small allocation per damaged group keeps waiters from seeing a closed channel.
     std::mem::forget(sender);
-    Group::new(log, None, status)
+    Group::new(log, None, status, Arc::new(ApplyGate::new()))
 }
 
 /// Publishes who leads and whether this node serves, until the core stops.
@@ -176,6 +205,7 @@ async fn follow_status(
     status: watch::Sender<GroupStatus>,
     id: GroupId,
     failure: watch::Sender<Option<String>>,
+    gate: Arc<ApplyGate>,
 ) {
     let node = raft.node_id().to_owned();
     let mut server = raft.server_metrics();
@@ -205,6 +235,7 @@ async fn follow_status(
     let ended = metrics.borrow_watched().running_state.clone();
     if let Err(fatal) = ended
         && !matches!(fatal, openraft::errors::Fatal::Stopped)
+        && !gate.is_stopped()
     {
         let reason = format!("the core of group {id} ended: {fatal}");
         tracing::error!(reason, "a group failed; the node must end, its restart applies the group's log again");

@@ -14,6 +14,7 @@
 //! - `initialize` runs only when the caller says that the metadata calls the group new (R16);
 //! - a quarantined group runs no Raft core: it neither votes nor truncates (R1).
 
+mod apply_gate;
 mod convert;
 mod error;
 mod group;

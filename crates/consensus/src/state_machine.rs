@@ -1,18 +1,20 @@
 //! openraft's state machine over a [`GroupLog`]: committed entries are applied there.
 
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use highwater_storage::{GroupLog, Payload};
+use highwater_storage::{AppliedEntry, Entry, GroupLog, Payload};
 use highwater_types::{Clock, Term};
 use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{OptionalSend, Snapshot, SnapshotMeta, StoredMembership};
 use tokio::sync::watch;
 
+use crate::apply_gate::ApplyGate;
 use crate::convert;
 use crate::membership;
 use crate::type_config::{Response, Types};
@@ -26,14 +28,20 @@ pub(crate) struct StateMachine {
     clock: Arc<dyn Clock>,
     /// The term of the last applied entry: a leader serves once it has applied one of its own (R18).
     applied_term: watch::Sender<Term>,
+    gate: Arc<ApplyGate>,
 }
 
 impl StateMachine {
-    pub(crate) fn new(log: Arc<GroupLog>, clock: Arc<dyn Clock>, applied_term: watch::Sender<Term>) -> Self {
-        Self { log, clock, applied_term }
+    pub(crate) fn new(
+        log: Arc<GroupLog>,
+        clock: Arc<dyn Clock>,
+        applied_term: watch::Sender<Term>,
+        gate: Arc<ApplyGate>,
+    ) -> Self {
+        Self { log, clock, applied_term, gate }
     }
 
-    fn apply_chunk(&self, chunk: Vec<Result<EntryResponder<Types>, io::Error>>) -> Result<(), io::Error> {
+    async fn apply_chunk(&self, chunk: Vec<Result<EntryResponder<Types>, io::Error>>) -> Result<(), io::Error> {
         let mut entries = Vec::with_capacity(chunk.len());
         let mut responders: Vec<Option<ApplyResponder<Types>>> = Vec::with_capacity(chunk.len());
         for item in chunk {
@@ -42,12 +50,7 @@ impl StateMachine {
             responders.push(responder);
         }
         let Some(term) = entries.last().map(|entry| entry.id.term) else { return Ok(()) };
-        // openraft would not notice that its worker is gone: a panic becomes an error, which ends the group and with it the node.
-        let apply = AssertUnwindSafe(|| self.log.apply(entries, self.clock.now()));
-        let applied = match catch_unwind(apply) {
-            Ok(applied) => applied.map_err(convert::io_error)?,
-            Err(_) => return Err(io::Error::other(format!("applying to group {} panicked", self.log.id()))),
-        };
+        let applied = self.apply_all(entries.into()).await?;
         // Before the answers go out, so that who got one finds the group serving.
         self.applied_term.send_if_modified(|current| std::mem::replace(current, term) != term);
         for (entry, responder) in applied.into_iter().zip(responders) {
@@ -56,6 +59,28 @@ impl StateMachine {
             }
         }
         Ok(())
+    }
+
+    /// Applies all of the entries, waiting for room on the disk when there is none.
+    async fn apply_all(&self, mut entries: VecDeque<Entry>) -> Result<Vec<AppliedEntry>, io::Error> {
+        let mut applied = Vec::with_capacity(entries.len());
+        let mut is_first = true;
+        loop {
+            // openraft would not notice that its worker is gone: a panic becomes an error, which ends the group and with it the node.
+            let apply = AssertUnwindSafe(|| self.log.apply_from(&mut entries, self.clock.now(), &mut applied));
+            match catch_unwind(apply) {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => self.gate.failed(error, is_first).await.map_err(convert::io_error)?,
+                Err(_) => {
+                    return Err(io::Error::other(format!("applying to group {} panicked", self.log.id())));
+                }
+            }
+            is_first = false;
+        }
+        if !is_first {
+            self.gate.resumed();
+        }
+        Ok(applied)
     }
 }
 
@@ -75,7 +100,7 @@ impl RaftStateMachine<Types> for StateMachine {
     {
         let mut chunks = entries.ready_chunks(APPLY_ENTRIES_MAX);
         while let Some(chunk) = chunks.next().await {
-            self.apply_chunk(chunk)?;
+            self.apply_chunk(chunk).await?;
         }
         Ok(())
     }

@@ -292,6 +292,77 @@ async fn a_group_that_fails_is_reported_so_that_the_node_ends_and_a_group_that_i
 }
 
 #[tokio::test]
+async fn a_start_that_finds_the_disk_full_says_so_and_succeeds_when_there_is_room_again() {
+    let disk = SimDisk::new(31);
+    let id = partition(0);
+    let first = host(Arc::new(disk.for_process()));
+    let group = start(&first, id, Durability::Fsync, true).await;
+    for value in 0..1000 {
+        produce(&group, value).await;
+    }
+    disk.crash();
+    // What was not synced is gone from the segments, so the journal's entries need room there again.
+    let process = disk.for_process();
+    let again = host(Arc::new(process.clone()));
+    let free_if_boundless = process.free_bytes().unwrap();
+    // Room for a part of them.
+    for room in [0, 80 << 10] {
+        disk.set_capacity(Some(1 << 40));
+        let used = (1 << 40) - process.free_bytes().unwrap();
+        disk.set_capacity(Some(used + room));
+        for _ in 0..2 {
+            let options = group_options(Durability::Fsync);
+            let started = again.start_group(id, options, false, Box::new(Counter::default())).await;
+            let Err(error) = started else { panic!("started on a full disk") };
+            assert!(error.is_no_space() && !error.is_damage(), "{error}");
+        }
+        let log = again.store().group(id).unwrap();
+        assert_eq!(room > 0, log.watermarks().high_watermark() > Offset(0));
+    }
+    disk.set_capacity(None);
+    assert_eq!(process.free_bytes().unwrap(), free_if_boundless);
+    let group = start(&again, id, Durability::Fsync, false).await;
+    assert_eq!(values(&group), expected(0..1000));
+    assert_eq!(produce(&group, 1000).await, Offset(1000));
+    let counted = group.log().snapshot().1;
+    assert_eq!(counted, Bytes::copy_from_slice(&1001_u64.to_le_bytes()), "each was applied once");
+    assert!(tokio::time::timeout(Duration::from_millis(10), again.failed()).await.is_err());
+    again.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_running_group_that_finds_the_disk_full_waits_for_room_and_goes_on_or_stops_when_told() {
+    let disk = SimDisk::new(37);
+    let (stopped, freed) = (partition(0), partition(1));
+    let first = host(Arc::new(disk.for_process()));
+    // That the last batch is committed is not in the journal: only a new term shows it, after the start.
+    for id in [stopped, freed] {
+        let group = start(&first, id, Durability::Fsync, true).await;
+        produce(&group, 0).await;
+    }
+    disk.crash();
+    let again = host(Arc::new(disk.for_process()));
+    let options = group_options(Durability::Fsync);
+    disk.set_capacity(Some(0));
+    for id in [stopped, freed] {
+        let started = again.start_group(id, options, false, Box::new(Counter::default())).await;
+        let group = started.unwrap();
+        tokio::time::timeout(SERVING, group.wait_for_full_disk()).await.expect("the disk is full");
+        assert!(!group.status().is_serving);
+    }
+    again.stop_group(stopped).await;
+    disk.set_capacity(None);
+    let group = again.group(freed).unwrap();
+    group.wait_serving(SERVING).await.unwrap();
+    assert_eq!(values(&group), expected(0..1));
+    assert_eq!(produce(&group, 1).await, Offset(1));
+    let group = start(&again, stopped, Durability::Fsync, false).await;
+    assert_eq!(values(&group), expected(0..1));
+    assert!(tokio::time::timeout(Duration::from_millis(10), again.failed()).await.is_err());
+    again.shutdown().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_removed_group_is_gone_with_its_files() {
     let directory = tempfile::tempdir().unwrap();
     let disk = || Arc::new(RealDisk::new(directory.path().to_path_buf()));

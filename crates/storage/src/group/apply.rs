@@ -1,6 +1,7 @@
 //! Applying committed entries: batches enter their segment, the state above the log
 //! takes them in, the high watermark advances.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -82,14 +83,43 @@ impl GroupLog {
         entries: Vec<Entry>,
         now: TimestampMs,
     ) -> Result<Vec<AppliedEntry>, LogError> {
-        let mut applied = self.applied.lock();
         let mut results = Vec::with_capacity(entries.len());
-        for entry in entries {
+        self.apply_from(&mut entries.into(), now, &mut results)?;
+        Ok(results)
+    }
+
+    /// As [`GroupLog::apply`], but moves what it applied from `entries` to `results`, so that after an error that passes, a full
+    /// disk, the rest can be applied by another call.
+    ///
+    /// # Errors
+    /// When a segment cannot be written; the entry that failed is then the first in `entries`.
+    pub fn apply_from(
+        self: &Arc<Self>,
+        entries: &mut VecDeque<Entry>,
+        now: TimestampMs,
+        results: &mut Vec<AppliedEntry>,
+    ) -> Result<(), LogError> {
+        let mut applied = self.applied.lock();
+        let done = self.apply_each(&mut applied, entries, now, results);
+        if let Machine::Live(applier) = &mut applied.machine {
+            applier.applied();
+        }
+        done
+    }
+
+    fn apply_each(
+        &self,
+        applied: &mut AppliedState,
+        entries: &mut VecDeque<Entry>,
+        now: TimestampMs,
+        results: &mut Vec<AppliedEntry>,
+    ) -> Result<(), LogError> {
+        while let Some(entry) = entries.front() {
             let next = applied.last.map_or(0, |last| last.index.0 + 1);
             assert_eq!(entry.id.index.0, next, "group {} applies its log in order", self.id);
-            let base_offset = self.store(&entry, now)?;
+            let base_offset = self.store(entry, now)?;
             let Applied { response, log_start } = match &mut applied.machine {
-                Machine::Live(applier) => applier.apply(&entry),
+                Machine::Live(applier) => applier.apply(entry),
                 Machine::Stored(_) => panic!("group {} applies before its state machine is installed", self.id),
             };
             applied.last = Some(entry.id);
@@ -97,12 +127,11 @@ impl GroupLog {
             if matches!(entry.payload, Payload::Membership(_)) {
                 applied.membership = Some(entry.clone());
             }
-            self.note_applied(entry, log_start);
+            if let Some(entry) = entries.pop_front() {
+                self.note_applied(entry, log_start);
+            }
         }
-        if let Machine::Live(applier) = &mut applied.machine {
-            applier.applied();
-        }
-        Ok(results)
+        Ok(())
     }
 
     fn store(&self, entry: &Entry, now: TimestampMs) -> Result<Option<Offset>, LogError> {

@@ -63,6 +63,29 @@ pub enum LogError {
     Restore(#[from] crate::applier::RestoreError),
 }
 
+impl LogError {
+    /// Whether the cause is a full disk, which passes: nothing was written, and what failed can be done again.
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            Self::Segment(error) => match &**error {
+                SegmentError::NoSpace { .. } => true,
+                SegmentError::Io { source, .. } => crate::disk::is_no_space(source),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Whether stored data is damaged, which does not pass.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Segment(error) => error.is_damage(),
+            Self::Quarantined { .. } | Self::Restore(_) => true,
+            Self::Journal(_) | Self::Read { .. } | Self::NotContiguous { .. } => false,
+        }
+    }
+}
+
 impl From<SegmentError> for LogError {
     fn from(error: SegmentError) -> Self {
         Self::Segment(Arc::new(error))
