@@ -18,8 +18,8 @@ use crate::CrashError;
 use crate::check::verify;
 use crate::node::{Node, run};
 use crate::power::LoopDisk;
-use crate::scenario::{create_topics, topics};
-use crate::workload::Workload;
+use crate::scenario::{PARTITIONS, create_topics, topics};
+use crate::workload::{RecordId, Workload};
 
 /// Enough for a node at rest and the reserve.
 pub const DISK_MIB: u64 = 512;
@@ -27,6 +27,10 @@ pub const DISK_MIB: u64 = 512;
 const ROOM_BYTES: u64 = 24 << 20;
 const FILLER_BYTES: usize = 256 << 10;
 const FILLER: &str = "filler";
+/// How long the end of a fault may be felt.
+const HEALS_WITHIN: Duration = Duration::from_secs(30);
+/// The number of the producer that probes; no workload has it.
+const PROBE: u32 = 1000;
 
 /// A file that takes room on a file system; freed when dropped.
 struct Ballast(PathBuf);
@@ -214,7 +218,7 @@ async fn delete_all_records(client: &Client, topic: &str) -> Result<(), CrashErr
 }
 
 /// The node is killed again and again while the disk is full to the last block. It starts, or says why not and starts once
-/// there is room; nothing is lost.
+/// there is room; then every partition takes records again without another restart, and nothing is lost.
 ///
 /// # Errors
 /// When a promise is broken.
@@ -230,6 +234,7 @@ pub async fn killed_on_a_full_disk(
     let client = node.start().await?;
     create_topics(&client).await?;
     let workload = Workload::start(&node.address(), &topics(), 0..4, seed)?;
+    let mut probes = 0;
     for _ in 0..kills {
         workload.wait_for(500).await?;
         let ballast = Ballast::leaving(mount, 1 << 20)?;
@@ -246,12 +251,37 @@ pub async fn killed_on_a_full_disk(
             Ok(client) => client,
             Err(_) => node.start().await?,
         };
+        probe_every_partition(&client, &mut probes, seed).await?;
         verify(&client, &topics(), &workload.ledger().acked().await, seed).await?;
     }
     let (ledger, sent) = workload.finish().await?;
     let client = Client::connect([node.address()])?;
     let read = verify(&client, &topics(), &ledger.acked().await, seed).await?;
-    check(read == sent, || format!("{sent} sent, {} acknowledged, {read} read", ledger.count()))?;
+    let all = sent + probes;
+    check(read == all, || format!("{all} sent, {} acknowledged, {read} read", ledger.count() + probes))?;
     check_exit(node.stop().await?, 0, &node.log_tail())?;
     node.inspect().map(drop)
+}
+
+/// Every partition takes a record, in time and without help.
+async fn probe_every_partition(client: &Client, probes: &mut u64, seed: u64) -> Result<(), CrashError> {
+    let config = ProducerConfig { delivery_timeout: HEALS_WITHIN, ..ProducerConfig::default() };
+    let producer = client.producer(config)?;
+    let mut sent = Vec::new();
+    for topic in topics() {
+        for partition in (0..PARTITIONS).map(PartitionIndex) {
+            let id = RecordId { producer: PROBE, number: *probes };
+            let record = ProducerRecord { partition: Some(partition), ..ProducerRecord::value(id.value(seed)) };
+            let delivery = producer.send(&topic, record).await?;
+            sent.push((format!("{topic}-{partition}"), delivery));
+            *probes += 1;
+        }
+    }
+    for (partition, delivery) in sent {
+        let delivered = delivery.wait().await;
+        delivered.map_err(|error| {
+            CrashError::Broken(format!("{partition} did not heal on a freed disk: {error}"))
+        })?;
+    }
+    Ok(())
 }
