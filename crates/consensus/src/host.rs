@@ -85,7 +85,15 @@ impl GroupHost {
             Some(reason) => quarantined(log.clone(), reason.to_owned()),
             None => {
                 log.set_options(options);
-                self.run(log, initialize).await?
+                match self.run(log.clone(), initialize).await {
+                    Ok(group) => group,
+                    // Found only now, by the core's look at its log.
+                    Err(ConsensusError::Quarantined { reason }) => {
+                        tracing::error!(group = %id, reason, "the group's log is damaged; it is quarantined");
+                        quarantined(log, reason)
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         };
         self.groups.lock().insert(id, group.clone());
@@ -99,9 +107,13 @@ impl GroupHost {
         let gate = Arc::new(ApplyGate::new());
         let machine = StateMachine::new(log.clone(), self.clock.clone(), term_sender, gate.clone());
         // What is known committed is applied again here.
-        let raft = Raft::new(self.node.0, settings(id)?, NoPeers, LogStore::new(log.clone()), machine)
-            .await
-            .map_err(|fatal| gate.failure().map_or_else(|| fatal_error(&fatal), ConsensusError::Log))?;
+        let log_store = LogStore::new(log.clone());
+        let raft = Raft::new(self.node.0, settings(id)?, NoPeers, log_store.clone(), machine);
+        let raft = raft.await.map_err(|fatal| match (log_store.damage(), gate.failure()) {
+            (Some(damage), _) => ConsensusError::Quarantined { reason: damage.to_owned() },
+            (None, Some(failure)) => ConsensusError::Log(failure),
+            (None, None) => fatal_error(&fatal),
+        })?;
         gate.open();
         let (status_sender, status) = watch::channel(GroupStatus::default());
         let failure = self.failure.clone();

@@ -3,10 +3,10 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures_util::{Stream, stream};
-use highwater_storage::GroupLog;
+use highwater_storage::{GroupLog, LogError};
 use highwater_types::RaftIndex;
 use openraft::alias::{EntryOf, LogIdOf, VoteOf};
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
@@ -23,11 +23,18 @@ const READ_BYTES_MAX: usize = 4 << 20;
 #[derive(Clone)]
 pub(crate) struct LogStore {
     log: Arc<GroupLog>,
+    /// What was found damaged when entries were read.
+    damage: Arc<OnceLock<String>>,
 }
 
 impl LogStore {
     pub(crate) fn new(log: Arc<GroupLog>) -> Self {
-        Self { log }
+        Self { log, damage: Arc::default() }
+    }
+
+    /// What was found damaged when entries were read, for who has to say why a group does not start.
+    pub(crate) fn damage(&self) -> Option<&str> {
+        self.damage.get().map(String::as_str)
     }
 
     /// The range as `start .. end`, cut to what the log holds.
@@ -54,7 +61,14 @@ impl LogStore {
         end: RaftIndex,
         bytes_max: usize,
     ) -> Result<Vec<EntryOf<Types>>, io::Error> {
-        let entries = self.log.entries(start, end, bytes_max).map_err(convert::io_error)?;
+        let entries = self.log.entries(start, end, bytes_max).map_err(|error| {
+            if let LogError::Segment(segment) = &error
+                && segment.is_damage()
+            {
+                self.damage.get_or_init(|| segment.to_string());
+            }
+            convert::io_error(error)
+        })?;
         entries.into_iter().map(convert::raft_entry).collect()
     }
 }

@@ -66,8 +66,11 @@ fn host(disk: Arc<dyn Disk>) -> Arc<GroupHost> {
 }
 
 fn partition(number: u32) -> GroupId {
-    let topic = TopicId(uuid_of(7));
-    GroupId::Partition(PartitionId { topic, index: PartitionIndex(number) })
+    GroupId::Partition(partition_id(number))
+}
+
+fn partition_id(number: u32) -> PartitionId {
+    PartitionId { topic: TopicId(uuid_of(7)), index: PartitionIndex(number) }
 }
 
 fn uuid_of(byte: u8) -> uuid::Uuid {
@@ -216,6 +219,41 @@ async fn a_log_start_that_was_committed_frees_segments_and_survives() {
     assert_eq!(values(&group), expected(1900..2000));
     assert_eq!(produce(&group, 2000).await, Offset(2000));
     again.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_batch_that_the_start_has_to_read_quarantines_the_group_and_the_rest_can_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = || Arc::new(RealDisk::new(directory.path().to_path_buf()));
+    let first = host(disk());
+    let group = start(&first, partition(0), Durability::Fsync, true).await;
+    for value in 0..2000 {
+        produce(&group, value).await;
+    }
+    // The log is purged up to a batch, so that the next start looks at the one after it.
+    group.propose(Proposal::Control(Bytes::copy_from_slice(&1000_i64.to_le_bytes()))).await.unwrap();
+    let before = group.log().segments().unwrap().segments().len();
+    first.checkpoint().await.unwrap();
+    wait_until(|| group.log().segments().unwrap().segments().len() < before).await;
+    let segments = group.log().segments().unwrap().segments();
+    first.shutdown().await.unwrap();
+
+    let PartitionId { topic, index } = partition_id(0);
+    let topics = directory.path().join("topics").join(topic.to_string()).join(index.to_string());
+    let damaged = topics.join(format!("{:020}.log", segments[0].base.0));
+    let mut bytes = std::fs::read(&damaged).unwrap();
+    bytes[75] ^= 1;
+    std::fs::write(&damaged, bytes).unwrap();
+
+    let again = host(disk());
+    let group = again
+        .start_group(partition(0), group_options(Durability::Fsync), false, Box::new(Counter::default()))
+        .await
+        .unwrap();
+    let reason = group.status().quarantined.expect("quarantined");
+    assert!(reason.contains("is damaged"), "{reason}");
+    let readable = group.log().segments().unwrap().read(segments[1].base, Offset(2000), 1 << 20).unwrap();
+    assert_eq!(readable.next_offset, Offset(2000));
 }
 
 #[tokio::test]
