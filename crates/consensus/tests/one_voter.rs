@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use highwater_consensus::{ConsensusError, Durability, Group, GroupHost, GroupOptions, Proposal};
 use highwater_records::{Batch, BatchBuilder};
+use highwater_storage::directory::{DataDirectory, DirectoryOptions};
 use highwater_storage::disk::{Disk, RealDisk, SimDisk};
 use highwater_storage::journal::JournalOptions;
 use highwater_storage::{Applied, Applier, Entry, Payload, RestoreError, SegmentOptions, Store, StoreOptions};
@@ -403,6 +404,8 @@ async fn a_running_group_that_finds_the_disk_full_waits_for_room_and_goes_on_or_
 #[tokio::test]
 async fn a_removed_group_is_gone_with_its_files() {
     let directory = tempfile::tempdir().unwrap();
+    let born = DirectoryOptions { node: NodeId(1), cluster: None };
+    drop(DataDirectory::open(directory.path(), &born, &SystemClock, &SystemRandom).unwrap());
     let disk = || Arc::new(RealDisk::new(directory.path().to_path_buf()));
     let first = host(disk());
     let group = start(&first, partition(0), Durability::Fsync, true).await;
@@ -410,8 +413,17 @@ async fn a_removed_group_is_gone_with_its_files() {
     drop(group);
     let topics = directory.path().join("topics");
     assert_eq!(std::fs::read_dir(&topics).unwrap().count(), 1);
+    first.checkpoint().await.unwrap();
     first.remove_group(partition(0)).await.unwrap();
     assert_eq!(std::fs::read_dir(&topics).unwrap().count(), 0);
+    // The checkpoint still lists it, and the journal says that it is gone.
+    let looking: Arc<dyn Disk> = disk();
+    let checkpoint =
+        highwater_storage::checkpoint::read(&*looking, std::path::Path::new("checkpoint")).unwrap().unwrap();
+    assert_eq!(checkpoint.groups.len(), 1);
+    let inspection = highwater_storage::inspect::inspect(&looking, directory.path()).unwrap();
+    assert_eq!(inspection.findings, Vec::<String>::new());
+    assert!(inspection.groups.is_empty());
     first.shutdown().await.unwrap();
     let again = host(disk());
     assert!(again.store().groups().is_empty());

@@ -1,15 +1,19 @@
 //! [`ErrorDetail`] to and from [`tonic::Status`]. A status carries it as a
 //! `google.rpc.ErrorInfo` (see `errors.proto`), so that any gRPC client can read it.
 //!
-//! Invariant: `from_status(into_status(detail)) == detail`.
+//! Invariant: `from_status(into_status(detail)) == detail`, but for texts longer than a header may be: those are cut.
 
 use std::collections::HashMap;
 
 use highwater_types::ErrorCode;
+use highwater_types::limits::TOPIC_NAME_BYTES_MAX;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::v1::{ErrorDetail, LeaderHint};
+
+/// Most bytes of a message in a status. It travels in a header, of which clients take 8 KiB in all, and percent-encoded.
+const MESSAGE_BYTES_MAX: usize = 1024;
 
 /// The domain of our `ErrorInfo` details.
 pub const ERROR_DOMAIN: &str = "highwater.v1";
@@ -53,13 +57,13 @@ impl ErrorDetail {
                 metadata.insert(name.to_owned(), value);
             }
         };
-        put("topic", Some(self.topic).filter(|topic| !topic.is_empty()));
+        put("topic", Some(cut(self.topic, TOPIC_NAME_BYTES_MAX)).filter(|topic| !topic.is_empty()));
         put("partition", self.partition.map(|partition| partition.to_string()));
         put("metadata_version", Some(self.metadata_version).filter(|&v| v != 0).map(|v| v.to_string()));
         put("leader_node_id", self.leader.as_ref().map(|leader| leader.node_id.to_string()));
         put("leader_address", self.leader.map(|leader| leader.address));
         let details = ErrorDetails::with_error_info(self.code, ERROR_DOMAIN, metadata);
-        Status::with_error_details(code, self.message, details)
+        Status::with_error_details(code, cut(self.message, MESSAGE_BYTES_MAX), details)
     }
 
     /// The detail that a node of ours packed into a status. `None` when the status comes
@@ -115,9 +119,31 @@ fn canonical_code(code: ErrorCode) -> Code {
     }
 }
 
+/// The text, or as much of its start as `bytes_max` takes.
+fn cut(mut text: String, bytes_max: usize) -> String {
+    if text.len() > bytes_max {
+        const MARK: &str = "…";
+        text.truncate(text.floor_char_boundary(bytes_max - MARK.len()));
+        text.push_str(MARK);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_client_sent_does_not_come_back_longer_than_a_header_may_be() {
+        let name = "ä".repeat(1_000_000);
+        let detail =
+            ErrorDetail::new(ErrorCode::InvalidTopicName, format!("'{name}' is too long")).with_topic(name);
+        let status = detail.into_status();
+        assert!(status.message().len() <= MESSAGE_BYTES_MAX && status.details().len() < 2048);
+        let read = ErrorDetail::from_status(&status).unwrap();
+        assert_eq!(read.error_code(), Some(ErrorCode::InvalidTopicName));
+        assert!(read.message.ends_with('…') && read.topic.len() <= TOPIC_NAME_BYTES_MAX);
+    }
 
     #[test]
     fn a_detail_survives_its_status() {

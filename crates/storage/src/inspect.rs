@@ -3,6 +3,7 @@
 //! Reads every checksum of the journal, the checkpoint, the segments and the indexes. Changes nothing and takes
 //! no lock: the result is meaningful only when no process has the directory open.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -134,7 +135,8 @@ pub fn inspect(disk: &Arc<dyn Disk>, root: &Path) -> Result<Inspection, InspectE
     inspection.groups = base.groups.iter().filter_map(summarize).collect();
     inspection.read_journal(disk, &base)?;
     for section in &base.groups {
-        if let (Some(id), Some(manifest)) = (group_id(section), &section.segments) {
+        let id = group_id(section).filter(|id| inspection.groups.iter().any(|group| group.id == *id));
+        if let (Some(id), Some(manifest)) = (id, &section.segments) {
             let found = verify_partition(disk, &layout::group_directory(id), Some(manifest));
             inspection.findings.extend(found.into_iter().map(|finding| finding.to_string()));
         }
@@ -180,6 +182,11 @@ impl Inspection {
         let mut summary =
             JournalSummary { groups: 0, frames: 0, payload_bytes: 0, ending: Ending::Clean, files: Vec::new() };
         let mut last_lsn = None;
+        let replayed_from: BTreeMap<GroupId, u64> = base
+            .groups
+            .iter()
+            .filter_map(|section| Some((group_id(section)?, section.replay_from_lsn)))
+            .collect();
         let groups = &mut self.groups;
         let findings = &mut self.findings;
         let scanned = scan::scan(disk, directory, &start, &mut |frame| {
@@ -190,7 +197,11 @@ impl Inspection {
             summary.payload_bytes += u64::from(frame.header.payload_len);
             let id = frame.header.group;
             match check_payload(&frame.header, frame.payload) {
+                // The checkpoint has taken it in.
+                Ok(_) if replayed_from.get(&id).is_some_and(|from| frame.group.lsn < *from) => {}
                 Ok(Change::Append(entry)) => note_entry(groups, id, entry.payload),
+                // Its files may be gone already.
+                Ok(Change::Remove) => groups.retain(|group| group.id != id),
                 Ok(_) => {}
                 Err(problem) => findings.push(format!("journal {}, group {id}: {problem}", frame.group)),
             }

@@ -50,7 +50,7 @@ pub async fn read_topic(client: &Client, topic: &str, seed: u64) -> Result<Store
                 let place = format!("{topic}-{} at {}", batch.partition, record.offset);
                 return Err(CrashError::Broken(format!("{place}: {} bytes that nobody sent", value.len())));
             };
-            order.check(topic, batch.partition, record.offset, id)?;
+            order.check(topic, batch.partition, record.offset, id, &stored)?;
             stored.insert((batch.partition, record.offset), id);
         }
         if ends.get(&batch.partition).is_some_and(|end| batch.next_offset >= *end) {
@@ -73,6 +73,7 @@ impl Order {
         partition: PartitionIndex,
         offset: Offset,
         id: RecordId,
+        stored: &Stored,
     ) -> Result<(), CrashError> {
         let expected = self.next.insert(partition, offset.next()).unwrap_or(Offset(0));
         if offset != expected {
@@ -82,8 +83,13 @@ impl Order {
         }
         let before = self.last.insert((partition, id.producer), id.number);
         if before.is_some_and(|before| before >= id.number) {
+            let first = stored.iter().find(|((other, _), known)| *other == partition && **known == id);
+            let what = match first {
+                Some(((_, first), _)) => format!("a second time, first at {first}"),
+                None => "out of order".to_owned(),
+            };
             return Err(CrashError::Broken(format!(
-                "{topic}-{partition} at {offset}: record {} of producer {} came after record {before:?}: twice or out of order",
+                "{topic}-{partition} at {offset}: record {} of producer {} came after record {before:?}: {what}",
                 id.number, id.producer
             )));
         }
