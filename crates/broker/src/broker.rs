@@ -4,12 +4,12 @@
 //! It does not know who calls it: a listener of any protocol, or a test. One file per
 //! concern adds its requests to [`Broker`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use highwater_consensus::{ConsensusError, Group, GroupHost};
+use highwater_consensus::{ConsensusError, Group, GroupHost, Origin};
 use highwater_controller::{FeatureLevel, MetadataCommand, MetadataImage, MetadataResponse, NodeRecord};
 use highwater_storage::{Durability, GroupOptions};
 use highwater_types::{Clock, ClusterId, ErrorCode, GroupId, Incarnation, NodeId, Random, limits};
@@ -271,8 +271,9 @@ async fn start_metadata(
         BrokerError::new(ErrorCode::Unavailable, message)
     };
     let options = GroupOptions { durability: Durability::Fsync, segments: None };
+    let origin = if bootstrap { Origin::New(BTreeSet::from([host.node()])) } else { Origin::Existing };
     let group = host
-        .start_group(GroupId::Metadata, options, bootstrap, metadata.applier())
+        .start_group(GroupId::Metadata, options, origin, metadata.applier())
         .await
         .map_err(|error| failed(error.to_string()))?;
     match group.wait_serving(METADATA_START_DEADLINE).await {

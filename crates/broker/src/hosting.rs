@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use highwater_consensus::{ConsensusError, Group, GroupHost};
-use highwater_controller::{PartitionPhase, TopicRecord};
+use highwater_consensus::{ConsensusError, Group, GroupHost, Origin};
+use highwater_controller::{PartitionPhase, PartitionRecord, TopicRecord};
 use highwater_partition::{Partition, PartitionApplier};
 use highwater_types::{
     Clock, ErrorCode, GroupId, NodeId, PartitionId, PartitionIndex, TopicConfig, TopicId, limits,
@@ -137,19 +137,19 @@ impl Hosting {
                 .zip(&topic.partitions)
                 .filter(|(_, partition)| partition.replicas.contains(&self.node))
                 .filter_map(|(index, partition)| match hosted.and_then(|h| h.partitions.get(&index)) {
-                    None => Some((index, partition.phase, false)),
-                    Some(slot) if slot.is_to_start_again() => Some((index, partition.phase, true)),
+                    None => Some((index, partition.clone(), false)),
+                    Some(slot) if slot.is_to_start_again() => Some((index, partition.clone(), true)),
                     Some(_) => None,
                 })
                 .collect()
         };
-        let starts = missing.into_iter().map(|(index, phase, is_again)| {
+        let starts = missing.into_iter().map(|(index, partition, is_again)| {
             let config = config.clone();
             async move {
                 let id = PartitionId { topic: topic.id, index };
-                let slot = self.start_partition(id, topic, phase, config).await;
+                let slot = self.start_partition(id, topic, &partition, config).await;
                 report(id, topic, &slot, is_again);
-                (index, phase, slot)
+                (index, partition.phase, slot)
             }
         });
         let started: Vec<_> =
@@ -183,14 +183,17 @@ impl Hosting {
         &self,
         id: PartitionId,
         topic: &TopicRecord,
-        phase: PartitionPhase,
+        placed: &PartitionRecord,
         config: watch::Receiver<Arc<TopicConfig>>,
     ) -> Slot {
         let (applier, applied) = PartitionApplier::new();
         let options = group_options(&topic.config);
-        let initialize = phase == PartitionPhase::Creating;
+        let origin = match placed.phase {
+            PartitionPhase::Creating => Origin::New(placed.replicas.iter().copied().collect()),
+            PartitionPhase::Ready => Origin::Existing,
+        };
         let group = GroupId::Partition(id);
-        match self.host.start_group(group, options, initialize, Box::new(applier)).await {
+        match self.host.start_group(group, options, origin, Box::new(applier)).await {
             Ok(group) => {
                 wait_until_settled(id, &group).await;
                 let clock = Arc::clone(&self.clock);

@@ -2,12 +2,17 @@
 
 use std::io;
 
+use bytes::Bytes;
 use highwater_storage::{Entry, LogError, LogId, NewEntry, NewPayload, Payload, Vote};
 use highwater_types::{NodeId, RaftIndex, Term};
-use openraft::EntryPayload;
-use openraft::alias::{EntryOf, LogIdOf, VoteOf};
+use openraft::alias::{EntryOf, LogIdOf, SnapshotOf, VoteOf};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
+};
+use openraft::{EntryPayload, Snapshot, SnapshotMeta, StoredMembership};
 
 use crate::membership;
+use crate::message::{Append, AppendReply, Ballot, BallotReply, SnapshotTransfer, TakeOver};
 use crate::type_config::{Command, Types};
 
 pub(crate) fn log_id(id: &LogIdOf<Types>) -> LogId {
@@ -68,6 +73,110 @@ pub(crate) fn stored_entry(entry: EntryOf<Types>) -> Result<Entry, io::Error> {
             Err(io::Error::other(format!("entry {id} is applied before the log stamped it")))
         }
     }
+}
+
+/// A leader's entries as a peer gets them.
+///
+/// # Errors
+/// When an entry was never stamped, which the log does before anyone may send it.
+pub(crate) fn append(request: AppendEntriesRequest<Types>) -> Result<Append, io::Error> {
+    Ok(Append {
+        vote: vote(&request.vote),
+        previous: request.prev_log_id.as_ref().map(log_id),
+        entries: request.entries.into_iter().map(stored_entry).collect::<Result<_, _>>()?,
+        committed: request.leader_commit.as_ref().map(log_id),
+    })
+}
+
+/// The inverse of [`append`].
+///
+/// # Errors
+/// When a membership cannot be read.
+pub(crate) fn raft_append(append: Append) -> Result<AppendEntriesRequest<Types>, io::Error> {
+    Ok(AppendEntriesRequest {
+        vote: raft_vote(append.vote),
+        prev_log_id: append.previous.map(raft_log_id),
+        entries: append.entries.into_iter().map(raft_entry).collect::<Result<_, _>>()?,
+        leader_commit: append.committed.map(raft_log_id),
+    })
+}
+
+pub(crate) fn append_reply(reply: AppendEntriesResponse<Types>) -> AppendReply {
+    match reply {
+        AppendEntriesResponse::Success => AppendReply::Stored,
+        AppendEntriesResponse::PartialSuccess(id) => AppendReply::StoredUpTo(id.as_ref().map(log_id)),
+        AppendEntriesResponse::Conflict => AppendReply::Conflict,
+        AppendEntriesResponse::HigherVote(newer) => AppendReply::HigherVote(vote(&newer)),
+    }
+}
+
+pub(crate) fn raft_append_reply(reply: AppendReply) -> AppendEntriesResponse<Types> {
+    match reply {
+        AppendReply::Stored => AppendEntriesResponse::Success,
+        AppendReply::StoredUpTo(id) => AppendEntriesResponse::PartialSuccess(id.map(raft_log_id)),
+        AppendReply::Conflict => AppendEntriesResponse::Conflict,
+        AppendReply::HigherVote(newer) => AppendEntriesResponse::HigherVote(raft_vote(newer)),
+    }
+}
+
+pub(crate) fn ballot(request: &VoteRequest<Types>) -> Ballot {
+    Ballot {
+        vote: vote(&request.vote),
+        last: request.last_log_id.as_ref().map(log_id),
+        is_takeover: request.leadership_transfer,
+    }
+}
+
+pub(crate) fn raft_ballot(ballot: Ballot) -> VoteRequest<Types> {
+    VoteRequest {
+        vote: raft_vote(ballot.vote),
+        last_log_id: ballot.last.map(raft_log_id),
+        leadership_transfer: ballot.is_takeover,
+    }
+}
+
+pub(crate) fn ballot_reply(reply: &VoteResponse<Types>) -> BallotReply {
+    BallotReply {
+        vote: vote(&reply.vote),
+        is_granted: reply.vote_granted,
+        last: reply.last_log_id.as_ref().map(log_id),
+    }
+}
+
+pub(crate) fn raft_ballot_reply(reply: BallotReply) -> VoteResponse<Types> {
+    VoteResponse::new(raft_vote(reply.vote), reply.last.map(raft_log_id), reply.is_granted)
+}
+
+pub(crate) fn snapshot_transfer(
+    leader: &VoteOf<Types>,
+    snapshot: SnapshotOf<Types, Bytes>,
+) -> SnapshotTransfer {
+    let members = snapshot.meta.last_membership;
+    SnapshotTransfer {
+        vote: vote(leader),
+        last: snapshot.meta.last_log_id.as_ref().map(log_id),
+        membership: members.log_id().as_ref().map(|id| (log_id(id), membership::encode(members.membership()))),
+        state: snapshot.snapshot,
+    }
+}
+
+/// The inverse of [`snapshot_transfer`].
+///
+/// # Errors
+/// When the membership cannot be read.
+pub(crate) fn raft_snapshot(
+    transfer: SnapshotTransfer,
+) -> Result<(VoteOf<Types>, SnapshotOf<Types, Bytes>), io::Error> {
+    let last_membership = match transfer.membership {
+        None => StoredMembership::default(),
+        Some((id, bytes)) => StoredMembership::new(Some(raft_log_id(id)), membership::decode(&bytes)?),
+    };
+    let meta = SnapshotMeta { last_log_id: transfer.last.map(raft_log_id), last_membership };
+    Ok((raft_vote(transfer.vote), Snapshot { meta, snapshot: transfer.state }))
+}
+
+pub(crate) fn raft_take_over(message: &TakeOver) -> TransferLeaderRequest<Types> {
+    TransferLeaderRequest::new(raft_vote(message.vote), message.to.0, message.last.map(raft_log_id))
 }
 
 pub(crate) fn io_error(error: LogError) -> io::Error {

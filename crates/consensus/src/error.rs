@@ -1,6 +1,6 @@
 //! What a proposal or a group can fail with.
 
-use highwater_storage::{LogError, StoreError};
+use highwater_storage::{LogError, ReserveError, StoreError};
 use highwater_types::{GroupId, NodeId};
 
 /// A failed proposal or group. Unless a variant says otherwise, nothing was written.
@@ -67,4 +67,21 @@ impl ConsensusError {
             _ => false,
         }
     }
+}
+
+/// A peer's request of which nothing was taken.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RefusedRequest {
+    /// The replica cannot take part.
+    #[error(transparent)]
+    Group(#[from] ConsensusError),
+    /// There is no room for the entries (R3); the same request may be taken later.
+    #[error(transparent)]
+    NoRoom(#[from] ReserveError),
+    /// The request contradicts itself or the log, so its sender is broken or its bytes are damaged.
+    #[error("the request is malformed: {reason}")]
+    Malformed {
+        /// What is wrong.
+        reason: String,
+    },
 }

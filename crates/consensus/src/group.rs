@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use crate::apply_gate::ApplyGate;
 use crate::convert;
 use crate::error::ConsensusError;
+use crate::follower_room::FollowerRoom;
 use crate::state_machine::StateMachine;
 use crate::type_config::{Command, Types};
 
@@ -72,6 +73,7 @@ pub struct Group {
     raft: Option<Raft<Types, StateMachine>>,
     status: watch::Receiver<GroupStatus>,
     gate: Arc<ApplyGate>,
+    room: Arc<FollowerRoom>,
 }
 
 impl Group {
@@ -80,8 +82,9 @@ impl Group {
         raft: Option<Raft<Types, StateMachine>>,
         status: watch::Receiver<GroupStatus>,
         gate: Arc<ApplyGate>,
+        room: Arc<FollowerRoom>,
     ) -> Self {
-        Self { log, raft, status, gate }
+        Self { log, raft, status, gate, room }
     }
 
     /// The group's id.
@@ -190,6 +193,10 @@ impl Group {
 
     pub(crate) fn gate(&self) -> &ApplyGate {
         &self.gate
+    }
+
+    pub(crate) fn room(&self) -> &FollowerRoom {
+        &self.room
     }
 
     pub(crate) fn raft(&self) -> Option<&Raft<Types, StateMachine>> {

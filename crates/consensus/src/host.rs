@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use highwater_storage::{Applier, GroupLog, GroupOptions, Store};
-use highwater_types::{Clock, GroupId, NodeId, Term};
+use highwater_types::{Clock, GroupId, NodeId, Random, Term};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{EmptyNode, Raft, ServerState};
 use parking_lot::Mutex;
@@ -12,36 +12,61 @@ use tokio::sync::watch;
 
 use crate::apply_gate::ApplyGate;
 use crate::error::ConsensusError;
+use crate::follower_room::FollowerRoom;
 use crate::group::{Group, GroupStatus, fatal_error};
 use crate::log_store::LogStore;
-use crate::network::NoPeers;
+use crate::network::Peers;
+use crate::runtime::with_random;
 use crate::settings::settings;
 use crate::state_machine::StateMachine;
+use crate::transport::Transport;
 use crate::type_config::Types;
+
+/// Where a group's log comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The metadata calls the group new: it begins with these voters, the same at each of them. On a replica that
+    /// has a log already it changes nothing.
+    New(BTreeSet<NodeId>),
+    /// The group has a past: it goes on from the log that is here, and a replica without one waits, without a vote (R16).
+    Existing,
+}
+
+/// What a host runs on. All of it is passed in, so that a simulation can own it.
+pub struct HostParts {
+    /// The node.
+    pub node: NodeId,
+    /// Where the groups' logs are.
+    pub store: Arc<Store>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// What elections draw from.
+    pub random: Arc<dyn Random>,
+    /// The way to the other nodes.
+    pub transport: Arc<dyn Transport>,
+}
 
 /// Runs the groups of one node over its store.
 pub struct GroupHost {
-    node: NodeId,
-    store: Arc<Store>,
-    clock: Arc<dyn Clock>,
+    parts: HostParts,
     groups: Mutex<BTreeMap<GroupId, Group>>,
     failure: watch::Sender<Option<String>>,
 }
 
 impl GroupHost {
     /// A host without groups.
-    pub fn new(node: NodeId, store: Arc<Store>, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { node, store, clock, groups: Mutex::default(), failure: watch::Sender::new(None) })
+    pub fn new(parts: HostParts) -> Arc<Self> {
+        Arc::new(Self { parts, groups: Mutex::default(), failure: watch::Sender::new(None) })
     }
 
     /// The node.
     pub fn node(&self) -> NodeId {
-        self.node
+        self.parts.node
     }
 
     /// The store below.
     pub fn store(&self) -> &Arc<Store> {
-        &self.store
+        &self.parts.store
     }
 
     /// Waits until a group's core has ended without being told to, and says why: its storage failed, or it panicked. The
@@ -60,8 +85,8 @@ impl GroupHost {
         self.groups.lock().get(&id).cloned()
     }
 
-    /// Starts a group over its log, which is created when there is none. `initialize` makes this node the sole voter of a group
-    /// without a past; it must be said only while the metadata calls the group new (R16).
+    /// Starts a group over its log, which is created when there is none. [`Origin::New`] must be said only while the metadata calls
+    /// the group new (R16).
     ///
     /// On return the group runs; [`Group::wait_serving`] tells when it leads. A group whose data is damaged
     /// comes back quarantined, with the state of the last checkpoint.
@@ -73,19 +98,19 @@ impl GroupHost {
         &self,
         id: GroupId,
         options: GroupOptions,
-        initialize: bool,
+        origin: Origin,
         applier: Box<dyn Applier>,
     ) -> Result<Group, ConsensusError> {
-        let log = match self.store.group(id) {
+        let log = match self.parts.store.group(id) {
             Some(log) => log,
-            None => self.store.create_group(id, options)?,
+            None => self.parts.store.create_group(id, options)?,
         };
         log.install(applier)?;
         let group = match log.quarantine() {
             Some(reason) => quarantined(log.clone(), reason.to_owned()),
             None => {
                 log.set_options(options);
-                match self.run(log.clone(), initialize).await {
+                match self.run(log.clone(), origin).await {
                     Ok(group) => group,
                     // Found only now, by the core's look at its log.
                     Err(ConsensusError::Quarantined { reason }) => {
@@ -100,26 +125,31 @@ impl GroupHost {
         Ok(group)
     }
 
-    async fn run(&self, log: Arc<GroupLog>, initialize: bool) -> Result<Group, ConsensusError> {
+    async fn run(&self, log: Arc<GroupLog>, origin: Origin) -> Result<Group, ConsensusError> {
         let id = log.id();
         let applied_term = log.applied().0.map_or(Term::ZERO, |applied| applied.term);
         let (term_sender, term_receiver) = watch::channel(applied_term);
         let gate = Arc::new(ApplyGate::new());
-        let machine = StateMachine::new(log.clone(), self.clock.clone(), term_sender, gate.clone());
+        let room = Arc::new(FollowerRoom::default());
+        let clock = self.parts.clock.clone();
+        let machine = StateMachine::new(log.clone(), clock, term_sender, gate.clone(), room.clone());
         // What is known committed is applied again here.
         let log_store = LogStore::new(log.clone());
-        let raft = Raft::new(self.node.0, settings(id)?, NoPeers, log_store.clone(), machine);
-        let raft = raft.await.map_err(|fatal| match (log_store.damage(), gate.failure()) {
-            (Some(damage), _) => ConsensusError::Quarantined { reason: damage.to_owned() },
-            (None, Some(failure)) => ConsensusError::Log(failure),
-            (None, None) => fatal_error(&fatal),
+        let peers = Peers { node: self.parts.node, group: id, transport: self.parts.transport.clone() };
+        let raft = Raft::new(self.parts.node.0, settings(id)?, peers, log_store.clone(), machine);
+        let raft = with_random(self.parts.random.clone(), raft).await.map_err(|fatal| {
+            match (log_store.damage(), gate.failure()) {
+                (Some(damage), _) => ConsensusError::Quarantined { reason: damage.to_owned() },
+                (None, Some(failure)) => ConsensusError::Log(failure),
+                (None, None) => fatal_error(&fatal),
+            }
         })?;
         gate.open();
         let (status_sender, status) = watch::channel(GroupStatus::default());
         let failure = self.failure.clone();
         tokio::spawn(follow_status(raft.clone(), term_receiver, status_sender, id, failure, gate.clone()));
-        let group = Group::new(log, Some(raft.clone()), status, gate);
-        if let Err(error) = self.begin(id, &raft, initialize).await {
+        let group = Group::new(log, Some(raft.clone()), status, gate, room);
+        if let Err(error) = self.begin(id, &raft, origin).await {
             stop(&group).await;
             return Err(error);
         }
@@ -131,20 +161,27 @@ impl GroupHost {
         &self,
         id: GroupId,
         raft: &Raft<Types, StateMachine>,
-        initialize: bool,
+        origin: Origin,
     ) -> Result<(), ConsensusError> {
         if raft.is_initialized().await.map_err(|fatal| fatal_error(&fatal))? {
-            // Nobody else can lead a group of one voter, so there is no one to wait for.
-            raft.trigger().elect(false).await.map_err(|fatal| fatal_error(&fatal))?;
-        } else if initialize {
-            let members = BTreeMap::from([(self.node.0, EmptyNode {})]);
-            raft.initialize(members)
-                .await
-                .map_err(|error| ConsensusError::Failed { reason: error.to_string() })?;
-        } else {
-            tracing::warn!(group = %id, "the group has no data here although it is not new; it waits, without a vote");
+            // Nobody else can lead a group of one voter, so there is no one to wait for. Of several, one stands when the time comes.
+            if raft.voter_ids().eq([self.parts.node.0]) {
+                raft.trigger().elect(false).await.map_err(|fatal| fatal_error(&fatal))?;
+            }
+            return Ok(());
         }
-        Ok(())
+        match origin {
+            Origin::New(voters) => {
+                let members: BTreeMap<u64, EmptyNode> =
+                    voters.into_iter().map(|voter| (voter.0, EmptyNode {})).collect();
+                let initialized = raft.initialize(members).await;
+                initialized.map_err(|error| ConsensusError::Failed { reason: error.to_string() })
+            }
+            Origin::Existing => {
+                tracing::warn!(group = %id, "the group has no data here although it is not new; it waits, without a vote");
+                Ok(())
+            }
+        }
     }
 
     /// Stops a group; its data stays. Proposals under way may or may not take effect.
@@ -161,7 +198,7 @@ impl GroupHost {
     /// When the store fails; calling again is safe.
     pub async fn remove_group(&self, id: GroupId) -> Result<(), ConsensusError> {
         self.stop_group(id).await;
-        Ok(self.store.remove_group(id).await?)
+        Ok(self.parts.store.remove_group(id).await?)
     }
 
     /// Takes a checkpoint, then purges what it freed.
@@ -169,7 +206,7 @@ impl GroupHost {
     /// # Errors
     /// As [`Store::checkpoint`]. A full disk passes.
     pub async fn checkpoint(&self) -> Result<(), ConsensusError> {
-        self.store.checkpoint().await?;
+        self.parts.store.checkpoint().await?;
         let groups: Vec<Group> = self.groups.lock().values().cloned().collect();
         for group in groups {
             if let Err(error) = group.purge().await {
@@ -188,7 +225,7 @@ impl GroupHost {
         for id in ids {
             self.stop_group(id).await;
         }
-        Ok(self.store.close().await?)
+        Ok(self.parts.store.close().await?)
     }
 }
 
@@ -207,7 +244,7 @@ fn quarantined(log: Arc<GroupLog>, reason: String) -> Group {
     let (sender, status) = watch::channel(GroupStatus { quarantined: Some(reason), ..GroupStatus::default() });
     // Nothing ever changes it; leaking one small allocation per damaged group keeps waiters from seeing a closed channel.
     std::mem::forget(sender);
-    Group::new(log, None, status, Arc::new(ApplyGate::new()))
+    Group::new(log, None, status, Arc::new(ApplyGate::new()), Arc::default())
 }
 
 /// Publishes who leads and whether this node serves, until the core stops.

@@ -17,16 +17,25 @@
 mod apply_gate;
 mod convert;
 mod error;
+mod follower_room;
 mod group;
 mod host;
+mod inbound;
 mod log_store;
 mod membership;
+mod message;
 mod network;
+mod runtime;
 mod settings;
 mod state_machine;
+mod transport;
 mod type_config;
 
-pub use error::ConsensusError;
+pub use error::{ConsensusError, RefusedRequest};
 pub use group::{Group, GroupStatus, Proposal, ProposalHandle, Proposed};
-pub use highwater_storage::{Durability, GroupOptions, LogId, Reservation, ReserveError};
-pub use host::GroupHost;
+pub use highwater_storage::{Durability, Entry, GroupOptions, LogId, Payload, Reservation, ReserveError, Vote};
+pub use host::{GroupHost, HostParts, Origin};
+pub use message::{
+    Append, AppendReply, Ballot, BallotReply, PeerReply, PeerRequest, SnapshotTransfer, TakeOver,
+};
+pub use transport::{NoPeers, Transport, TransportError};

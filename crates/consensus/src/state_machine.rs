@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::apply_gate::ApplyGate;
 use crate::convert;
+use crate::follower_room::FollowerRoom;
 use crate::membership;
 use crate::type_config::{Response, Types};
 
@@ -29,6 +30,7 @@ pub(crate) struct StateMachine {
     /// The term of the last applied entry: a leader serves once it has applied one of its own (R18).
     applied_term: watch::Sender<Term>,
     gate: Arc<ApplyGate>,
+    room: Arc<FollowerRoom>,
 }
 
 impl StateMachine {
@@ -37,8 +39,9 @@ impl StateMachine {
         clock: Arc<dyn Clock>,
         applied_term: watch::Sender<Term>,
         gate: Arc<ApplyGate>,
+        room: Arc<FollowerRoom>,
     ) -> Self {
-        Self { log, clock, applied_term, gate }
+        Self { log, clock, applied_term, gate, room }
     }
 
     async fn apply_chunk(&self, chunk: Vec<Result<EntryResponder<Types>, io::Error>>) -> Result<(), io::Error> {
@@ -53,6 +56,9 @@ impl StateMachine {
         let applied = self.apply_all(entries.into()).await?;
         // Before the answers go out, so that who got one finds the group serving.
         self.applied_term.send_if_modified(|current| std::mem::replace(current, term) != term);
+        for entry in &applied {
+            self.room.applied(entry.id.index);
+        }
         for (entry, responder) in applied.into_iter().zip(responders) {
             if let Some(responder) = responder {
                 responder.send(Response { base_offset: entry.base_offset, response: entry.response });

@@ -5,9 +5,11 @@ use std::fmt;
 use bytes::Bytes;
 use highwater_records::{Batch, StampedBatch};
 use highwater_types::Offset;
-use openraft::impls::{BoxedErrorSource, InlineBatch, OneshotResponder, TokioRuntime, Vote, leader_id_std};
+use openraft::impls::{BoxedErrorSource, InlineBatch, OneshotResponder, Vote, leader_id_std};
 use openraft::vote::RaftLeaderId;
 use openraft::{EntryPayload, OptionalSend, RaftTypeConfig};
+
+use crate::runtime::Runtime;
 
 /// openraft's type parameters. One leader per term, so a log id is a term and an index.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,7 +25,7 @@ impl RaftTypeConfig for Types {
     type Vote = Vote<Self::LeaderId>;
     type Payload = EntryPayload<Self::D, Self::NodeId, Self::Node>;
     type Entry = openraft::Entry<<Self::LeaderId as RaftLeaderId>::Committed, Self::Payload>;
-    type AsyncRuntime = TokioRuntime;
+    type AsyncRuntime = Runtime;
     type Responder<T>
         = OneshotResponder<Self, T>
     where

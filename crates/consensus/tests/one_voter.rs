@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use highwater_consensus::{ConsensusError, Durability, Group, GroupHost, GroupOptions, Proposal};
+use highwater_consensus::{
+    ConsensusError, Durability, Group, GroupHost, GroupOptions, HostParts, NoPeers, Origin, Proposal,
+};
 use highwater_records::{Batch, BatchBuilder};
 use highwater_storage::directory::{DataDirectory, DirectoryOptions};
 use highwater_storage::disk::{Disk, RealDisk, SimDisk};
@@ -63,7 +65,18 @@ fn small_journal() -> JournalOptions {
 
 fn host(disk: Arc<dyn Disk>) -> Arc<GroupHost> {
     let store = Store::open(disk, &options(small_journal()), &SystemRandom).unwrap();
-    GroupHost::new(NodeId(1), store, Arc::new(SystemClock))
+    GroupHost::new(HostParts {
+        node: NodeId(1),
+        store,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        transport: Arc::new(NoPeers),
+    })
+}
+
+/// A group of this node alone, that is new or not.
+fn origin(is_new: bool) -> Origin {
+    if is_new { Origin::New([NodeId(1)].into()) } else { Origin::Existing }
 }
 
 fn partition(number: u32) -> GroupId {
@@ -92,7 +105,7 @@ fn batch(value: u64) -> Batch {
 
 async fn start(host: &GroupHost, id: GroupId, durability: Durability, initialize: bool) -> Group {
     let group = host
-        .start_group(id, group_options(durability), initialize, Box::new(Counter::default()))
+        .start_group(id, group_options(durability), origin(initialize), Box::new(Counter::default()))
         .await
         .unwrap();
     group.wait_serving(SERVING).await.unwrap();
@@ -248,7 +261,12 @@ async fn a_damaged_batch_that_the_start_has_to_read_quarantines_the_group_and_th
 
     let again = host(disk());
     let group = again
-        .start_group(partition(0), group_options(Durability::Fsync), false, Box::new(Counter::default()))
+        .start_group(
+            partition(0),
+            group_options(Durability::Fsync),
+            origin(false),
+            Box::new(Counter::default()),
+        )
         .await
         .unwrap();
     let reason = group.status().quarantined.expect("quarantined");
@@ -264,7 +282,7 @@ async fn the_metadata_log_is_purged_and_its_state_survives() {
     for round in 0..4_u64 {
         let host = host(Arc::new(disk.for_process()));
         let group = host
-            .start_group(GroupId::Metadata, options, round == 0, Box::new(Counter::default()))
+            .start_group(GroupId::Metadata, options, origin(round == 0), Box::new(Counter::default()))
             .await
             .unwrap();
         group.wait_serving(SERVING).await.unwrap();
@@ -284,7 +302,12 @@ async fn a_group_without_its_data_waits_and_does_not_initialize_itself() {
     let disk = SimDisk::new(2);
     let host = host(Arc::new(disk.for_process()));
     let group = host
-        .start_group(partition(0), group_options(Durability::Fsync), false, Box::new(Counter::default()))
+        .start_group(
+            partition(0),
+            group_options(Durability::Fsync),
+            origin(false),
+            Box::new(Counter::default()),
+        )
         .await
         .unwrap();
     let waited = group.wait_serving(Duration::from_millis(300)).await;
@@ -319,7 +342,8 @@ async fn a_group_that_fails_is_reported_so_that_the_node_ends_and_a_group_that_i
     let options = group_options(Durability::Fsync);
     let stopped = start(&host, partition(1), Durability::Fsync, true).await;
     host.stop_group(stopped.id()).await;
-    let group = host.start_group(partition(0), options, true, Box::new(Fragile::default())).await.unwrap();
+    let group =
+        host.start_group(partition(0), options, origin(true), Box::new(Fragile::default())).await.unwrap();
     group.wait_serving(SERVING).await.unwrap();
     produce(&group, 0).await;
     assert!(tokio::time::timeout(Duration::from_millis(100), host.failed()).await.is_err());
@@ -351,7 +375,7 @@ async fn a_start_that_finds_the_disk_full_says_so_and_succeeds_when_there_is_roo
         disk.set_capacity(Some(used + room));
         for _ in 0..2 {
             let options = group_options(Durability::Fsync);
-            let started = again.start_group(id, options, false, Box::new(Counter::default())).await;
+            let started = again.start_group(id, options, origin(false), Box::new(Counter::default())).await;
             let Err(error) = started else { panic!("started on a full disk") };
             assert!(error.is_no_space() && !error.is_damage(), "{error}");
         }
@@ -384,7 +408,7 @@ async fn a_running_group_that_finds_the_disk_full_waits_for_room_and_goes_on_or_
     let options = group_options(Durability::Fsync);
     disk.set_capacity(Some(0));
     for id in [stopped, freed] {
-        let started = again.start_group(id, options, false, Box::new(Counter::default())).await;
+        let started = again.start_group(id, options, origin(false), Box::new(Counter::default())).await;
         let group = started.unwrap();
         tokio::time::timeout(SERVING, group.wait_for_full_disk()).await.expect("the disk is full");
         assert!(!group.status().is_serving);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_consensus::{Durability, GroupHost, GroupOptions};
+use highwater_consensus::{Durability, GroupHost, GroupOptions, HostParts, NoPeers, Origin};
 use highwater_partition::{
     DeleteBefore, LogStartReason, NewRecord, OffsetQuery, Partition, PartitionApplier, PartitionError,
 };
@@ -54,12 +54,19 @@ impl Node {
             on_failure: Arc::new(|error| panic!("the journal failed: {error}")),
         };
         let store = Store::open(Arc::new(disk.for_process()), &options, &SystemRandom).unwrap();
-        let host = GroupHost::new(NodeId(1), store, Arc::new(StoppedClock));
+        let host = GroupHost::new(HostParts {
+            node: NodeId(1),
+            store,
+            clock: Arc::new(StoppedClock),
+            random: Arc::new(SystemRandom),
+            transport: Arc::new(NoPeers),
+        });
         let (applier, applied) = PartitionApplier::new();
         let segments = SegmentOptions { segment_bytes: 16 << 10, ..SegmentOptions::default() };
         let group_options = GroupOptions { durability: Durability::Fsync, segments: Some(segments) };
         let id = GroupId::Partition(ID);
-        let group = host.start_group(id, group_options, is_first, Box::new(applier)).await.unwrap();
+        let origin = if is_first { Origin::New([NodeId(1)].into()) } else { Origin::Existing };
+        let group = host.start_group(id, group_options, origin, Box::new(applier)).await.unwrap();
         group.wait_serving(Duration::from_secs(20)).await.unwrap();
         let config = watch::Sender::new(Arc::new(TopicConfig::default()));
         let clock = Arc::new(StoppedClock);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use highwater_consensus::{Durability, GroupHost, GroupOptions};
+use highwater_consensus::{Durability, GroupHost, GroupOptions, HostParts, NoPeers, Origin};
 use highwater_partition::{NewRecord, Partition, PartitionApplier};
 use highwater_storage::disk::SimDisk;
 use highwater_storage::journal::JournalOptions;
@@ -33,11 +33,20 @@ async fn records_whose_batch_is_smaller_than_their_reservation_give_the_rest_bac
         on_failure: Arc::new(|error| panic!("the journal failed: {error}")),
     };
     let store = Store::open(Arc::new(SimDisk::new(1)), &options, &SystemRandom).unwrap();
-    let host = GroupHost::new(NodeId(1), store, Arc::new(SystemClock));
+    let host = GroupHost::new(HostParts {
+        node: NodeId(1),
+        store,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        transport: Arc::new(NoPeers),
+    });
     let (applier, applied) = PartitionApplier::new();
     let group_options =
         GroupOptions { durability: Durability::Fsync, segments: Some(SegmentOptions::default()) };
-    let group = host.start_group(GroupId::Partition(ID), group_options, true, Box::new(applier)).await.unwrap();
+    let group = host
+        .start_group(GroupId::Partition(ID), group_options, Origin::New([NodeId(1)].into()), Box::new(applier))
+        .await
+        .unwrap();
     group.wait_serving(Duration::from_secs(20)).await.unwrap();
     let config = watch::Sender::new(Arc::new(TopicConfig::default()));
     let partition = Partition::new(ID, group.clone(), applied, config.subscribe(), Arc::new(SystemClock));

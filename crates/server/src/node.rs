@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use highwater_broker::{Broker, BrokerOptions};
-use highwater_consensus::GroupHost;
+use highwater_consensus::{GroupHost, HostParts, NoPeers};
 use highwater_storage::directory::{DataDirectory, DirectoryOptions, Shutdown};
 use highwater_storage::{OpenError, Store, StoreOptions};
 use highwater_types::{Clock, NodeId, Random, SystemClock, SystemRandom, limits};
@@ -68,7 +68,13 @@ impl Node {
         let stop_http = stopping.clone().drop_guard();
 
         let Opened { directory, store } = open(&config, report.clone(), &clock, &random).await?;
-        let host = GroupHost::new(config.node, store, Arc::clone(&clock));
+        let host = GroupHost::new(HostParts {
+            node: config.node,
+            store,
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+            transport: Arc::new(NoPeers),
+        });
         let options = broker_options(&config, &directory, grpc);
         let broker = match Broker::start(options, Arc::clone(&host), clock, random).await {
             Ok(broker) => broker,

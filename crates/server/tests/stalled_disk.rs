@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::stream;
 use harness::{append, batch, bounds, produce, soon};
 use highwater_broker::{Broker, BrokerOptions};
-use highwater_consensus::GroupHost;
+use highwater_consensus::{GroupHost, HostParts, NoPeers};
 use highwater_proto::v1;
 use highwater_proto::v1::admin_service_client::AdminServiceClient;
 use highwater_proto::v1::log_service_client::LogServiceClient;
@@ -152,7 +152,14 @@ async fn serve(root: &Path, gate: &Arc<Gate>) -> Channel {
         default_replication_factor: 1,
         maintenance_interval: Duration::from_secs(3600),
     };
-    let host = GroupHost::new(NodeId(1), store, Arc::clone(&clock));
+    let (transport, random_of_host) = (Arc::new(NoPeers), Arc::clone(&random));
+    let host = GroupHost::new(HostParts {
+        node: NodeId(1),
+        store,
+        clock: Arc::clone(&clock),
+        random: random_of_host,
+        transport,
+    });
     let broker = Broker::start(options, host, clock, random).await.expect("started");
     let incoming = stream::unfold(listener, |listener| async move {
         let accepted = listener.accept().await.map(|(stream, _)| stream);

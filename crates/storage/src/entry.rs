@@ -36,9 +36,17 @@ pub struct Vote {
 }
 
 impl Vote {
-    /// Whether `self` may replace `older`.
+    /// Whether `self` may replace `older`. Within a term a vote stays with its candidate, unless a quorum
+    /// made another one the leader.
     pub fn supersedes(&self, older: &Self) -> bool {
-        (self.term, self.committed) >= (older.term, older.committed)
+        if self.term != older.term {
+            return self.term > older.term;
+        }
+        match (self.committed, older.committed) {
+            (true, false) => true,
+            (false, true) => false,
+            (true, true) | (false, false) => self.node == older.node,
+        }
     }
 }
 

@@ -1,8 +1,12 @@
 //! Wall clock and randomness, passed in so that a simulation can own them.
 //! Monotonic time is tokio's, which a simulation can pause.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rand::TryRng;
 
 /// Milliseconds since the Unix epoch; −1 means "no timestamp", as in Kafka.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,6 +46,35 @@ pub trait Random: Send + Sync + 'static {
         let mut bytes = [0; 8];
         self.fill(&mut bytes);
         u64::from_le_bytes(bytes)
+    }
+}
+
+/// A [`Random`] as a generator for libraries that ask for one of `rand`'s.
+#[derive(Clone)]
+pub struct RandomRng(pub Arc<dyn Random>);
+
+impl fmt::Debug for RandomRng {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RandomRng")
+    }
+}
+
+impl TryRng for RandomRng {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        let mut bytes = [0; 4];
+        self.0.fill(&mut bytes);
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(self.0.next_u64())
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
+        self.0.fill(out);
+        Ok(())
     }
 }
 

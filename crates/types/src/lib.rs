@@ -14,7 +14,7 @@ pub mod producer;
 pub mod topic_config;
 pub mod topic_name;
 
-pub use environment::{Clock, Random, SystemClock, SystemRandom, TimestampMs};
+pub use environment::{Clock, Random, RandomRng, SystemClock, SystemRandom, TimestampMs};
 pub use error_code::ErrorCode;
 pub use ids::{ClusterId, GroupId, Incarnation, NodeId, PartitionId, PartitionIndex, TopicId};
 pub use position::{FilePosition, LeaderEpoch, Offset, RaftIndex, Term};

@@ -247,6 +247,11 @@ impl GroupLog {
         self.state.lock().committed
     }
 
+    /// The last applied entry.
+    pub fn applied_id(&self) -> Option<LogId> {
+        self.state.lock().applied
+    }
+
     /// The newest purged entry and the last entry.
     pub fn bounds(&self) -> (Option<LogId>, Option<LogId>) {
         let state = self.state.lock();

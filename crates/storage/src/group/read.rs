@@ -1,11 +1,11 @@
 //! Reading entries back, for followers and for applying after a restart: from the
 //! tail, from the kept entries, or from the segments.
 
-use highwater_types::RaftIndex;
+use highwater_types::{Offset, RaftIndex};
 
 use super::group_log::{GroupLog, LogError};
 use super::tail::TailEntry;
-use crate::entry::{Entry, Payload};
+use crate::entry::{Entry, LogId, Payload};
 
 impl GroupLog {
     /// The entries from `start` up to `end`, exclusive, as many as fit `bytes_max` but at least one.
@@ -26,6 +26,15 @@ impl GroupLog {
             index = index.next();
         }
         Ok(found)
+    }
+
+    /// Where a batch right after the entry `id` starts; `None` for an entry that is not here, or that lies below the applied one.
+    pub fn offset_after(&self, id: Option<LogId>) -> Option<Offset> {
+        let state = self.state.lock();
+        match id {
+            Some(id) if Some(id) != state.applied => state.tail.offset_after(id),
+            _ => (id == state.applied).then(|| state.tail.start_offset()),
+        }
     }
 
     /// One entry.
@@ -61,7 +70,7 @@ impl GroupLog {
         let absent = || self.unreadable(index, "it is not in the log".to_owned());
         let segments = self.segments.as_ref().ok_or_else(absent)?;
         let (batch, term) = segments.batch_at_index(index)?.ok_or_else(absent)?;
-        Ok(Entry { id: crate::entry::LogId { term, index }, payload: Payload::Batch(batch) })
+        Ok(Entry { id: LogId { term, index }, payload: Payload::Batch(batch) })
     }
 
     fn unreadable(&self, index: RaftIndex, reason: String) -> LogError {

@@ -95,6 +95,18 @@ impl Tail {
         self.slots.back().map_or(self.start_offset, |slot| slot.next_offset)
     }
 
+    /// The offset after the entry `id`, when the tail holds it.
+    pub(crate) fn offset_after(&self, id: LogId) -> Option<Offset> {
+        let place = id.index.0.checked_sub(self.first.0)?;
+        let slot = self.slots.get(usize::try_from(place).ok()?)?;
+        (slot.entry.id() == id).then_some(slot.next_offset)
+    }
+
+    /// Where the first batch of the tail starts.
+    pub(crate) fn start_offset(&self) -> Offset {
+        self.start_offset
+    }
+
     pub(crate) fn last(&self) -> Option<LogId> {
         self.slots.back().map(|slot| slot.entry.id())
     }

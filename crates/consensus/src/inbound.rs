@@ -1,0 +1,153 @@
+//! What peers ask of this node's replicas.
+//!
+//! A peer is trusted to follow the protocol, its bytes are not: whatever would make openraft or the log end
+//! the group is refused here, by name, before either sees it.
+
+use highwater_storage::{LogId, Payload};
+use highwater_types::{GroupId, NodeId, RaftIndex, Term};
+use openraft::Raft;
+use openraft::errors::RaftError;
+
+use crate::convert;
+use crate::error::{ConsensusError, RefusedRequest};
+use crate::group::{Group, fatal_error};
+use crate::host::GroupHost;
+use crate::message::{Append, PeerReply, PeerRequest, SnapshotTransfer};
+use crate::state_machine::StateMachine;
+use crate::type_config::Types;
+
+impl GroupHost {
+    /// Handles a request that node `from` sent to the replica of `group` here. On return what the answer says
+    /// is durable as the group's options say; a granted vote is always synced. Cancel-safe: the request may or may not take effect.
+    ///
+    /// # Errors
+    /// When the replica took nothing of it: it does not run here, is quarantined, has no room, or the request is malformed.
+    pub async fn receive(
+        &self,
+        from: NodeId,
+        group: GroupId,
+        request: PeerRequest,
+    ) -> Result<PeerReply, RefusedRequest> {
+        let group = self.group(group).ok_or(ConsensusError::Unknown { group })?;
+        let Some(raft) = group.raft() else {
+            let reason = group.status().quarantined.unwrap_or_default();
+            return Err(ConsensusError::Quarantined { reason }.into());
+        };
+        match request {
+            PeerRequest::Append(append) => receive_append(&group, raft, from, append).await,
+            PeerRequest::Vote(ballot) => {
+                sent_by(from, ballot.vote.node)?;
+                let reply = raft.vote(convert::raft_ballot(ballot)).await.map_err(raft_error)?;
+                Ok(PeerReply::Vote(convert::ballot_reply(&reply)))
+            }
+            PeerRequest::PreVote(ballot) => {
+                sent_by(from, ballot.vote.node)?;
+                let reply = raft.pre_vote(convert::raft_ballot(ballot)).await.map_err(raft_error)?;
+                Ok(PeerReply::Vote(convert::ballot_reply(&reply)))
+            }
+            PeerRequest::Snapshot(transfer) => receive_snapshot(&group, raft, from, transfer).await,
+            PeerRequest::TakeOver(message) => {
+                sent_by(from, message.vote.node)?;
+                let request = convert::raft_take_over(&message);
+                let answer = raft.handle_transfer_leader(request).await.map_err(|fatal| fatal_error(&fatal))?;
+                Ok(PeerReply::TakeOver(answer.is_ok()))
+            }
+        }
+    }
+}
+
+async fn receive_append(
+    group: &Group,
+    raft: &Raft<Types, StateMachine>,
+    from: NodeId,
+    append: Append,
+) -> Result<PeerReply, RefusedRequest> {
+    sent_by(from, append.vote.node)?;
+    check_entries(group, &append)?;
+    group.room().take(group.log(), &append.entries)?;
+    let last = append.entries.last().map(|entry| entry.id);
+    let request = convert::raft_append(append).map_err(|error| malformed(error.to_string()))?;
+    let reply = raft.append_entries(request).await.map_err(raft_error)?;
+    // What stood above, of an older leader, is truncated.
+    group.room().cut_after(group.log().bounds().1.max(last));
+    Ok(PeerReply::Append(convert::append_reply(reply)))
+}
+
+async fn receive_snapshot(
+    group: &Group,
+    raft: &Raft<Types, StateMachine>,
+    from: NodeId,
+    transfer: SnapshotTransfer,
+) -> Result<PeerReply, RefusedRequest> {
+    sent_by(from, transfer.vote.node)?;
+    let is_beyond = transfer.last.is_some_and(|last| last.term > transfer.vote.term);
+    if is_beyond || !transfer.vote.committed {
+        return Err(malformed("its last entry is of a later term than its leader".to_owned()));
+    }
+    // Equal or lower at another term contradicts what is committed here, which openraft answers by a panic.
+    let committed = group.log().committed();
+    if let (Some(last), Some(committed)) = (transfer.last, committed)
+        && (last > committed) != (last.index > committed.index)
+    {
+        return Err(malformed(format!("it ends at {last}, which contradicts {committed}, committed here")));
+    }
+    let (vote, snapshot) = convert::raft_snapshot(transfer).map_err(|error| malformed(error.to_string()))?;
+    let reply = raft.install_full_snapshot(vote, snapshot).await.map_err(|fatal| fatal_error(&fatal))?;
+    Ok(PeerReply::Snapshot(convert::vote(&reply.vote)))
+}
+
+/// Entries follow each other and the log, and every batch is whole (R5). A log that is told otherwise ends its group.
+fn check_entries(group: &Group, append: &Append) -> Result<(), RefusedRequest> {
+    let applied = group.log().applied_id();
+    let mut previous = append.previous;
+    let mut offset = group.log().offset_after(append.previous);
+    for entry in &append.entries {
+        let expected = previous.map_or(RaftIndex::ZERO, |id| id.index.next());
+        let earliest = previous.map_or(Term::ZERO, |id| id.term);
+        if entry.id.index != expected || entry.id.term < earliest || entry.id.term > append.vote.term {
+            return Err(does_not_follow(entry.id, previous));
+        }
+        previous = Some(entry.id);
+        if let Payload::Batch(batch) = &entry.payload {
+            batch.verify().map_err(|error| malformed(format!("the batch of entry {}: {error}", entry.id)))?;
+            let is_new = Some(entry.id) > applied;
+            let at_wrong_offset = is_new && offset.is_some_and(|offset| batch.base_offset() != offset);
+            if at_wrong_offset || batch.partition_leader_epoch() != entry.id.term.into() {
+                let (base, epoch) = (batch.base_offset(), batch.partition_leader_epoch());
+                return Err(malformed(format!(
+                    "the batch of entry {} has offset {base} and epoch {epoch}, the log goes on at {offset:?}",
+                    entry.id
+                )));
+            }
+            offset = Some(batch.next_offset());
+        }
+        if Some(entry.id) == applied {
+            offset = group.log().offset_after(applied);
+        }
+    }
+    Ok(())
+}
+
+fn does_not_follow(id: LogId, previous: Option<LogId>) -> RefusedRequest {
+    let before = previous.map_or("the start of the log".to_owned(), |id| id.to_string());
+    malformed(format!("entry {id} does not follow {before}"))
+}
+
+/// A replica speaks for itself only.
+fn sent_by(from: NodeId, node: NodeId) -> Result<(), RefusedRequest> {
+    if from == node {
+        return Ok(());
+    }
+    Err(malformed(format!("node {from} sent it in the name of node {node}")))
+}
+
+fn malformed(reason: String) -> RefusedRequest {
+    RefusedRequest::Malformed { reason }
+}
+
+fn raft_error(error: RaftError<Types>) -> RefusedRequest {
+    match error {
+        RaftError::Fatal(fatal) => fatal_error(&fatal).into(),
+        RaftError::APIError(never) => match never {},
+    }
+}

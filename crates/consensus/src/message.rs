@@ -1,0 +1,115 @@
+//! What the replicas of a group say to each other, in the project's own words.
+//!
+//! A transport carries these and knows nothing of their meaning. A request changes nothing at its receiver
+//! that receiving it twice would change again, so a transport may repeat one; it must not make one up.
+
+use bytes::Bytes;
+use highwater_storage::{Entry, LogId, Vote};
+use highwater_types::NodeId;
+
+/// A request from a replica to another.
+#[derive(Debug, Clone)]
+pub enum PeerRequest {
+    /// Entries to append, or a heartbeat without any.
+    Append(Append),
+    /// A request for a vote.
+    Vote(Ballot),
+    /// Asks whether a vote would be granted; changes nothing at the receiver.
+    PreVote(Ballot),
+    /// The state of the group up to an entry, for a replica whose next entries the leader has purged.
+    Snapshot(SnapshotTransfer),
+    /// The leader asks the receiver to take over.
+    TakeOver(TakeOver),
+}
+
+/// The answer to a [`PeerRequest`], of the same kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerReply {
+    /// To an append.
+    Append(AppendReply),
+    /// To a request for a vote, of either kind.
+    Vote(BallotReply),
+    /// To a snapshot: the receiver's vote; when it equals the sender's, the snapshot is installed and durable.
+    Snapshot(Vote),
+    /// To the request to take over: whether the receiver stands for election.
+    TakeOver(bool),
+}
+
+/// Entries of a leader.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// The leader's vote, which says its term.
+    pub vote: Vote,
+    /// The entry before the first of `entries`.
+    pub previous: Option<LogId>,
+    /// Consecutive entries; batches are stamped.
+    pub entries: Vec<Entry>,
+    /// What the leader knows to be committed.
+    pub committed: Option<LogId>,
+}
+
+impl Append {
+    /// Bytes of the entries' payloads.
+    pub fn size_bytes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.payload.size_bytes()).sum()
+    }
+}
+
+/// The answer to an [`Append`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppendReply {
+    /// All entries are stored as the group's durability says.
+    Stored,
+    /// The entries up to this one are; the rest has to be sent again.
+    StoredUpTo(Option<LogId>),
+    /// The receiver has no entry `previous`: the leader must look further back.
+    Conflict,
+    /// The receiver knows a newer vote: the sender leads no more.
+    HigherVote(Vote),
+}
+
+/// A candidate asks for a vote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ballot {
+    /// The candidate's own vote.
+    pub vote: Vote,
+    /// The last entry of its log.
+    pub last: Option<LogId>,
+    /// Whether the leader asked the candidate to take over, which overrides the lease that protects the leader.
+    pub is_takeover: bool,
+}
+
+/// The answer to a [`Ballot`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BallotReply {
+    /// The receiver's vote after the request.
+    pub vote: Vote,
+    /// Whether it is, or would be, given to the candidate.
+    pub is_granted: bool,
+    /// The last entry of the receiver's log.
+    pub last: Option<LogId>,
+}
+
+/// A group's state up to an entry.
+#[derive(Debug, Clone)]
+pub struct SnapshotTransfer {
+    /// The leader's vote.
+    pub vote: Vote,
+    /// The last entry that the state takes in.
+    pub last: Option<LogId>,
+    /// The membership in force at `last`, as an entry of the log; `None` before there is one.
+    pub membership: Option<(LogId, Bytes)>,
+    /// The state, as the storage layer encodes it.
+    pub state: Bytes,
+}
+
+/// A leader asks a follower to take over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TakeOver {
+    /// The leader's vote.
+    pub vote: Vote,
+    /// Who shall take over.
+    pub to: NodeId,
+    /// The entry that the successor must have.
+    pub last: Option<LogId>,
+}
