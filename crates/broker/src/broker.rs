@@ -226,18 +226,6 @@ impl Broker {
         self.image().version().0
     }
 
-    /// Runs what may wait for the disk on a thread that may; inline on a simulated disk, which
-    /// does not wait.
-    pub(crate) async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        if self.hosting.host().store().disk().is_simulated() {
-            return work();
-        }
-        match tokio::task::spawn_blocking(work).await {
-            Ok(value) => value,
-            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-        }
-    }
-
     pub(crate) fn image(&self) -> MetadataImage {
         self.metadata.image()
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use highwater_partition::{DeleteBefore, OffsetQuery as PartitionQuery};
+use highwater_storage::disk::blocking;
 use highwater_types::{Offset, PartitionIndex, TimestampMs, limits};
 use tokio::time::Instant;
 
@@ -53,7 +54,8 @@ impl Broker {
         let reads_records = matches!(query, PartitionQuery::AtTime(_) | PartitionQuery::MaxTimestamp);
         let found = if reads_records {
             let partition = route.partition.clone();
-            self.blocking(move || partition.list_offset(query)).await
+            let disk = self.hosting.host().store().disk();
+            blocking(&**disk, move || partition.list_offset(query)).await
         } else {
             route.partition.list_offset(query)
         };

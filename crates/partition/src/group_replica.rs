@@ -9,6 +9,7 @@ use highwater_consensus::{
     ConsensusError, Group, GroupStatus, Proposal, ProposalHandle, Reservation, ReserveError,
 };
 use highwater_storage::Watermarks;
+use highwater_storage::disk::blocking;
 use highwater_storage::segment::{LogSlices, SegmentError, SegmentInfo, SegmentedLog};
 use highwater_types::{Offset, TimestampMs};
 use tokio::sync::watch;
@@ -68,12 +69,9 @@ impl Replica for Group {
         if active.is_none_or(|active| from >= active.base) {
             return Ok(());
         }
-        let segments = Arc::clone(segments);
-        let read = move || segments.read_ahead(from, below, bytes_max);
-        match tokio::task::spawn_blocking(read).await {
-            Ok(done) => done.map_err(|error| read_failed(from, &error)),
-            Err(error) => Err(PartitionError::ReadFailed { offset: from, reason: error.to_string() }),
-        }
+        let reader = Arc::clone(segments);
+        let read = blocking(&**segments.disk(), move || reader.read_ahead(from, below, bytes_max)).await;
+        read.map_err(|error| read_failed(from, &error))
     }
 
     fn read(&self, from: Offset, below: Offset, bytes_max: usize) -> Result<LogSlices, PartitionError> {

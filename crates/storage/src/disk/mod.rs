@@ -14,6 +14,7 @@
 //! Paths are relative to the root, with `/` between components, never contain `..`,
 //! and are at most 255 bytes long.
 
+mod blocking;
 mod error;
 mod path;
 mod real;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use blocking::blocking;
 pub use error::{is_device_failure, is_no_space, os_error};
 pub use real::RealDisk;
 pub use sim::SimDisk;

@@ -186,6 +186,11 @@ impl SegmentedLog {
         self.writer.lock().options = options;
     }
 
+    /// The disk below.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
     /// The writer's lock, unless the log is open for reading only.
     pub(crate) fn writer(&self) -> Result<MutexGuard<'_, Writer>, SegmentError> {
         let writer = self.writer.lock();

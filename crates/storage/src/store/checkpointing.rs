@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::{Store, StoreError};
 use crate::checkpoint::{self, Checkpoint};
+use crate::disk::blocking;
 use crate::group::{Captured, GroupLog};
 use crate::journal::{Journal, JournalError, Position, Progress};
 use crate::layout;
@@ -47,7 +48,7 @@ impl Store {
         checkpoint.journal_id = self.journal_id;
         checkpoint.durable_lsn = durable_lsn;
         let disk = self.services.disk.clone();
-        let written = self.blocking(move || {
+        let written = blocking(&*self.services.disk, move || {
             for work in work {
                 work.sync().map_err(Arc::new)?;
             }
@@ -58,7 +59,7 @@ impl Store {
         *sequence += 1;
 
         let services = self.services.clone();
-        let cleaned = self.blocking(move || {
+        let cleaned = blocking(&*self.services.disk, move || {
             let Some(journal) = services.journal.get() else {
                 return Ok(());
             };

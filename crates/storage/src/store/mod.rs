@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 pub use open::{OpenError, StoreOptions};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, blocking};
 use crate::group::{GroupLog, GroupOptions, Opened, Services, Tail};
 use crate::journal::frame::{Change, Frame};
 use crate::journal::{Journal, JournalError, Submission};
@@ -175,7 +175,7 @@ impl Store {
         // A checkpoint that captured the group still has its files to sync.
         let _no_checkpoint = self.sequence.lock().await;
         let disk = self.services.disk.clone();
-        self.blocking(move || delete_group_data(&*disk, id))
+        blocking(&*self.services.disk, move || delete_group_data(&*disk, id))
             .await
             .map_err(StoreError::io("deleting a partition's data"))?;
         self.removed.lock().remove(&id);
@@ -208,17 +208,6 @@ impl Store {
             .journal
             .get()
             .ok_or_else(|| StoreError::Quarantined(self.quarantine.clone().unwrap_or_default()))
-    }
-
-    /// Runs what blocks on a thread of its own; inline on a simulated disk, which does not block.
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        if self.services.disk.is_simulated() {
-            return work();
-        }
-        match tokio::task::spawn_blocking(work).await {
-            Ok(value) => value,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
     }
 }
 
