@@ -6,7 +6,7 @@
 //! - Data is removed only on a committed tombstone, after its grace period (R10). A partition that the
 //!   metadata does not mention is left alone.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,13 +35,14 @@ pub(crate) struct Hosting {
     node: NodeId,
     host: Arc<GroupHost>,
     clock: Arc<dyn Clock>,
-    topics: RwLock<HashMap<TopicId, HostedTopic>>,
+    /// In order, as their partitions are: what is done to all of them has one order in every run.
+    topics: RwLock<BTreeMap<TopicId, HostedTopic>>,
 }
 
 /// What a node runs of one topic.
 struct HostedTopic {
     config: watch::Sender<Arc<TopicConfig>>,
-    partitions: HashMap<PartitionIndex, Slot>,
+    partitions: BTreeMap<PartitionIndex, Slot>,
 }
 
 /// A partition that was to be started.
@@ -174,7 +175,7 @@ impl Hosting {
         let mut topics = self.topics.write();
         let hosted = topics.entry(topic.id).or_insert_with(|| HostedTopic {
             config: watch::Sender::new(Arc::new(topic.config.clone())),
-            partitions: HashMap::new(),
+            partitions: BTreeMap::new(),
         });
         hosted.config.subscribe()
     }

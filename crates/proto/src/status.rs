@@ -3,12 +3,14 @@
 //!
 //! Invariant: `from_status(into_status(detail)) == detail`, but for texts longer than a header may be: those are cut.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use highwater_types::ErrorCode;
 use highwater_types::limits::TOPIC_NAME_BYTES_MAX;
+use prost::Message as _;
+use prost_types::Any;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
+use tonic_types::{StatusExt as _, pb};
 
 use crate::v1::{ErrorDetail, LeaderHint};
 
@@ -17,6 +19,20 @@ const MESSAGE_BYTES_MAX: usize = 1024;
 
 /// The domain of our `ErrorInfo` details.
 pub const ERROR_DOMAIN: &str = "highwater.v1";
+
+/// What an `ErrorInfo` is called in a status.
+const ERROR_INFO_URL: &str = "type.googleapis.com/google.rpc.ErrorInfo";
+
+/// `google.rpc.ErrorInfo`. The metadata is in order, so that one error has one form on the wire.
+#[derive(Clone, PartialEq, prost::Message)]
+struct ErrorInfo {
+    #[prost(string, tag = "1")]
+    reason: String,
+    #[prost(string, tag = "2")]
+    domain: String,
+    #[prost(btree_map = "string, string", tag = "3")]
+    metadata: BTreeMap<String, String>,
+}
 
 impl ErrorDetail {
     /// A detail of this kind, about no topic in particular.
@@ -51,7 +67,7 @@ impl ErrorDetail {
     /// The status that ends a call with this error.
     pub fn into_status(self) -> Status {
         let code = self.error_code().map_or(Code::Unknown, canonical_code);
-        let mut metadata = HashMap::from([("retriable".to_owned(), self.retriable.to_string())]);
+        let mut metadata = BTreeMap::from([("retriable".to_owned(), self.retriable.to_string())]);
         let mut put = |name: &str, value: Option<String>| {
             if let Some(value) = value {
                 metadata.insert(name.to_owned(), value);
@@ -62,8 +78,11 @@ impl ErrorDetail {
         put("metadata_version", Some(self.metadata_version).filter(|&v| v != 0).map(|v| v.to_string()));
         put("leader_node_id", self.leader.as_ref().map(|leader| leader.node_id.to_string()));
         put("leader_address", self.leader.map(|leader| leader.address));
-        let details = ErrorDetails::with_error_info(self.code, ERROR_DOMAIN, metadata);
-        Status::with_error_details(code, cut(self.message, MESSAGE_BYTES_MAX), details)
+        let info = ErrorInfo { reason: self.code, domain: ERROR_DOMAIN.to_owned(), metadata };
+        let message = cut(self.message, MESSAGE_BYTES_MAX);
+        let details = vec![Any { type_url: ERROR_INFO_URL.to_owned(), value: info.encode_to_vec() }];
+        let packed = pb::Status { code: code.into(), message: message.clone(), details };
+        Status::with_details(code, message, packed.encode_to_vec().into())
     }
 
     /// The detail that a node of ours packed into a status. `None` when the status comes
@@ -154,6 +173,7 @@ mod tests {
         detail.leader = Some(LeaderHint { node_id: 2, address: "10.0.0.2:7400".to_owned() });
         let status = detail.clone().into_status();
         assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(status.details(), detail.clone().into_status().details(), "one error, one form");
         assert_eq!(ErrorDetail::from_status(&status), Some(detail));
     }
 

@@ -2,7 +2,7 @@
 //! Shared by the callers, who fill it, and the sender, who empties it. It never waits while it holds its lock;
 //! the memory in it is bounded by the permits that come with each record.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::producer::record::{Delivery, ProducerRecord};
 use crate::topic::TopicMetadata;
 
 /// A partition of one life of a topic.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PartitionKey {
     pub(crate) topic: Arc<str>,
     pub(crate) topic_id: Arc<str>,
@@ -46,7 +46,8 @@ pub(crate) enum Taken {
 
 #[derive(Debug)]
 struct State {
-    waiting: HashMap<PartitionKey, Waiting>,
+    /// In order, so that every run sends in the same.
+    waiting: BTreeMap<PartitionKey, Waiting>,
     /// Where keyless records of a topic go until that partition's batch is sent.
     sticky: HashMap<Arc<str>, PartitionIndex>,
     next_batch: BatchNumber,
@@ -70,7 +71,7 @@ pub(crate) struct Accumulator {
 impl Accumulator {
     pub(crate) fn new(config: &ProducerConfig, random: Arc<dyn Random>) -> Self {
         let state = State {
-            waiting: HashMap::new(),
+            waiting: BTreeMap::new(),
             sticky: HashMap::new(),
             next_batch: BatchNumber(0),
             flush_below: BatchNumber(0),

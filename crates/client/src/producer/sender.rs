@@ -2,7 +2,7 @@
 //! and their outcomes back. It alone knows the connection; every decision about order and retries is
 //! [`PartitionQueue`]'s.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -40,7 +40,8 @@ pub(crate) struct Sender {
     accumulator: Arc<Accumulator>,
     connections: Arc<Connections>,
     config: ClientConfig,
-    partitions: HashMap<PartitionKey, PartitionQueue>,
+    /// In order, so that every run sends in the same.
+    partitions: BTreeMap<PartitionKey, PartitionQueue>,
     /// What a partition starts with. Absent while there is no producer id.
     identity: Option<Identity>,
     stream: Option<ProduceStream>,
@@ -66,7 +67,7 @@ impl Sender {
         Self {
             accumulator,
             connections,
-            partitions: HashMap::new(),
+            partitions: BTreeMap::new(),
             identity: (!idempotent).then_some(Identity::NONE),
             stream: None,
             opening: None,

@@ -5,7 +5,7 @@
 //! gets them in order; any number of submitted ones wait for their outcome. An answer leaves only
 //! after all earlier ones of its lane. A lane exists while it has requests.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use futures_util::stream::FuturesUnordered;
@@ -81,7 +81,8 @@ pub(crate) struct Answer {
 /// All lanes of one stream.
 #[derive(Default)]
 pub(crate) struct Lanes {
-    lanes: HashMap<Key, Lane>,
+    /// In order, so that a stream that ends lets go of what it holds in the same in every run.
+    lanes: BTreeMap<Key, Lane>,
     bytes: usize,
     requests: usize,
 }
