@@ -2,6 +2,9 @@
 //! gRPC client would.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod gated_disk;
+pub(crate) mod over_store;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::future::Future;
