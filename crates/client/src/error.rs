@@ -69,8 +69,8 @@ pub enum ClientError {
         /// What stood in the way last.
         last_error: Option<Box<ClientError>>,
     },
-    /// An earlier send of the records had no answer, and the cluster can no longer tell whether it worked.
-    /// They were not sent again, because that could duplicate them.
+    /// An earlier send of the records had no answer, and this answer to a later one does not tell whether it worked.
+    /// They are not sent again: that would be refused again, or could duplicate them.
     #[error("the records may or may not have been appended: {}", describe(.0))]
     OutcomeUnknown(Box<ErrorDetail>),
     /// The record is larger than the producer's buffer or a batch can ever be.

@@ -135,6 +135,47 @@ async fn a_refused_batch_fails_alone_and_what_follows_goes_on() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_what_was_appended_before_its_ack_was_lost_leaves_the_outcome_open() {
+    let faults = [(0, Fault::LoseAck), (1, Fault::Refuse(ErrorCode::InvalidTimestamp))];
+    let node = FakeNode::with_faults(1, faults);
+    let running = node.start().await;
+    let producer = running.client().producer(small_batches()).expect("a producer");
+    let first = within_a_minute(producer.send("t", record(0))).await.expect("buffered");
+    let error = within_a_minute(first.wait()).await.expect_err("refused");
+    assert!(matches!(error, ClientError::OutcomeUnknown(_)), "{error}");
+    let second = within_a_minute(producer.send("t", record(1))).await.expect("buffered");
+    within_a_minute(second.wait()).await.expect("delivered");
+    assert_eq!(node.values(0), expected(2), "the first is there");
+}
+
+#[tokio::test]
+async fn a_partition_that_comes_up_behind_the_first_batch_gets_all_of_them_in_order() {
+    for code in [ErrorCode::LeaderNotAvailable, ErrorCode::OffsetNotAvailable, ErrorCode::NoSpace] {
+        all_arrive_once_in_order([(0, Fault::Refuse(code))]).await;
+        // Again while the others are sent anew.
+        all_arrive_once_in_order([(0, Fault::Refuse(code)), (5, Fault::Refuse(code))]).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_producer_waits_for_is_told_while_it_waits() {
+    let node =
+        FakeNode::with_faults(1, (0..1_000_000).map(|number| (number, Fault::Refuse(ErrorCode::NoSpace))));
+    let running = node.start().await;
+    let producer = running.client().producer(small_batches()).expect("a producer");
+    let delivery = within_a_minute(producer.send("t", record(0))).await.expect("buffered");
+    within_a_minute(async {
+        while producer.last_error().and_then(|error| error.code()) != Some(ErrorCode::NoSpace) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    node.state().produce_faults.clear();
+    within_a_minute(delivery.wait()).await.expect("delivered");
+    assert_eq!(producer.last_error(), None);
+}
+
+#[tokio::test]
 async fn a_node_that_restarts_is_ridden_through() {
     let node = FakeNode::with_faults(1, [(20, Fault::LoseAck)]);
     let running = node.start().await;

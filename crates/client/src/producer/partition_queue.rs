@@ -181,8 +181,12 @@ impl PartitionQueue {
         }
         if !detail.retriable {
             let queued = self.batches.remove(index)?;
+            // An earlier send may have worked all the same: this answer is about the last one only.
+            if queued.unknown {
+                return Some((queued.batch, Err(ClientError::OutcomeUnknown(Box::new(detail)))));
+            }
             // What follows it in the sequence can never be appended: it would leave a gap.
-            if let Some(place) = queued.place.filter(|_| idempotent && !queued.unknown) {
+            if let Some(place) = queued.place.filter(|_| idempotent) {
                 self.renumber(place.ordinal);
             }
             return Some((queued.batch, Err(ClientError::from(detail))));

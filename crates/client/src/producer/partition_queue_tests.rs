@@ -169,6 +169,20 @@ fn a_batch_that_may_have_been_appended_never_gets_another_sequence() {
 }
 
 #[test]
+fn a_batch_that_may_have_been_appended_and_is_refused_when_sent_again_is_no_definite_failure() {
+    for mut bench in [Bench::idempotent(), Bench::new(Identity::NONE)] {
+        bench.push(1);
+        bench.send();
+        bench.lose_connection();
+        let again = bench.send();
+        // The clock went on meanwhile, or the topic's settings changed: that tells nothing of the first time.
+        let error = bench.refuse(again[0], ErrorCode::InvalidTimestamp).expect("no retry helps");
+        assert!(matches!(error, ClientError::OutcomeUnknown(_)), "{error}");
+        assert_eq!(error.code(), Some(ErrorCode::InvalidTimestamp));
+    }
+}
+
+#[test]
 fn a_partition_that_forgot_the_producer_gets_what_it_never_saw_under_a_new_epoch() {
     let mut bench = Bench::idempotent();
     bench.push(1);

@@ -263,6 +263,9 @@ impl Sender {
                     queue.on_ack(correlation, Offset(ack.base_offset))
                 }
                 Some(produce_stream_response::Result::Error(detail)) => {
+                    if detail.retriable {
+                        self.ledger.note_error(&ClientError::from(detail.clone()));
+                    }
                     queue.on_error(correlation, detail, now)
                 }
                 None => {
