@@ -65,7 +65,7 @@ async fn main() -> Result<(), Failure> {
     }
     if arguments.power_cuts > 0 {
         let directory = tempfile::tempdir()?;
-        let disk = LoopDisk::create(directory.path())?;
+        let disk = LoopDisk::create(directory.path(), arguments.power_cuts)?;
         let log = directory.path().join("node.log");
         println!("{:?}", power_cut_under_load(&disk, &log, arguments.power_cuts, seed).await?);
     }

@@ -7,8 +7,10 @@ use std::process::Command;
 use crate::CrashError;
 use crate::node::run;
 
-/// Size of the file system.
+/// Size of the file system, and what each cut adds to it: the workload leaves up to 12 MiB, of which nothing is deleted.
+/// The image is sparse.
 const DISK_MIB: u64 = 768;
+const DISK_MIB_PER_CUT: u64 = 12;
 /// `ioctl(fd, EXT4_IOC_SHUTDOWN, EXT4_GOING_FLAGS_NOLOGFLUSH)`.
 const SHUTDOWN: &str = "\
 import fcntl, os, struct, sys
@@ -22,15 +24,15 @@ pub struct LoopDisk {
 }
 
 impl LoopDisk {
-    /// Makes and mounts a file system below `directory`.
+    /// Makes and mounts a file system below `directory` that is large enough for so many power cuts under load.
     ///
     /// # Errors
     /// When this machine cannot, with the reason: loop mounts take root, loop devices, `mkfs.ext4` and `python3`.
-    pub fn create(directory: &Path) -> Result<Self, CrashError> {
-        Self::with_size(directory, DISK_MIB)
+    pub fn create(directory: &Path, cuts: u32) -> Result<Self, CrashError> {
+        Self::with_size(directory, DISK_MIB + u64::from(cuts) * DISK_MIB_PER_CUT)
     }
 
-    /// The same with another size.
+    /// The same with a size of its own.
     ///
     /// # Errors
     /// As [`LoopDisk::create`].

@@ -4,6 +4,7 @@
 //! back knows every byte it must have.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -101,6 +102,7 @@ pub struct Workload {
     ledger: Arc<Ledger>,
     pace: Arc<Pace>,
     stopping: Arc<AtomicBool>,
+    clients: Vec<Arc<Producer>>,
     tasks: Vec<JoinHandle<Result<u64, CrashError>>>,
 }
 
@@ -118,12 +120,14 @@ impl Workload {
         let ledger = Arc::new(Ledger::default());
         let stopping = Arc::new(AtomicBool::new(false));
         let pace = Arc::new(Pace { sent: AtomicU64::new(0), limit: watch::Sender::new(AHEAD) });
-        let mut tasks = Vec::new();
+        let (mut clients, mut tasks) = (Vec::new(), Vec::new());
         for producer in producers {
             let client = Client::with_config(ClientConfig::new([address]))?;
             let config = ProducerConfig { batch_bytes: 16 << 10, ..ProducerConfig::default() };
+            let client = Arc::new(client.producer(config)?);
+            clients.push(Arc::clone(&client));
             let sender = Sender {
-                client: client.producer(config)?,
+                client,
                 topics: topics.to_vec(),
                 producer,
                 seed,
@@ -132,7 +136,7 @@ impl Workload {
             };
             tasks.push(tokio::spawn(sender.run(Arc::clone(&stopping))));
         }
-        Ok(Self { ledger, pace, stopping, tasks })
+        Ok(Self { ledger, pace, stopping, clients, tasks })
     }
 
     /// What was acknowledged.
@@ -157,7 +161,8 @@ impl Workload {
             if count > last.0 {
                 last = (count, tokio::time::Instant::now());
             } else if last.1.elapsed() > Duration::from_secs(60) {
-                return Err(CrashError::Broken("nothing was acknowledged for 60 s".to_owned()));
+                let why: Vec<_> = self.clients.iter().filter_map(|client| client.last_error()).collect();
+                return Err(CrashError::Broken(format!("nothing was acknowledged for 60 s: {why:?}")));
             }
         }
         Ok(())
@@ -166,6 +171,14 @@ impl Workload {
     /// Lets the producers send as fast as they can, until [`Workload::hold`] or [`Workload::wait_for`].
     pub fn release(&self) {
         self.pace.limit.send_replace(u64::MAX);
+    }
+
+    /// Lets the producers send so many records for each that another workload has acknowledged, for as long as it is polled.
+    pub async fn follow(&self, other: &Ledger, records_each: u64) -> Infallible {
+        loop {
+            self.pace.limit.send_replace(other.count() * records_each + AHEAD);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     /// Lets the producers send nothing more than what is on its way.
@@ -178,6 +191,7 @@ impl Workload {
         for task in &self.tasks {
             task.abort();
         }
+        drop(self.clients);
         for task in self.tasks {
             // Aborted, or failed because its node is gone: either is expected.
             let _ = task.await;
@@ -216,7 +230,7 @@ impl Pace {
 }
 
 struct Sender {
-    client: Producer,
+    client: Arc<Producer>,
     topics: Vec<String>,
     producer: u32,
     seed: u64,

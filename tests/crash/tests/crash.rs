@@ -28,8 +28,9 @@ async fn fifty_kills_under_load_lose_no_acked_record() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn power_cuts_under_load_lose_no_acked_record_of_a_durable_topic() {
+    const CUTS: u32 = 10;
     let directory = tempfile::tempdir().unwrap();
-    let disk = match LoopDisk::create(directory.path()) {
+    let disk = match LoopDisk::create(directory.path(), CUTS) {
         Ok(disk) => disk,
         Err(reason) => {
             println!("SKIPPED: this machine has no loop mounts: {reason}");
@@ -37,6 +38,6 @@ async fn power_cuts_under_load_lose_no_acked_record_of_a_durable_topic() {
         }
     };
     let account =
-        promise_kept(power_cut_under_load(&disk, &directory.path().join("node.log"), 10, seed()).await);
+        promise_kept(power_cut_under_load(&disk, &directory.path().join("node.log"), CUTS, seed()).await);
     println!("{account:?}");
 }
