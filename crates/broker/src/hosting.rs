@@ -190,7 +190,7 @@ impl Hosting {
         let (applier, applied) = PartitionApplier::new();
         let options = group_options(&topic.config);
         let origin = match placed.phase {
-            PartitionPhase::Creating => Origin::New(placed.replicas.iter().copied().collect()),
+            PartitionPhase::Creating => Origin::New([self.host.member()].into()),
             PartitionPhase::Ready => Origin::Existing,
         };
         let group = GroupId::Partition(id);

@@ -13,6 +13,7 @@ use openraft::{EntryPayload, Snapshot, SnapshotMeta, StoredMembership};
 
 use crate::membership;
 use crate::message::{Append, AppendReply, Ballot, BallotReply, SnapshotTransfer, TakeOver};
+use crate::proposal_run::ProposalRuns;
 use crate::type_config::{Command, Types};
 
 pub(crate) fn log_id(id: &LogIdOf<Types>) -> LogId {
@@ -36,14 +37,17 @@ pub(crate) fn raft_vote(vote: Vote) -> VoteOf<Types> {
     }
 }
 
-/// An entry to append.
-pub(crate) fn new_entry(entry: EntryOf<Types>) -> NewEntry {
+/// An entry to append. A proposed batch that `runs` does not admit becomes a blank entry.
+pub(crate) fn new_entry(entry: EntryOf<Types>, runs: &ProposalRuns) -> NewEntry {
     let payload = match entry.payload {
         EntryPayload::Blank => NewPayload::Ready(Payload::Blank),
         EntryPayload::Membership(members) => {
             NewPayload::Ready(Payload::Membership(membership::encode(&members)))
         }
-        EntryPayload::Normal(Command::Proposed(batch)) => NewPayload::Proposed(batch),
+        EntryPayload::Normal(Command::Proposed(batch, ticket)) => match runs.admit(ticket) {
+            true => NewPayload::Proposed(batch),
+            false => NewPayload::Ready(Payload::Blank),
+        },
         EntryPayload::Normal(Command::Stamped(batch)) => NewPayload::Ready(Payload::Batch(batch)),
         EntryPayload::Normal(Command::Control(bytes)) => NewPayload::Ready(Payload::Control(bytes)),
     };
@@ -64,15 +68,22 @@ pub(crate) fn raft_entry(entry: Entry) -> Result<EntryOf<Types>, io::Error> {
     Ok(EntryOf::<Types> { log_id: raft_log_id(entry.id), payload })
 }
 
-/// The stored form of an entry that comes back from openraft to be applied.
+/// The stored form of an entry that comes back from openraft to be applied or sent.
+///
+/// # Errors
+/// When the log never stamped it.
 pub(crate) fn stored_entry(entry: EntryOf<Types>) -> Result<Entry, io::Error> {
     let id = log_id(&entry.log_id);
-    match new_entry(entry).payload {
-        NewPayload::Ready(payload) => Ok(Entry { id, payload }),
-        NewPayload::Proposed(_) => {
-            Err(io::Error::other(format!("entry {id} is applied before the log stamped it")))
+    let payload = match entry.payload {
+        EntryPayload::Blank => Payload::Blank,
+        EntryPayload::Membership(members) => Payload::Membership(membership::encode(&members)),
+        EntryPayload::Normal(Command::Stamped(batch)) => Payload::Batch(batch),
+        EntryPayload::Normal(Command::Control(bytes)) => Payload::Control(bytes),
+        EntryPayload::Normal(Command::Proposed(..)) => {
+            return Err(io::Error::other(format!("entry {id} is used before the log stamped it")));
         }
-    }
+    };
+    Ok(Entry { id, payload })
 }
 
 /// A leader's entries as a peer gets them.

@@ -1,7 +1,7 @@
 //! What a proposal or a group can fail with.
 
 use highwater_storage::{LogError, ReserveError, StoreError};
-use highwater_types::{GroupId, NodeId};
+use highwater_types::{GroupId, Incarnation, NodeId};
 
 /// A failed proposal or group. Unless a variant says otherwise, nothing was written.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -12,6 +12,9 @@ pub enum ConsensusError {
         /// Who leads, as far as this node knows.
         leader: Option<NodeId>,
     },
+    /// A batch that was proposed before this one did not enter the log, so this one did not either.
+    #[error("a batch that was proposed before it was not taken")]
+    Overtaking,
     /// The group's stored data is damaged: it serves what is proven whole and takes nothing.
     #[error("the group is quarantined: {reason}")]
     Quarantined {
@@ -78,6 +81,14 @@ pub enum RefusedRequest {
     /// There is no room for the entries (R3); the same request may be taken later.
     #[error(transparent)]
     NoRoom(#[from] ReserveError),
+    /// The request is for the replica that was here before the disk was emptied.
+    #[error("the request is for incarnation {wanted} of this node, which is incarnation {here}")]
+    OtherIncarnation {
+        /// Whom it is for.
+        wanted: Incarnation,
+        /// Who is here.
+        here: Incarnation,
+    },
     /// The request contradicts itself or the log, so its sender is broken or its bytes are damaged.
     #[error("the request is malformed: {reason}")]
     Malformed {

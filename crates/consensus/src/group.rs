@@ -1,110 +1,131 @@
 //! A handle on one running group.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use highwater_records::Batch;
-use highwater_storage::{GroupLog, LogId, Reservation};
-use highwater_types::{GroupId, NodeId, Offset, Term};
-use openraft::Raft;
-use openraft::errors::ClientWriteError;
-use openraft::impls::OneshotResponder;
-use openraft::raft::ClientWriteResult;
-use openraft::type_config::alias::OneshotReceiverOf;
+use highwater_storage::GroupLog;
+use highwater_types::{GroupId, NodeId, ProcessEpoch, Term};
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{Instant as _, Raft};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::acks::Acks;
 use crate::apply_gate::ApplyGate;
-use crate::convert;
+use crate::driver::Driver;
 use crate::error::ConsensusError;
 use crate::follower_room::FollowerRoom;
+use crate::liveness::Liveness;
+use crate::proposal_run::ProposalRuns;
+use crate::settings::lease;
 use crate::state_machine::StateMachine;
-use crate::type_config::{Command, Types};
+use crate::type_config::Types;
 
 /// How long a snapshot, which holds no data, may take before a purge is put off.
 const PURGE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// What a group is asked to take into its log.
-pub enum Proposal {
-    /// A batch, with the room that was set aside for it.
-    Batch {
-        /// The batch, verified; the log stamps its offset and epoch.
-        batch: Batch,
-        /// Given back when the batch was applied or never will be.
-        reservation: Reservation,
-    },
-    /// A command of the state machine above the log.
-    Control(Bytes),
-}
-
-/// A proposal that was committed and applied.
-#[derive(Debug, Clone)]
-pub struct Proposed {
-    /// The entry it became.
-    pub id: LogId,
-    /// A batch's first offset.
-    pub base_offset: Option<Offset>,
-    /// The state machine's answer.
-    pub response: Bytes,
-}
-
 /// A group as this node sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GroupStatus {
-    /// Who leads.
+    /// Who leads, as far as this node knows.
     pub leader: Option<NodeId>,
     /// The current term.
     pub term: Term,
     /// Whether this node leads.
     pub is_leader: bool,
-    /// Whether this node leads and has applied an entry of its own term, so that its high watermark is not too low (R18).
+    /// Whether this node leads, has applied an entry of its own term, so that its high watermark is not too low (R18), and
+    /// is sure that nobody else can have been elected (R14).
     pub is_serving: bool,
     /// Why the group is kept out of service, when it is.
     pub quarantined: Option<String>,
+    /// The voters: one set, or two while the group moves from the first to the second. Each has to agree by majority.
+    pub voters: Arc<[BTreeSet<NodeId>]>,
+    /// The members without a vote.
+    pub learners: Arc<BTreeSet<NodeId>>,
+}
+
+impl GroupStatus {
+    /// Whether `agrees` holds for a majority of the voters.
+    pub(crate) fn has_majority(&self, agrees: impl Fn(NodeId) -> bool) -> bool {
+        self.voters.iter().all(|set| set.iter().filter(|voter| agrees(**voter)).count() * 2 > set.len())
+    }
+
+    /// Every voter once.
+    pub(crate) fn all_voters(&self) -> BTreeSet<NodeId> {
+        self.voters.iter().flatten().copied().collect()
+    }
+}
+
+/// What a group's handles and its driver share.
+pub(crate) struct Shared {
+    pub(crate) log: Arc<GroupLog>,
+    pub(crate) raft: Option<Raft<Types, StateMachine>>,
+    /// As the core says; see [`Group::status`].
+    pub(crate) status: watch::Receiver<GroupStatus>,
+    pub(crate) gate: Arc<ApplyGate>,
+    pub(crate) room: Arc<FollowerRoom>,
+    pub(crate) acks: Arc<Acks>,
+    pub(crate) runs: Arc<ProposalRuns>,
+    pub(crate) node: NodeId,
+    pub(crate) liveness: Arc<Liveness>,
+    pub(crate) driver: Arc<Driver>,
+    /// The process of the leader that this replica last heard, by its term.
+    pub(crate) leader_epoch: Mutex<Option<(Term, ProcessEpoch)>>,
 }
 
 /// A handle on a group of this node. Cheap to clone.
 #[derive(Clone)]
 pub struct Group {
-    log: Arc<GroupLog>,
-    raft: Option<Raft<Types, StateMachine>>,
-    status: watch::Receiver<GroupStatus>,
-    gate: Arc<ApplyGate>,
-    room: Arc<FollowerRoom>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Group {
-    pub(crate) fn new(
-        log: Arc<GroupLog>,
-        raft: Option<Raft<Types, StateMachine>>,
-        status: watch::Receiver<GroupStatus>,
-        gate: Arc<ApplyGate>,
-        room: Arc<FollowerRoom>,
-    ) -> Self {
-        Self { log, raft, status, gate, room }
-    }
-
     /// The group's id.
     pub fn id(&self) -> GroupId {
-        self.log.id()
+        self.shared.log.id()
     }
 
     /// The group's log on this node.
     pub fn log(&self) -> &Arc<GroupLog> {
-        &self.log
+        &self.shared.log
     }
 
-    /// Who leads and whether this node serves.
+    /// Who leads and whether this node serves, now.
     pub fn status(&self) -> GroupStatus {
-        self.status.borrow().clone()
+        let mut status = self.shared.status.borrow().clone();
+        status.is_serving = status.is_serving && self.has_support(&status);
+        status
     }
 
-    /// Follows [`Group::status`].
+    /// Follows who leads. [`Group::status`] is stricter about serving: a leader that is cut off stops serving without
+    /// a change that is seen here.
     pub fn watch(&self) -> watch::Receiver<GroupStatus> {
-        self.status.clone()
+        self.shared.status.clone()
+    }
+
+    /// Whether a majority still stands by this leader, so that no other can have been elected. Leads or not is not asked here.
+    fn has_support(&self, status: &GroupStatus) -> bool {
+        let shared = &*self.shared;
+        if status.has_majority(|voter| voter == shared.node) {
+            return true;
+        }
+        if self.id() == GroupId::Metadata {
+            return self.has_lease(lease(self.id()));
+        }
+        let Some(vote) = shared.log.vote() else { return false };
+        status.has_majority(|voter| {
+            let run = || shared.liveness.supported_by(voter, Duration::ZERO);
+            voter == shared.node || run().is_some_and(|run| shared.acks.supports(voter, vote, run))
+        })
+    }
+
+    /// Whether a majority acknowledged this leader within `age`.
+    pub(crate) fn has_lease(&self, age: Duration) -> bool {
+        let Some(raft) = &self.shared.raft else { return false };
+        let metrics = raft.data_metrics();
+        let acked = metrics.borrow_watched().last_quorum_acked;
+        acked.is_some_and(|acked| acked.elapsed() < age)
     }
 
     /// Waits until this node serves the group.
@@ -124,54 +145,16 @@ impl Group {
         }
     }
 
-    /// Proposes one entry and waits until it is committed, applied and as durable as the group's options say.
-    ///
-    /// Not cancel-safe in the sense that a dropped call may still take effect.
-    ///
-    /// # Errors
-    /// See [`ConsensusError`].
-    pub async fn propose(&self, proposal: Proposal) -> Result<Proposed, ConsensusError> {
-        self.enqueue(proposal).await.await
-    }
-
-    /// Proposes entries, in this order in the log. All are queued when the call returns; each handle completes
-    /// when its entry is applied or has failed.
-    pub async fn propose_many(&self, proposals: Vec<Proposal>) -> Vec<ProposalHandle> {
-        let mut handles = Vec::with_capacity(proposals.len());
-        for proposal in proposals {
-            handles.push(self.enqueue(proposal).await);
-        }
-        handles
-    }
-
-    async fn enqueue(&self, proposal: Proposal) -> ProposalHandle {
-        let Some(raft) = &self.raft else {
-            let reason = self.status().quarantined.unwrap_or_default();
-            return ProposalHandle::failed(ConsensusError::Quarantined { reason });
-        };
-        let (command, reservation) = match proposal {
-            Proposal::Batch { batch, mut reservation } => {
-                // The segment takes as much as the batch has, so what goes beyond would be set aside for ever.
-                reservation.trim(batch.size_in_bytes());
-                (Command::Proposed(batch), Some(reservation))
-            }
-            Proposal::Control(bytes) => (Command::Control(bytes), None),
-        };
-        let (responder, receiver) = OneshotResponder::new_pair();
-        match raft.client_write_ff(command, Some(responder)).await {
-            Ok(()) => ProposalHandle { state: HandleState::Waiting(receiver), reservation },
-            Err(fatal) => ProposalHandle::failed(fatal_error(&fatal)),
-        }
-    }
-
     /// Purges the start of the log when that is worth it. See [`GroupLog::purge_point`].
     ///
     /// # Errors
     /// When the group has stopped.
     pub(crate) async fn purge(&self) -> Result<(), ConsensusError> {
-        let (Some(raft), Some(upto)) = (&self.raft, self.log.purge_point()) else { return Ok(()) };
+        let (Some(raft), Some(upto)) = (&self.shared.raft, self.shared.log.purge_point()) else {
+            return Ok(());
+        };
         // A snapshot would wait behind it.
-        if self.gate.is_waiting() {
+        if self.shared.gate.is_waiting() {
             return Ok(());
         }
         let trigger = raft.trigger();
@@ -188,67 +171,11 @@ impl Group {
     /// Completes when a committed entry cannot be applied for want of room on the disk; the group goes on by itself
     /// once there is some. Cancel-safe.
     pub async fn wait_for_full_disk(&self) {
-        self.gate.until_waiting().await;
-    }
-
-    pub(crate) fn gate(&self) -> &ApplyGate {
-        &self.gate
-    }
-
-    pub(crate) fn room(&self) -> &FollowerRoom {
-        &self.room
+        self.shared.gate.until_waiting().await;
     }
 
     pub(crate) fn raft(&self) -> Option<&Raft<Types, StateMachine>> {
-        self.raft.as_ref()
-    }
-}
-
-/// A proposal under way. Dropping it does not take the proposal back.
-pub struct ProposalHandle {
-    state: HandleState,
-    reservation: Option<Reservation>,
-}
-
-enum HandleState {
-    Waiting(OneshotReceiverOf<Types, ClientWriteResult<Types>>),
-    Failed(Option<ConsensusError>),
-}
-
-impl ProposalHandle {
-    fn failed(error: ConsensusError) -> Self {
-        Self { state: HandleState::Failed(Some(error)), reservation: None }
-    }
-}
-
-impl Future for ProposalHandle {
-    type Output = Result<Proposed, ConsensusError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let result = match &mut self.state {
-            HandleState::Failed(error) => {
-                return Poll::Ready(Err(error.take().unwrap_or(ConsensusError::Stopped)));
-            }
-            HandleState::Waiting(receiver) => std::task::ready!(Pin::new(receiver).poll(context)),
-        };
-        let reservation = self.reservation.take();
-        Poll::Ready(match result {
-            Ok(Ok(response)) => {
-                if let Some(reservation) = reservation {
-                    reservation.consumed();
-                }
-                Ok(Proposed {
-                    id: convert::log_id(&response.log_id),
-                    base_offset: response.data.base_offset,
-                    response: response.data.response,
-                })
-            }
-            Ok(Err(ClientWriteError::ForwardToLeader(forward))) => {
-                Err(ConsensusError::NotLeader { leader: forward.leader_id.map(NodeId) })
-            }
-            Ok(Err(error)) => Err(ConsensusError::Failed { reason: error.to_string() }),
-            Err(_) => Err(ConsensusError::Stopped),
-        })
+        self.shared.raft.as_ref()
     }
 }
 

@@ -4,18 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use highwater_storage::{Applier, GroupLog, GroupOptions, Store};
-use highwater_types::{Clock, GroupId, NodeId, Random, Term};
+use highwater_types::{Clock, GroupId, NodeId, ProcessEpoch, Random, Term};
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::{EmptyNode, Raft, ServerState};
+use openraft::metrics::RaftServerMetrics;
+use openraft::{Raft, ServerState};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::acks::Acks;
 use crate::apply_gate::ApplyGate;
-use crate::error::ConsensusError;
+use crate::driver::{self, Driver};
+use crate::error::{ConsensusError, RefusedRequest};
 use crate::follower_room::FollowerRoom;
-use crate::group::{Group, GroupStatus, fatal_error};
+use crate::group::{Group, GroupStatus, Shared, fatal_error};
+use crate::liveness::{Liveness, Ping, Pong};
 use crate::log_store::LogStore;
+use crate::membership::MemberInfo;
+use crate::message::Member;
 use crate::network::Peers;
+use crate::proposal_run::ProposalRuns;
 use crate::runtime::with_random;
 use crate::settings::settings;
 use crate::state_machine::StateMachine;
@@ -27,15 +34,17 @@ use crate::type_config::Types;
 pub enum Origin {
     /// The metadata calls the group new: it begins with these voters, the same at each of them. On a replica that
     /// has a log already it changes nothing.
-    New(BTreeSet<NodeId>),
+    New(BTreeSet<Member>),
     /// The group has a past: it goes on from the log that is here, and a replica without one waits, without a vote (R16).
     Existing,
 }
 
 /// What a host runs on. All of it is passed in, so that a simulation can own it.
 pub struct HostParts {
-    /// The node.
-    pub node: NodeId,
+    /// The node, and the life of its data directory.
+    pub member: Member,
+    /// This start of the node.
+    pub epoch: ProcessEpoch,
     /// Where the groups' logs are.
     pub store: Arc<Store>,
     /// The wall clock.
@@ -49,19 +58,86 @@ pub struct HostParts {
 /// Runs the groups of one node over its store.
 pub struct GroupHost {
     parts: HostParts,
+    liveness: Arc<Liveness>,
+    driver: Arc<Driver>,
+    peers: Mutex<BTreeSet<NodeId>>,
     groups: Mutex<BTreeMap<GroupId, Group>>,
     failure: watch::Sender<Option<String>>,
 }
 
 impl GroupHost {
-    /// A host without groups.
+    /// A host without groups, and a task that drives those to come for as long as the host lives.
     pub fn new(parts: HostParts) -> Arc<Self> {
-        Arc::new(Self { parts, groups: Mutex::default(), failure: watch::Sender::new(None) })
+        let host = Arc::new(Self {
+            liveness: Arc::new(Liveness::new(parts.epoch)),
+            driver: Arc::default(),
+            peers: Mutex::default(),
+            parts,
+            groups: Mutex::default(),
+            failure: watch::Sender::new(None),
+        });
+        tokio::spawn(driver::drive(Arc::downgrade(&host)));
+        host
     }
 
     /// The node.
     pub fn node(&self) -> NodeId {
-        self.parts.node
+        self.parts.member.node
+    }
+
+    /// The node, and the life of its data.
+    pub fn member(&self) -> Member {
+        self.parts.member
+    }
+
+    /// Says which nodes the cluster has beside this one.
+    pub fn set_peers(&self, peers: BTreeSet<NodeId>) {
+        *self.peers.lock() = peers;
+    }
+
+    /// Exchanges promises with the other nodes, until the host is gone. To be run once, best on a thread of its own: a node
+    /// whose CPUs are all busy must not look like a dead one (R14).
+    pub fn watch_nodes(self: &Arc<Self>) -> impl Future<Output = ()> + Send + 'static {
+        driver::watch_nodes(Arc::downgrade(self))
+    }
+
+    /// Handles the ping of another node.
+    ///
+    /// # Errors
+    /// For a process that a later start of the same node has replaced.
+    pub fn receive_ping(&self, from: NodeId, ping: Ping) -> Result<Pong, RefusedRequest> {
+        let refused =
+            || RefusedRequest::Malformed { reason: format!("node {from} has been started again since") };
+        self.liveness.support(from, ping).ok_or_else(refused)
+    }
+
+    /// Has every group looked at in which the node takes part.
+    pub(crate) fn attend_groups_with(&self, node: NodeId) {
+        let groups: Vec<Group> = self.groups.lock().values().cloned().collect();
+        for group in groups {
+            let status = group.shared.status.borrow();
+            let takes_part =
+                status.voters.iter().any(|set| set.contains(&node)) || status.learners.contains(&node);
+            if takes_part {
+                self.driver.attend(group.id());
+            }
+        }
+    }
+
+    pub(crate) fn liveness(&self) -> &Liveness {
+        &self.liveness
+    }
+
+    pub(crate) fn driver(&self) -> &Arc<Driver> {
+        &self.driver
+    }
+
+    pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
+        &self.parts.transport
+    }
+
+    pub(crate) fn peers(&self) -> BTreeSet<NodeId> {
+        self.peers.lock().clone()
     }
 
     /// The store below.
@@ -107,7 +183,7 @@ impl GroupHost {
         };
         log.install(applier)?;
         let group = match log.quarantine() {
-            Some(reason) => quarantined(log.clone(), reason.to_owned()),
+            Some(reason) => self.quarantined(log.clone(), reason.to_owned()),
             None => {
                 log.set_options(options);
                 match self.run(log.clone(), origin).await {
@@ -115,7 +191,7 @@ impl GroupHost {
                     // Found only now, by the core's look at its log.
                     Err(ConsensusError::Quarantined { reason }) => {
                         tracing::error!(group = %id, reason, "the group's log is damaged; it is quarantined");
-                        quarantined(log, reason)
+                        self.quarantined(log, reason)
                     }
                     Err(error) => return Err(error),
                 }
@@ -130,13 +206,20 @@ impl GroupHost {
         let applied_term = log.applied().0.map_or(Term::ZERO, |applied| applied.term);
         let (term_sender, term_receiver) = watch::channel(applied_term);
         let gate = Arc::new(ApplyGate::new());
-        let room = Arc::new(FollowerRoom::default());
+        let (room, runs, acks) =
+            (Arc::<FollowerRoom>::default(), Arc::<ProposalRuns>::default(), Arc::<Acks>::default());
         let clock = self.parts.clock.clone();
         let machine = StateMachine::new(log.clone(), clock, term_sender, gate.clone(), room.clone());
         // What is known committed is applied again here.
-        let log_store = LogStore::new(log.clone());
-        let peers = Peers { node: self.parts.node, group: id, transport: self.parts.transport.clone() };
-        let raft = Raft::new(self.parts.node.0, settings(id)?, peers, log_store.clone(), machine);
+        let log_store = LogStore::new(log.clone(), runs.clone());
+        let peers = Peers {
+            node: self.node(),
+            group: id,
+            transport: self.parts.transport.clone(),
+            acks: acks.clone(),
+            liveness: self.liveness.clone(),
+        };
+        let raft = Raft::new(self.node().0, settings(id)?, peers, log_store.clone(), machine);
         let raft = with_random(self.parts.random.clone(), raft).await.map_err(|fatal| {
             match (log_store.damage(), gate.failure()) {
                 (Some(damage), _) => ConsensusError::Quarantined { reason: damage.to_owned() },
@@ -146,14 +229,49 @@ impl GroupHost {
         })?;
         gate.open();
         let (status_sender, status) = watch::channel(GroupStatus::default());
-        let failure = self.failure.clone();
-        tokio::spawn(follow_status(raft.clone(), term_receiver, status_sender, id, failure, gate.clone()));
-        let group = Group::new(log, Some(raft.clone()), status, gate, room);
+        let following = Following {
+            raft: raft.clone(),
+            applied_term: term_receiver,
+            status: status_sender,
+            id,
+            failure: self.failure.clone(),
+            gate: gate.clone(),
+            driver: self.driver.clone(),
+        };
+        tokio::spawn(following.run());
+        let group = self.handle(log, Some(raft.clone()), status, gate, room, acks, runs);
         if let Err(error) = self.begin(id, &raft, origin).await {
             stop(&group).await;
             return Err(error);
         }
         Ok(group)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn handle(
+        &self,
+        log: Arc<GroupLog>,
+        raft: Option<Raft<Types, StateMachine>>,
+        status: watch::Receiver<GroupStatus>,
+        gate: Arc<ApplyGate>,
+        room: Arc<FollowerRoom>,
+        acks: Arc<Acks>,
+        runs: Arc<ProposalRuns>,
+    ) -> Group {
+        let (node, liveness, driver) = (self.node(), self.liveness.clone(), self.driver.clone());
+        let leader_epoch = Mutex::new(None);
+        let shared = Shared { log, raft, status, gate, room, acks, runs, node, liveness, driver, leader_epoch };
+        Group { shared: Arc::new(shared) }
+    }
+
+    /// A group without a Raft core.
+    fn quarantined(&self, log: Arc<GroupLog>, reason: String) -> Group {
+        let (sender, status) =
+            watch::channel(GroupStatus { quarantined: Some(reason), ..GroupStatus::default() });
+        // Nothing ever changes it; leaking one small allocation per damaged group keeps waiters from seeing a closed channel.
+        std::mem::forget(sender);
+        let gate = Arc::new(ApplyGate::new());
+        self.handle(log, None, status, gate, Arc::default(), Arc::default(), Arc::default())
     }
 
     /// Lets a group without a past begin, and one with a past go on.
@@ -165,17 +283,21 @@ impl GroupHost {
     ) -> Result<(), ConsensusError> {
         if raft.is_initialized().await.map_err(|fatal| fatal_error(&fatal))? {
             // Nobody else can lead a group of one voter, so there is no one to wait for. Of several, one stands when the time comes.
-            if raft.voter_ids().eq([self.parts.node.0]) {
+            if raft.voter_ids().eq([self.node().0]) {
                 raft.trigger().elect(false).await.map_err(|fatal| fatal_error(&fatal))?;
+            } else {
+                self.driver.attend(id);
             }
             return Ok(());
         }
         match origin {
             Origin::New(voters) => {
-                let members: BTreeMap<u64, EmptyNode> =
-                    voters.into_iter().map(|voter| (voter.0, EmptyNode {})).collect();
+                let info = |voter: &Member| (voter.node.0, MemberInfo { incarnation: voter.incarnation });
+                let members: BTreeMap<u64, MemberInfo> = voters.iter().map(info).collect();
                 let initialized = raft.initialize(members).await;
-                initialized.map_err(|error| ConsensusError::Failed { reason: error.to_string() })
+                initialized.map_err(|error| ConsensusError::Failed { reason: error.to_string() })?;
+                self.driver.attend(id);
+                Ok(())
             }
             Origin::Existing => {
                 tracing::warn!(group = %id, "the group has no data here although it is not new; it waits, without a vote");
@@ -231,7 +353,7 @@ impl GroupHost {
 
 /// Ends a group's core.
 async fn stop(group: &Group) {
-    group.gate().stop();
+    group.shared.gate.stop();
     if let Some(raft) = group.raft()
         && let Err(error) = raft.shutdown().await
     {
@@ -239,59 +361,72 @@ async fn stop(group: &Group) {
     }
 }
 
-/// A group without a Raft core. The sender is kept by the task-free receiver's owner, so the status stands.
-fn quarantined(log: Arc<GroupLog>, reason: String) -> Group {
-    let (sender, status) = watch::channel(GroupStatus { quarantined: Some(reason), ..GroupStatus::default() });
-    // Nothing ever changes it; leaking one small allocation per damaged group keeps waiters from seeing a closed channel.
-    std::mem::forget(sender);
-    Group::new(log, None, status, Arc::new(ApplyGate::new()), Arc::default())
-}
-
 /// Publishes who leads and whether this node serves, until the core stops.
-async fn follow_status(
+struct Following {
     raft: Raft<Types, StateMachine>,
-    mut applied_term: watch::Receiver<Term>,
+    applied_term: watch::Receiver<Term>,
     status: watch::Sender<GroupStatus>,
     id: GroupId,
     failure: watch::Sender<Option<String>>,
     gate: Arc<ApplyGate>,
-) {
-    let node = raft.node_id().to_owned();
-    let mut server = raft.server_metrics();
-    let metrics = raft.metrics();
-    drop(raft);
-    loop {
-        let (leader, term, is_leader) = {
-            let metrics = server.borrow_and_update();
-            let is_leader = metrics.state == ServerState::Leader && metrics.current_leader == Some(node);
-            (metrics.current_leader.map(NodeId), Term(metrics.vote.leader_id().term), is_leader)
-        };
-        let is_serving = is_leader && *applied_term.borrow_and_update() == term;
-        let next = GroupStatus { leader, term, is_leader, is_serving, quarantined: None };
-        status.send_if_modified(|current| {
-            let changed = *current != next;
-            *current = next;
-            changed
-        });
-        let changed = tokio::select! {
-            changed = server.changed() => changed.is_ok(),
-            changed = applied_term.changed() => changed.is_ok(),
-        };
-        if !changed {
-            break;
+    driver: Arc<Driver>,
+}
+
+impl Following {
+    async fn run(self) {
+        let Self { raft, mut applied_term, status, id, failure, gate, driver } = self;
+        let mut server = raft.server_metrics();
+        let metrics = raft.metrics();
+        drop(raft);
+        loop {
+            let next = status_of(&server.borrow_and_update(), *applied_term.borrow_and_update());
+            let is_new = status.send_if_modified(|current| {
+                let changed = *current != next;
+                *current = next;
+                changed
+            });
+            if is_new {
+                driver.attend(id);
+            }
+            let changed = tokio::select! {
+                changed = server.changed() => changed.is_ok(),
+                changed = applied_term.changed() => changed.is_ok(),
+            };
+            if !changed {
+                break;
+            }
+        }
+        let ended = metrics.borrow_watched().running_state.clone();
+        if let Err(fatal) = ended
+            && !matches!(fatal, openraft::errors::Fatal::Stopped)
+            && !gate.is_stopped()
+        {
+            let reason = format!("the core of group {id} ended: {fatal}");
+            tracing::error!(
+                reason,
+                "a group failed; the node must end, its restart applies the group's log again"
+            );
+            failure.send_if_modified(|first| {
+                let is_first = first.is_none();
+                first.get_or_insert(reason);
+                is_first
+            });
         }
     }
-    let ended = metrics.borrow_watched().running_state.clone();
-    if let Err(fatal) = ended
-        && !matches!(fatal, openraft::errors::Fatal::Stopped)
-        && !gate.is_stopped()
-    {
-        let reason = format!("the core of group {id} ended: {fatal}");
-        tracing::error!(reason, "a group failed; the node must end, its restart applies the group's log again");
-        failure.send_if_modified(|first| {
-            let is_first = first.is_none();
-            first.get_or_insert(reason);
-            is_first
-        });
+}
+
+fn status_of(metrics: &RaftServerMetrics<Types>, applied_term: Term) -> GroupStatus {
+    let is_leader = metrics.state == ServerState::Leader && metrics.current_leader == Some(metrics.id);
+    let term = Term(metrics.vote.leader_id().term);
+    let membership = metrics.membership_config.membership();
+    let set = |nodes: &BTreeSet<u64>| nodes.iter().copied().map(NodeId).collect();
+    GroupStatus {
+        leader: metrics.current_leader.map(NodeId),
+        term,
+        is_leader,
+        is_serving: is_leader && applied_term == term,
+        quarantined: None,
+        voters: membership.get_joint_config().iter().map(set).collect(),
+        learners: Arc::new(membership.learner_ids().map(NodeId).collect()),
     }
 }

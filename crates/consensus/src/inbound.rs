@@ -3,45 +3,58 @@
 //! A peer is trusted to follow the protocol, its bytes are not: whatever would make openraft or the log end
 //! the group is refused here, by name, before either sees it.
 
-use highwater_storage::{LogId, Payload};
-use highwater_types::{GroupId, NodeId, RaftIndex, Term};
+use highwater_storage::{LogId, Payload, Vote};
+use highwater_types::{GroupId, Incarnation, NodeId, ProcessEpoch, RaftIndex, Term};
 use openraft::Raft;
 use openraft::errors::RaftError;
 
 use crate::convert;
+use crate::driver::has_live_leader;
 use crate::error::{ConsensusError, RefusedRequest};
 use crate::group::{Group, fatal_error};
 use crate::host::GroupHost;
-use crate::message::{Append, PeerReply, PeerRequest, SnapshotTransfer};
+use crate::message::{Append, AppendReply, BallotReply, PeerReply, PeerRequest, Sender, SnapshotTransfer};
 use crate::state_machine::StateMachine;
 use crate::type_config::Types;
 
 impl GroupHost {
-    /// Handles a request that node `from` sent to the replica of `group` here. On return what the answer says
+    /// Handles a request that `from` sent to the replica of `group` here, at incarnation `to`. On return what the answer says
     /// is durable as the group's options say; a granted vote is always synced. Cancel-safe: the request may or may not take effect.
     ///
     /// # Errors
     /// When the replica took nothing of it: it does not run here, is quarantined, has no room, or the request is malformed.
     pub async fn receive(
         &self,
-        from: NodeId,
+        from: Sender,
+        to: Incarnation,
         group: GroupId,
         request: PeerRequest,
     ) -> Result<PeerReply, RefusedRequest> {
+        let here = self.member().incarnation;
+        if to != here {
+            return Err(RefusedRequest::OtherIncarnation { wanted: to, here });
+        }
         let group = self.group(group).ok_or(ConsensusError::Unknown { group })?;
         let Some(raft) = group.raft() else {
             let reason = group.status().quarantined.unwrap_or_default();
             return Err(ConsensusError::Quarantined { reason }.into());
         };
+        let (from, epoch) = (from.node, from.epoch);
         match request {
-            PeerRequest::Append(append) => receive_append(&group, raft, from, append).await,
+            PeerRequest::Append(append) => receive_append(&group, raft, from, epoch, append).await,
             PeerRequest::Vote(ballot) => {
                 sent_by(from, ballot.vote.node)?;
+                if !ballot.is_takeover && self.is_promised(&group, from) {
+                    return Ok(not_granted(&group));
+                }
                 let reply = raft.vote(convert::raft_ballot(ballot)).await.map_err(raft_error)?;
                 Ok(PeerReply::Vote(convert::ballot_reply(&reply)))
             }
             PeerRequest::PreVote(ballot) => {
                 sent_by(from, ballot.vote.node)?;
+                if self.is_promised(&group, from) {
+                    return Ok(not_granted(&group));
+                }
                 let reply = raft.pre_vote(convert::raft_ballot(ballot)).await.map_err(raft_error)?;
                 Ok(PeerReply::Vote(convert::ballot_reply(&reply)))
             }
@@ -54,23 +67,47 @@ impl GroupHost {
             }
         }
     }
+
+    /// Whether this node has promised its vote in the group to somebody else than `candidate` (R14). The metadata group goes by the
+    /// core's own leases.
+    fn is_promised(&self, group: &Group, candidate: NodeId) -> bool {
+        if group.id() == GroupId::Metadata {
+            return false;
+        }
+        let status = group.status();
+        let leads = status.is_leader && status.is_serving;
+        let follows = status.leader != Some(candidate) && has_live_leader(group, &status);
+        leads || follows || !self.liveness().may_vote()
+    }
+}
+
+/// The answer of a replica that keeps its vote.
+fn not_granted(group: &Group) -> PeerReply {
+    let vote = group.log().vote().unwrap_or(Vote { term: Term::ZERO, node: NodeId(0), committed: false });
+    PeerReply::Vote(BallotReply { vote, is_granted: false, last: group.log().bounds().1 })
 }
 
 async fn receive_append(
     group: &Group,
     raft: &Raft<Types, StateMachine>,
     from: NodeId,
+    epoch: ProcessEpoch,
     append: Append,
 ) -> Result<PeerReply, RefusedRequest> {
     sent_by(from, append.vote.node)?;
     check_entries(group, &append)?;
-    group.room().take(group.log(), &append.entries)?;
+    group.shared.room.take(group.log(), &append.entries)?;
+    let term = append.vote.term;
     let last = append.entries.last().map(|entry| entry.id);
     let request = convert::raft_append(append).map_err(|error| malformed(error.to_string()))?;
     let reply = raft.append_entries(request).await.map_err(raft_error)?;
     // What stood above, of an older leader, is truncated.
-    group.room().cut_after(group.log().bounds().1.max(last));
-    Ok(PeerReply::Append(convert::append_reply(reply)))
+    group.shared.room.cut_after(group.log().bounds().1.max(last));
+    let reply = convert::append_reply(reply);
+    if !matches!(reply, AppendReply::HigherVote(_)) {
+        *group.shared.leader_epoch.lock() = Some((term, epoch));
+    }
+    Ok(PeerReply::Append(reply))
 }
 
 async fn receive_snapshot(

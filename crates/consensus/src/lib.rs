@@ -14,17 +14,22 @@
 //! - `initialize` runs only when the caller says that the metadata calls the group new (R16);
 //! - a quarantined group runs no Raft core: it neither votes nor truncates (R1).
 
+mod acks;
 mod apply_gate;
 mod convert;
+mod driver;
 mod error;
 mod follower_room;
 mod group;
 mod host;
 mod inbound;
+mod liveness;
 mod log_store;
 mod membership;
 mod message;
 mod network;
+mod proposal_run;
+mod propose;
 mod runtime;
 mod settings;
 mod state_machine;
@@ -32,10 +37,13 @@ mod transport;
 mod type_config;
 
 pub use error::{ConsensusError, RefusedRequest};
-pub use group::{Group, GroupStatus, Proposal, ProposalHandle, Proposed};
+pub use group::{Group, GroupStatus};
 pub use highwater_storage::{Durability, Entry, GroupOptions, LogId, Payload, Reservation, ReserveError, Vote};
 pub use host::{GroupHost, HostParts, Origin};
+pub use liveness::{Ping, Pong};
 pub use message::{
-    Append, AppendReply, Ballot, BallotReply, PeerReply, PeerRequest, SnapshotTransfer, TakeOver,
+    Append, AppendReply, Ballot, BallotReply, Member, PeerReply, PeerRequest, Sender, SnapshotTransfer,
+    TakeOver,
 };
+pub use propose::{Proposal, ProposalHandle, Proposed};
 pub use transport::{NoPeers, Transport, TransportError};

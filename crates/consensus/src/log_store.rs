@@ -14,6 +14,7 @@ use openraft::{OptionalSend, RaftLogReader};
 use tokio::sync::oneshot;
 
 use crate::convert;
+use crate::proposal_run::ProposalRuns;
 use crate::type_config::Types;
 
 /// Bytes of entries that are read at one time, to be sent or applied (R21: openraft bounds only their number).
@@ -23,13 +24,14 @@ const READ_BYTES_MAX: usize = 4 << 20;
 #[derive(Clone)]
 pub(crate) struct LogStore {
     log: Arc<GroupLog>,
+    runs: Arc<ProposalRuns>,
     /// What was found damaged when entries were read.
     damage: Arc<OnceLock<String>>,
 }
 
 impl LogStore {
-    pub(crate) fn new(log: Arc<GroupLog>) -> Self {
-        Self { log, damage: Arc::default() }
+    pub(crate) fn new(log: Arc<GroupLog>, runs: Arc<ProposalRuns>) -> Self {
+        Self { log, runs, damage: Arc::default() }
     }
 
     /// What was found damaged when entries were read, for who has to say why a group does not start.
@@ -157,7 +159,7 @@ impl RaftLogStorage<Types> for LogStore {
         I: IntoIterator<Item = EntryOf<Types>> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let entries = entries.into_iter().map(convert::new_entry);
+        let entries = entries.into_iter().map(|entry| convert::new_entry(entry, &self.runs));
         self.log
             .append(entries, move |result| callback.io_completed(result.map_err(io::Error::other)))
             .map_err(convert::io_error)

@@ -5,7 +5,26 @@
 
 use bytes::Bytes;
 use highwater_storage::{Entry, LogId, Vote};
-use highwater_types::NodeId;
+use highwater_types::{Incarnation, NodeId, ProcessEpoch};
+
+/// Where a replica is: a node, and the life of its data. A node whose disk was emptied is another member, which must not
+/// answer for the one that was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Member {
+    /// The node.
+    pub node: NodeId,
+    /// The life of its data directory.
+    pub incarnation: Incarnation,
+}
+
+/// Who sends a request: a node, and which of its starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sender {
+    /// The node.
+    pub node: NodeId,
+    /// Its process.
+    pub epoch: ProcessEpoch,
+}
 
 /// A request from a replica to another.
 #[derive(Debug, Clone)]

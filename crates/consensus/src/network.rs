@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use highwater_types::{GroupId, NodeId};
@@ -12,29 +13,42 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use openraft::{AnyError, EmptyNode, OptionalSend};
+use openraft::{AnyError, OptionalSend};
 
+use crate::acks::{Acks, Asked};
 use crate::convert;
-use crate::message::{PeerReply, PeerRequest, TakeOver};
+use crate::liveness::Liveness;
+use crate::membership::MemberInfo;
+use crate::message::{AppendReply, Member, PeerReply, PeerRequest, TakeOver};
+use crate::settings::LEASE;
 use crate::transport::{Transport, TransportError};
 use crate::type_config::Types;
+
+/// How long a follower may take to store entries, on a slow disk and behind others.
+const APPEND_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a snapshot may take, which is the state of a whole cluster at worst.
+const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(300);
 
 /// Makes the [`Peer`]s of one group.
 pub(crate) struct Peers {
     pub(crate) node: NodeId,
     pub(crate) group: GroupId,
     pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) acks: Arc<Acks>,
+    pub(crate) liveness: Arc<Liveness>,
 }
 
 impl RaftNetworkFactory<Types> for Peers {
     type Network = Peer;
 
-    async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Peer {
+    async fn new_client(&mut self, target: u64, info: &MemberInfo) -> Peer {
         Peer {
             node: self.node,
-            target: NodeId(target),
+            target: Member { node: NodeId(target), incarnation: info.incarnation },
             group: self.group,
             transport: Arc::clone(&self.transport),
+            acks: Arc::clone(&self.acks),
+            liveness: Arc::clone(&self.liveness),
         }
     }
 }
@@ -42,9 +56,11 @@ impl RaftNetworkFactory<Types> for Peers {
 /// A group's replica on another node.
 pub(crate) struct Peer {
     node: NodeId,
-    target: NodeId,
+    target: Member,
     group: GroupId,
     transport: Arc<dyn Transport>,
+    acks: Arc<Acks>,
+    liveness: Arc<Liveness>,
 }
 
 impl Peer {
@@ -52,24 +68,33 @@ impl Peer {
         &self,
         action: RPCTypes,
         request: PeerRequest,
-        option: &RPCOption,
+        deadline: Duration,
     ) -> Result<PeerReply, RPCError<Types>> {
-        let deadline = option.soft_ttl();
         let called = self.transport.call(self.target, self.group, request, deadline).await;
         called.map_err(|error| match error {
             TransportError::Unreachable { .. } | TransportError::Refused { .. } => {
                 RPCError::Unreachable(Unreachable::new(&AnyError::new(&error)))
             }
-            TransportError::Timeout { .. } => {
-                RPCError::Timeout(Timeout { action, id: self.node.0, target: self.target.0, timeout: deadline })
-            }
+            TransportError::Timeout { .. } => RPCError::Timeout(Timeout {
+                action,
+                id: self.node.0,
+                target: self.target.node.0,
+                timeout: deadline,
+            }),
             TransportError::Broken { .. } => RPCError::Network(NetworkError::new(&AnyError::new(&error))),
         })
     }
 
+    fn is_answered(&self, asked: Asked) -> bool {
+        // The metadata group's followers have timers of their own.
+        let lasts =
+            self.group != GroupId::Metadata && self.liveness.supported_by(self.target.node, LEASE) == asked.run;
+        lasts && self.acks.covers(self.target.node, asked)
+    }
+
     /// The peer answered another question.
     fn mismatch(&self) -> RPCError<Types> {
-        let reason = format!("node {} sent an answer of another kind than the request", self.target);
+        let reason = format!("node {} sent an answer of another kind than the request", self.target.node);
         RPCError::Unreachable(Unreachable::new(&AnyError::error(reason)))
     }
 
@@ -80,7 +105,7 @@ impl Peer {
         option: &RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
         let request = kind(convert::ballot(&request));
-        match self.call(RPCTypes::Vote, request, option).await? {
+        match self.call(RPCTypes::Vote, request, option.soft_ttl()).await? {
             PeerReply::Vote(reply) => Ok(convert::raft_ballot_reply(reply)),
             _ => Err(self.mismatch()),
         }
@@ -90,6 +115,8 @@ impl Peer {
 impl RaftNetworkV2<Types> for Peer {
     type SnapshotData = Bytes;
 
+    /// A heartbeat to a follower that has acknowledged all of it is answered here, while the follower's node supports this one for
+    /// longer than the lease that the answer grants (R14).
     async fn append_entries(
         &mut self,
         request: AppendEntriesRequest<Types>,
@@ -97,10 +124,31 @@ impl RaftNetworkV2<Types> for Peer {
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
         let request = convert::append(request)
             .map_err(|error| RPCError::Unreachable(Unreachable::new(&AnyError::new(&error))))?;
-        match self.call(RPCTypes::AppendEntries, PeerRequest::Append(request), &option).await? {
-            PeerReply::Append(reply) => Ok(convert::raft_append_reply(reply)),
-            _ => Err(self.mismatch()),
+        let is_heartbeat = request.entries.is_empty();
+        // Before it is sent: a promise that lapses on the way counts for nothing.
+        let run = self.liveness.supported_by(self.target.node, Duration::ZERO);
+        let last = request.entries.last().map(|entry| entry.id);
+        let mut asked =
+            Asked { vote: request.vote, stored: last.or(request.previous), committed: request.committed, run };
+        if is_heartbeat && self.is_answered(asked) {
+            return Ok(AppendEntriesResponse::Success);
         }
+        let deadline = if is_heartbeat { option.soft_ttl() } else { APPEND_DEADLINE };
+        let reply = match self.call(RPCTypes::AppendEntries, PeerRequest::Append(request), deadline).await? {
+            PeerReply::Append(reply) => reply,
+            _ => return Err(self.mismatch()),
+        };
+        match reply {
+            AppendReply::Stored => {}
+            AppendReply::StoredUpTo(upto) => asked.stored = upto,
+            AppendReply::Conflict => (asked.stored, asked.committed) = (None, None),
+            AppendReply::HigherVote(_) => {
+                self.acks.forget(self.target.node);
+                return Ok(convert::raft_append_reply(reply));
+            }
+        }
+        self.acks.record(self.target.node, asked);
+        Ok(convert::raft_append_reply(reply))
     }
 
     async fn vote(
@@ -124,13 +172,13 @@ impl RaftNetworkV2<Types> for Peer {
         vote: VoteOf<Types>,
         snapshot: SnapshotOf<Types, Bytes>,
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
-        option: RPCOption,
+        _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         let request = PeerRequest::Snapshot(convert::snapshot_transfer(&vote, snapshot));
         let reply = tokio::select! {
             biased;
             closed = cancel => return Err(StreamingError::Closed(closed)),
-            reply = self.call(RPCTypes::InstallSnapshot, request, &option) => reply?,
+            reply = self.call(RPCTypes::InstallSnapshot, request, SNAPSHOT_DEADLINE) => reply?,
         };
         match reply {
             PeerReply::Snapshot(vote) => Ok(SnapshotResponse::new(convert::raft_vote(vote))),
@@ -148,7 +196,7 @@ impl RaftNetworkV2<Types> for Peer {
             to: NodeId(*request.to_node_id()),
             last: request.last_log_id().map(convert::log_id),
         };
-        match self.call(RPCTypes::TransferLeader, PeerRequest::TakeOver(message), &option).await? {
+        match self.call(RPCTypes::TransferLeader, PeerRequest::TakeOver(message), option.soft_ttl()).await? {
             PeerReply::TakeOver(true) => Ok(Ok(())),
             PeerReply::TakeOver(false) => Ok(Err(openraft::raft::TransferLeaderError::LogNotFlushed {
                 expected: request.last_log_id().copied(),

@@ -52,6 +52,7 @@ impl StateMachine {
             entries.push(convert::stored_entry(entry)?);
             responders.push(responder);
         }
+        let blank: Vec<bool> = entries.iter().map(|entry| matches!(entry.payload, Payload::Blank)).collect();
         let Some(term) = entries.last().map(|entry| entry.id.term) else { return Ok(()) };
         let applied = self.apply_all(entries.into()).await?;
         // Before the answers go out, so that who got one finds the group serving.
@@ -59,10 +60,13 @@ impl StateMachine {
         for entry in &applied {
             self.room.applied(entry.id.index);
         }
-        for (entry, responder) in applied.into_iter().zip(responders) {
-            if let Some(responder) = responder {
-                responder.send(Response { base_offset: entry.base_offset, response: entry.response });
-            }
+        for ((entry, is_blank), responder) in applied.into_iter().zip(blank).zip(responders) {
+            let Some(responder) = responder else { continue };
+            responder.send(match is_blank {
+                // Nobody proposes a blank entry and waits for it.
+                true => Response::Overtaking,
+                false => Response::Applied { base_offset: entry.base_offset, response: entry.response },
+            });
         }
         Ok(())
     }

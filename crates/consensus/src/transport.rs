@@ -6,24 +6,33 @@ use std::time::Duration;
 use async_trait::async_trait;
 use highwater_types::{GroupId, NodeId};
 
-use crate::message::{PeerReply, PeerRequest};
+use crate::liveness::{Ping, Pong};
+use crate::message::{Member, PeerReply, PeerRequest};
 
 /// Carries requests between the replicas of a group. Requests may be lost, late, repeated or out of order; consensus
 /// stands all of it. What arrives must be what was sent.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
-    /// Sends `request` to the replica of `group` on node `to`, and returns its answer. It returns before `deadline` has passed,
-    /// whatever the peer does. Cancel-safe: the request may or may not have been taken then.
+    /// Sends `request` to the replica of `group` at `to`, and returns its answer. It returns before `deadline` has passed,
+    /// whatever the peer does. The receiver is told which incarnation the request is for, and refuses it for another. Cancel-safe:
+    /// the request may or may not have been taken then.
     ///
     /// # Errors
     /// See [`TransportError`]; the request may have been taken all the same, except after `Unreachable`.
     async fn call(
         &self,
-        to: NodeId,
+        to: Member,
         group: GroupId,
         request: PeerRequest,
         deadline: Duration,
     ) -> Result<PeerReply, TransportError>;
+
+    /// Asks a node for its support, apart from all other traffic: nothing that is sent to it, however much, may delay a ping.
+    /// Returns before `deadline` has passed. Cancel-safe.
+    ///
+    /// # Errors
+    /// See [`TransportError`].
+    async fn ping(&self, to: NodeId, ping: Ping, deadline: Duration) -> Result<Pong, TransportError>;
 }
 
 /// Why there is no answer.
@@ -71,11 +80,19 @@ pub struct NoPeers;
 impl Transport for NoPeers {
     async fn call(
         &self,
-        to: NodeId,
+        to: Member,
         _group: GroupId,
         _request: PeerRequest,
         _deadline: Duration,
     ) -> Result<PeerReply, TransportError> {
-        Err(TransportError::Unreachable { node: to, reason: "this node is alone".to_owned() })
+        Err(alone(to.node))
     }
+
+    async fn ping(&self, to: NodeId, _ping: Ping, _deadline: Duration) -> Result<Pong, TransportError> {
+        Err(alone(to))
+    }
+}
+
+fn alone(node: NodeId) -> TransportError {
+    TransportError::Unreachable { node, reason: "this node is alone".to_owned() }
 }

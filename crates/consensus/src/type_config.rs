@@ -9,6 +9,8 @@ use openraft::impls::{BoxedErrorSource, InlineBatch, OneshotResponder, Vote, lea
 use openraft::vote::RaftLeaderId;
 use openraft::{EntryPayload, OptionalSend, RaftTypeConfig};
 
+use crate::membership::MemberInfo;
+use crate::proposal_run::Ticket;
 use crate::runtime::Runtime;
 
 /// openraft's type parameters. One leader per term, so a log id is a term and an index.
@@ -19,7 +21,7 @@ impl RaftTypeConfig for Types {
     type D = Command;
     type R = Response;
     type NodeId = u64;
-    type Node = openraft::EmptyNode;
+    type Node = MemberInfo;
     type Term = u64;
     type LeaderId = leader_id_std::LeaderId<u64, u64>;
     type Vote = Vote<Self::LeaderId>;
@@ -41,7 +43,7 @@ impl RaftTypeConfig for Types {
 #[derive(Clone)]
 pub(crate) enum Command {
     /// A batch as its producer built it; the log stamps it.
-    Proposed(Batch),
+    Proposed(Batch, Ticket),
     /// A batch with its offset and epoch.
     Stamped(StampedBatch),
     /// A command of the state machine above the log.
@@ -57,7 +59,7 @@ impl fmt::Debug for Command {
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Proposed(batch) => write!(f, "a proposed batch of {} bytes", batch.size_in_bytes()),
+            Self::Proposed(batch, _) => write!(f, "a proposed batch of {} bytes", batch.size_in_bytes()),
             Self::Stamped(batch) => write!(f, "the batch at offset {}", batch.base_offset()),
             Self::Control(bytes) => write!(f, "a command of {} bytes", bytes.len()),
         }
@@ -65,8 +67,15 @@ impl fmt::Display for Command {
 }
 
 /// What applying an entry answers.
-#[derive(Debug, Default)]
-pub(crate) struct Response {
-    pub(crate) base_offset: Option<Offset>,
-    pub(crate) response: Bytes,
+#[derive(Debug)]
+pub(crate) enum Response {
+    /// The entry took effect.
+    Applied {
+        /// A batch's first offset.
+        base_offset: Option<Offset>,
+        /// The state machine's answer.
+        response: Bytes,
+    },
+    /// The log made a blank entry of the batch, because one proposed before it is missing.
+    Overtaking,
 }

@@ -1,72 +1,34 @@
 //! Groups of one voter over a real and a simulated disk: what is answered is there after a restart.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use highwater_consensus::{
-    ConsensusError, Durability, Group, GroupHost, GroupOptions, HostParts, NoPeers, Origin, Proposal,
+    ConsensusError, Durability, Group, GroupHost, GroupOptions, HostParts, Member, NoPeers, Origin, Proposal,
 };
-use highwater_records::{Batch, BatchBuilder};
 use highwater_storage::directory::{DataDirectory, DirectoryOptions};
 use highwater_storage::disk::{Disk, RealDisk, SimDisk};
-use highwater_storage::journal::JournalOptions;
-use highwater_storage::{Applied, Applier, Entry, Payload, RestoreError, SegmentOptions, Store, StoreOptions};
+use highwater_storage::{Applied, Applier, Entry, Payload, RestoreError, Store};
 use highwater_types::{
-    GroupId, NodeId, Offset, PartitionId, PartitionIndex, SystemClock, SystemRandom, TimestampMs, TopicId,
+    GroupId, Incarnation, NodeId, Offset, PartitionId, ProcessEpoch, SystemClock, SystemRandom,
+};
+use support::{
+    Counter, SERVING, batch, expected, group_options, options, partition, partition_id, small_journal, values,
+    wait_until,
 };
 
-const SERVING: Duration = Duration::from_secs(20);
-
-/// Counts what it applied; answers with the count.
-#[derive(Default)]
-struct Counter(u64);
-
-impl Applier for Counter {
-    fn apply(&mut self, entry: &Entry) -> Applied {
-        let log_start = match &entry.payload {
-            Payload::Control(bytes) => Some(Offset(i64::from_le_bytes(bytes[..].try_into().unwrap()))),
-            _ => None,
-        };
-        self.0 += u64::from(matches!(entry.payload, Payload::Batch(_) | Payload::Control(_)));
-        Applied { response: Bytes::copy_from_slice(&self.0.to_le_bytes()), log_start }
-    }
-
-    fn snapshot(&self) -> Bytes {
-        Bytes::copy_from_slice(&self.0.to_le_bytes())
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
-        self.0 = match state.try_into() {
-            Ok(bytes) => u64::from_le_bytes(bytes),
-            Err(_) if state.is_empty() => 0,
-            Err(_) => return Err(RestoreError("not eight bytes".into())),
-        };
-        Ok(())
-    }
-}
-
-fn options(journal: JournalOptions) -> StoreOptions {
-    let on_failure =
-        Arc::new(|error: &highwater_storage::journal::JournalError| panic!("the journal failed: {error}"));
-    StoreOptions { journal, mapped_segments_max: 64, unreadable: Vec::new(), on_failure }
-}
-
-fn small_journal() -> JournalOptions {
-    JournalOptions {
-        file_bytes: 1 << 20,
-        first_file_bytes: 1 << 20,
-        checkpoint_bytes: 4 << 20,
-        bytes_max: 64 << 20,
-        reserve_bytes: 64 << 10,
-    }
-}
+/// The only member.
+const ALONE: Member = Member { node: NodeId(1), incarnation: Incarnation(1) };
 
 fn host(disk: Arc<dyn Disk>) -> Arc<GroupHost> {
     let store = Store::open(disk, &options(small_journal()), &SystemRandom).unwrap();
     GroupHost::new(HostParts {
-        node: NodeId(1),
+        member: ALONE,
+        epoch: ProcessEpoch(1),
         store,
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
@@ -76,31 +38,7 @@ fn host(disk: Arc<dyn Disk>) -> Arc<GroupHost> {
 
 /// A group of this node alone, that is new or not.
 fn origin(is_new: bool) -> Origin {
-    if is_new { Origin::New([NodeId(1)].into()) } else { Origin::Existing }
-}
-
-fn partition(number: u32) -> GroupId {
-    GroupId::Partition(partition_id(number))
-}
-
-fn partition_id(number: u32) -> PartitionId {
-    PartitionId { topic: TopicId(uuid_of(7)), index: PartitionIndex(number) }
-}
-
-fn uuid_of(byte: u8) -> uuid::Uuid {
-    uuid::Uuid::from_bytes([byte; 16])
-}
-
-fn group_options(durability: Durability) -> GroupOptions {
-    let segments = SegmentOptions { segment_bytes: 64 << 10, ..SegmentOptions::default() };
-    GroupOptions { durability, segments: Some(segments) }
-}
-
-fn batch(value: u64) -> Batch {
-    let mut builder = BatchBuilder::new();
-    let value = Bytes::from(format!("value {value:08}"));
-    builder.append(None, Some(&value), &[], TimestampMs(1_700_000_000_000)).unwrap();
-    builder.build().unwrap()
+    if is_new { Origin::New([ALONE].into()) } else { Origin::Existing }
 }
 
 async fn start(host: &GroupHost, id: GroupId, durability: Durability, initialize: bool) -> Group {
@@ -123,34 +61,6 @@ async fn produce(group: &Group, value: u64) -> Offset {
         }
     };
     group.propose(Proposal::Batch { batch, reservation }).await.unwrap().base_offset.unwrap()
-}
-
-fn values(group: &Group) -> Vec<String> {
-    let segments = group.log().segments().unwrap();
-    let marks = group.log().watermarks();
-    let mut found = Vec::new();
-    let mut from = marks.log_start();
-    while from < marks.high_watermark() {
-        let slices = segments.read(from, marks.high_watermark(), 1 << 20).unwrap();
-        for slice in slices.slices {
-            for batch in highwater_records::split_batches(slice) {
-                let batch = batch.unwrap();
-                batch.verify().unwrap();
-                for record in batch.records() {
-                    let record = record.unwrap();
-                    if record.offset >= from {
-                        found.push(String::from_utf8(record.value.unwrap().to_vec()).unwrap());
-                    }
-                }
-                from = batch.next_offset();
-            }
-        }
-    }
-    found
-}
-
-fn expected(range: std::ops::Range<u64>) -> Vec<String> {
-    range.map(|value| format!("value {value:08}")).collect()
 }
 
 #[tokio::test]
@@ -203,7 +113,7 @@ async fn proposals_that_wait_together_keep_their_order() {
         let reservation = group.log().reserve(batch.size_in_bytes()).unwrap();
         proposals.push(Proposal::Batch { batch, reservation });
     }
-    for (value, handle) in group.propose_many(proposals).await.into_iter().enumerate() {
+    for (value, handle) in group.propose_many(None, proposals).await.into_iter().enumerate() {
         assert_eq!(handle.await.unwrap().base_offset, Some(Offset(value as i64)));
     }
     assert_eq!(values(&group), expected(0..200));
@@ -451,13 +361,4 @@ async fn a_removed_group_is_gone_with_its_files() {
     first.shutdown().await.unwrap();
     let again = host(disk());
     assert!(again.store().groups().is_empty());
-}
-
-async fn wait_until(condition: impl Fn() -> bool) {
-    let waited = tokio::time::timeout(SERVING, async {
-        while !condition() {
-            tokio::task::yield_now().await;
-        }
-    });
-    waited.await.expect("the condition holds in time");
 }

@@ -11,7 +11,7 @@ use highwater_consensus::{
 use highwater_storage::Watermarks;
 use highwater_storage::disk::blocking;
 use highwater_storage::segment::{LogSlices, SegmentError, SegmentInfo, SegmentedLog};
-use highwater_types::{Offset, TimestampMs};
+use highwater_types::{Offset, Term, TimestampMs};
 use tokio::sync::watch;
 
 use crate::error::PartitionError;
@@ -34,7 +34,7 @@ impl Replica for Group {
         self.log().room_changed().await;
     }
 
-    async fn propose_many(&self, writes: Vec<Write<Reservation>>) -> Vec<AppliedHandle> {
+    async fn propose_many(&self, term: Option<Term>, writes: Vec<Write<Reservation>>) -> Vec<AppliedHandle> {
         let proposals = writes
             .into_iter()
             .map(|write| match write {
@@ -42,7 +42,7 @@ impl Replica for Group {
                 Write::Control(command) => Proposal::Control(command),
             })
             .collect();
-        let handles = Group::propose_many(self, proposals).await;
+        let handles = Group::propose_many(self, term, proposals).await;
         handles.into_iter().map(AppliedHandle).collect()
     }
 
@@ -141,7 +141,9 @@ fn read_failed(offset: Offset, error: &SegmentError) -> PartitionError {
 fn write_failed(error: &ConsensusError) -> PartitionError {
     match error {
         ConsensusError::NotLeader { leader } => PartitionError::NotLeader { leader: *leader },
-        ConsensusError::NoLeader { .. } => PartitionError::NotLeader { leader: None },
+        ConsensusError::NoLeader { .. } | ConsensusError::Overtaking => {
+            PartitionError::NotLeader { leader: None }
+        }
         ConsensusError::Quarantined { reason } => PartitionError::Quarantined { reason: reason.clone() },
         ConsensusError::Unknown { .. } => PartitionError::Stopped,
         ConsensusError::Stopped

@@ -232,7 +232,7 @@ impl<R: Replica> Inner<R> {
     /// Proposes a command and waits until it is applied.
     pub(crate) async fn propose(&self, command: PartitionCommand) -> Result<(), PartitionError> {
         let writes = vec![Write::Control(command.encode())];
-        for handle in self.replica.propose_many(writes).await {
+        for handle in self.replica.propose_many(None, writes).await {
             handle.await?;
         }
         Ok(())

@@ -11,7 +11,7 @@ pub use highwater_consensus::GroupStatus;
 use highwater_records::Batch;
 use highwater_storage::Watermarks;
 use highwater_storage::segment::{LogSlices, SegmentInfo};
-use highwater_types::{Offset, TimestampMs};
+use highwater_types::{Offset, Term, TimestampMs};
 use tokio::sync::watch;
 
 use crate::error::PartitionError;
@@ -57,9 +57,11 @@ pub trait Replica: Send + Sync + 'static {
     fn room_changed(&self) -> impl Future<Output = ()> + Send;
 
     /// Puts entries into the log in this order, one handle for each. All are in the group's
-    /// queue on return.
+    /// queue on return. With a `term` they enter the log in that term or not at all. When a batch fails, so do the
+    /// batches that were proposed behind it before its handle said so.
     fn propose_many(
         &self,
+        term: Option<Term>,
         writes: Vec<Write<Self::Reservation>>,
     ) -> impl Future<Output = Vec<Self::Handle>> + Send;
 

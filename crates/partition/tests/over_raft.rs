@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_consensus::{Durability, GroupHost, GroupOptions, HostParts, NoPeers, Origin};
+use highwater_consensus::{Durability, GroupHost, GroupOptions, HostParts, Member, NoPeers, Origin};
 use highwater_partition::{
     DeleteBefore, LogStartReason, NewRecord, OffsetQuery, Partition, PartitionApplier, PartitionError,
 };
@@ -13,11 +13,14 @@ use highwater_storage::disk::SimDisk;
 use highwater_storage::journal::JournalOptions;
 use highwater_storage::{SegmentOptions, Store, StoreOptions};
 use highwater_types::{
-    Clock, ErrorCode, GroupId, NodeId, Offset, PartitionId, PartitionIndex, ProducerEpoch, ProducerId,
-    Sequence, SystemRandom, TimestampMs, TopicConfig, TopicId,
+    Clock, ErrorCode, GroupId, Incarnation, NodeId, Offset, PartitionId, PartitionIndex, ProcessEpoch,
+    ProducerEpoch, ProducerId, Sequence, SystemRandom, TimestampMs, TopicConfig, TopicId,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+/// The only member.
+const ALONE: Member = Member { node: NodeId(1), incarnation: Incarnation(1) };
 
 const START: TimestampMs = TimestampMs(1_700_000_000_000);
 const ID: PartitionId = PartitionId { topic: TopicId(uuid::Uuid::from_u128(9)), index: PartitionIndex(0) };
@@ -55,7 +58,8 @@ impl Node {
         };
         let store = Store::open(Arc::new(disk.for_process()), &options, &SystemRandom).unwrap();
         let host = GroupHost::new(HostParts {
-            node: NodeId(1),
+            member: ALONE,
+            epoch: ProcessEpoch(1),
             store,
             clock: Arc::new(StoppedClock),
             random: Arc::new(SystemRandom),
@@ -65,7 +69,7 @@ impl Node {
         let segments = SegmentOptions { segment_bytes: 16 << 10, ..SegmentOptions::default() };
         let group_options = GroupOptions { durability: Durability::Fsync, segments: Some(segments) };
         let id = GroupId::Partition(ID);
-        let origin = if is_first { Origin::New([NodeId(1)].into()) } else { Origin::Existing };
+        let origin = if is_first { Origin::New([ALONE].into()) } else { Origin::Existing };
         let group = host.start_group(id, group_options, origin, Box::new(applier)).await.unwrap();
         group.wait_serving(Duration::from_secs(20)).await.unwrap();
         let config = watch::Sender::new(Arc::new(TopicConfig::default()));

@@ -5,16 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use highwater_consensus::{Durability, GroupHost, GroupOptions, HostParts, NoPeers, Origin};
+use highwater_consensus::{Durability, GroupHost, GroupOptions, HostParts, Member, NoPeers, Origin};
 use highwater_partition::{NewRecord, Partition, PartitionApplier};
 use highwater_storage::disk::SimDisk;
 use highwater_storage::journal::JournalOptions;
 use highwater_storage::{SegmentOptions, Store, StoreOptions};
 use highwater_types::{
-    GroupId, NodeId, PartitionId, PartitionIndex, SystemClock, SystemRandom, TopicConfig, TopicId,
+    GroupId, Incarnation, NodeId, PartitionId, PartitionIndex, ProcessEpoch, SystemClock, SystemRandom,
+    TopicConfig, TopicId,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+/// The only member.
+const ALONE: Member = Member { node: NodeId(1), incarnation: Incarnation(1) };
 
 const ID: PartitionId = PartitionId { topic: TopicId(uuid::Uuid::from_u128(9)), index: PartitionIndex(0) };
 
@@ -34,7 +38,8 @@ async fn records_whose_batch_is_smaller_than_their_reservation_give_the_rest_bac
     };
     let store = Store::open(Arc::new(SimDisk::new(1)), &options, &SystemRandom).unwrap();
     let host = GroupHost::new(HostParts {
-        node: NodeId(1),
+        member: ALONE,
+        epoch: ProcessEpoch(1),
         store,
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
@@ -44,7 +49,7 @@ async fn records_whose_batch_is_smaller_than_their_reservation_give_the_rest_bac
     let group_options =
         GroupOptions { durability: Durability::Fsync, segments: Some(SegmentOptions::default()) };
     let group = host
-        .start_group(GroupId::Partition(ID), group_options, Origin::New([NodeId(1)].into()), Box::new(applier))
+        .start_group(GroupId::Partition(ID), group_options, Origin::New([ALONE].into()), Box::new(applier))
         .await
         .unwrap();
     group.wait_serving(Duration::from_secs(20)).await.unwrap();

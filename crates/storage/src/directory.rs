@@ -27,7 +27,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use highwater_types::{Clock, ClusterId, NodeId, Random};
+use highwater_types::{Clock, ClusterId, NodeId, ProcessEpoch, Random};
 
 use crate::disk::{Disk, RealDisk, sigbus};
 use birth::Survey;
@@ -53,6 +53,7 @@ pub struct DataDirectory {
     root: PathBuf,
     identity: Identity,
     shutdown: Shutdown,
+    epoch: ProcessEpoch,
     is_new: bool,
     _lock: Option<DirectoryLock>,
 }
@@ -116,8 +117,8 @@ impl DataDirectory {
             disk.sync_dir(Path::new("")).map_err(failed)?;
             identity
         };
-        let shutdown = boot::begin(&*disk, is_new).map_err(failed)?;
-        Ok(Self { disk, root: root.to_path_buf(), identity, shutdown, is_new, _lock: lock })
+        let boot::Begun { shutdown, epoch } = boot::begin(&*disk, is_new, clock.now()).map_err(failed)?;
+        Ok(Self { disk, root: root.to_path_buf(), identity, shutdown, epoch, is_new, _lock: lock })
     }
 
     /// The disk whose root is this directory.
@@ -138,6 +139,11 @@ impl DataDirectory {
     /// How the last process ended.
     pub fn shutdown(&self) -> Shutdown {
         self.shutdown
+    }
+
+    /// This process's epoch: greater than that of every process before it.
+    pub fn epoch(&self) -> ProcessEpoch {
+        self.epoch
     }
 
     /// Whether this call of open made the directory. A process that dies right after has made it too: what still
@@ -162,13 +168,13 @@ impl DataDirectory {
     /// Records that recovery after [`Shutdown::PowerLost`] is finished and its result durable. Until then every start
     /// reports the loss again.
     pub fn mark_recovered(&self) -> io::Result<()> {
-        boot::record(&*self.disk, boot::State::Open)
+        boot::record(&*self.disk, boot::State::Open, self.epoch)
     }
 
     /// Records a clean end; the last thing a process does with the directory, after everything it wrote was
     /// synced. Never called after a failed sync.
     pub fn mark_clean(&self) -> io::Result<()> {
-        boot::record(&*self.disk, boot::State::Clean)
+        boot::record(&*self.disk, boot::State::Clean, self.epoch)
     }
 }
 

@@ -31,6 +31,17 @@ impl fmt::Display for Incarnation {
     }
 }
 
+/// One start of a node on its data directory: a later start has a greater epoch. It tells a node that was
+/// restarted from one that was only away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct ProcessEpoch(pub u64);
+
+impl fmt::Display for ProcessEpoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A cluster, drawn at its birth. A node refuses the data of another cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClusterId(pub Uuid);

@@ -16,7 +16,7 @@ pub mod topic_name;
 
 pub use environment::{Clock, Random, RandomRng, SystemClock, SystemRandom, TimestampMs};
 pub use error_code::ErrorCode;
-pub use ids::{ClusterId, GroupId, Incarnation, NodeId, PartitionId, PartitionIndex, TopicId};
+pub use ids::{ClusterId, GroupId, Incarnation, NodeId, PartitionId, PartitionIndex, ProcessEpoch, TopicId};
 pub use position::{FilePosition, LeaderEpoch, Offset, RaftIndex, Term};
 pub use producer::{ProducerEpoch, ProducerId, Sequence};
 pub use topic_config::{ConfigError, ConfigOverrides, Durability, TimestampType, TopicConfig};

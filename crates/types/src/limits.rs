@@ -109,3 +109,48 @@ pub const PUSH_BYTES_MAX: usize = 8 << 20;
 pub const TOPICS_PER_PAGE_MAX: usize = 1000;
 /// How many partitions a node starts at one time.
 pub const PARTITION_STARTS_MAX: usize = 64;
+
+/// Largest hello, welcome or refusal, which come before a node knows who talks to it.
+pub const PEER_HANDSHAKE_BYTES_MAX: usize = 4 << 10;
+/// Longest that connecting to a node, handshake included, may take.
+pub const PEER_CONNECT_MS: u64 = 3000;
+/// Most connections from other nodes: two lanes from each, and those that are just being replaced.
+pub const PEER_CONNECTIONS_MAX: usize = 4 * NODES_PER_CLUSTER_MAX;
+/// Largest description of a request or an answer between nodes: some six thousand entries of an append.
+pub const PEER_META_BYTES_MAX: usize = 256 << 10;
+/// The same on the control lane, where nothing is large.
+pub const PEER_CONTROL_META_BYTES_MAX: usize = 8 << 10;
+/// Largest payload of one message between nodes: what a read of the log returns at most, and a largest batch on top.
+pub const PEER_PAYLOAD_BYTES_MAX: usize = BATCH_BYTES_MAX + (8 << 20);
+/// A group's state goes to another node in pieces of this size, so that others get their turn between them.
+pub const PEER_CHUNK_BYTES: usize = 1 << 20;
+/// Most bytes of group states that a node is receiving from others at one time, so also the largest state.
+pub const PEER_SNAPSHOT_BYTES_MAX: usize = 256 << 20;
+/// Most bytes that wait to be written to one node on its bulk lane.
+pub const PEER_QUEUE_BYTES_MAX: usize = 64 << 20;
+/// The same on the control lane.
+pub const PEER_CONTROL_QUEUE_BYTES_MAX: usize = 4 << 20;
+/// Most requests to one node, on one lane, that wait for an answer.
+pub const PEER_REQUESTS_MAX: usize = 16_384;
+/// Most requests of one connection that are being handled; the next one is read when one is answered.
+pub const PEER_SERVED_REQUESTS_MAX: usize = 1024;
+/// Most bytes of requests of one connection that are being handled.
+pub const PEER_SERVED_BYTES_MAX: usize = 64 << 20;
+/// Most appends to one group that wait behind each other on one connection.
+pub const PEER_GROUP_REQUESTS_MAX: usize = 16;
+/// Most of the bytes being handled that one group's waiting appends may hold: a group that stands still leaves room.
+pub const PEER_GROUP_BYTES_MAX: usize = PEER_SERVED_BYTES_MAX / 2;
+/// Frames that wait are written together up to this many bytes.
+pub const PEER_WRITE_BYTES: usize = 1 << 20;
+/// A connection between nodes on which nothing was written for so long carries a ping.
+pub const PEER_PING_MS: u64 = 1000;
+/// A connection between nodes on which nothing arrives for so long is given up.
+pub const PEER_SILENCE_MS: u64 = 3000;
+/// So is one that takes not a byte of what waits to be written for so long.
+pub const PEER_STALL_MS: u64 = 10_000;
+/// First wait after a connection to a node failed; it doubles from there.
+pub const PEER_REDIAL_MS_MIN: u64 = 50;
+/// Longest such wait.
+pub const PEER_REDIAL_MS_MAX: u64 = 2000;
+/// Longest reason that a node gives or takes for a refusal, in bytes.
+pub const PEER_REASON_BYTES_MAX: usize = 1024;

@@ -124,7 +124,7 @@ impl<R: Replica> Appender<R> {
         if round.writes.is_empty() {
             return;
         }
-        let handles = self.partition.replica.propose_many(round.writes).await;
+        let handles = self.partition.replica.propose_many(Some(self.in_flight_term), round.writes).await;
         assert_eq!(handles.len(), round.proposed.len(), "every proposal has one handle");
         self.outstanding.extend(round.proposed.into_iter().zip(handles));
     }

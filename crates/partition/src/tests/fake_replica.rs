@@ -176,7 +176,7 @@ impl FakeReplica {
 
 /// A node that leads and serves.
 pub(super) fn leader_of(term: Term) -> GroupStatus {
-    GroupStatus { leader: Some(NodeId(1)), term, is_leader: true, is_serving: true, quarantined: None }
+    GroupStatus { leader: Some(NodeId(1)), term, is_leader: true, is_serving: true, ..GroupStatus::default() }
 }
 
 impl State {
@@ -237,7 +237,11 @@ impl Replica for FakeReplica {
         self.0.room_changed.notified().await;
     }
 
-    async fn propose_many(&self, writes: Vec<Write<FakeReservation>>) -> Vec<Self::Handle> {
+    async fn propose_many(
+        &self,
+        _term: Option<Term>,
+        writes: Vec<Write<FakeReservation>>,
+    ) -> Vec<Self::Handle> {
         let mut state = self.0.state.lock();
         state.rounds.push(writes.len());
         let mut handles: Vec<Self::Handle> = Vec::new();

@@ -1,0 +1,79 @@
+//! What the other members of a group have acknowledged to this node as its leader.
+//!
+//! It serves three ends: a follower that has acknowledged all there is need not be sent another heartbeat while its node's support
+//! lasts; a group is parked when every follower that is alive knows the final commit (R13); and support counts for a group only
+//! from a follower that knows who leads it (R14).
+
+use std::collections::BTreeMap;
+
+use highwater_storage::{LogId, Vote};
+use highwater_types::NodeId;
+use parking_lot::Mutex;
+
+use crate::liveness::SupportRun;
+
+/// The newest acknowledgement of one member.
+#[derive(Debug, Clone, Copy)]
+struct Ack {
+    /// The leader's vote that it acknowledged.
+    vote: Vote,
+    /// Up to where its log is known to be the leader's.
+    stored: Option<LogId>,
+    /// What it was told to be committed.
+    committed: Option<LogId>,
+    /// The run of its node's support in which the request was sent.
+    run: Option<SupportRun>,
+}
+
+/// The acknowledgements of one group.
+#[derive(Default)]
+pub(crate) struct Acks {
+    members: Mutex<BTreeMap<NodeId, Ack>>,
+}
+
+/// What a request asked to be acknowledged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) vote: Vote,
+    /// The last entry that the receiver has after it.
+    pub(crate) stored: Option<LogId>,
+    pub(crate) committed: Option<LogId>,
+    /// As of before it was sent.
+    pub(crate) run: Option<SupportRun>,
+}
+
+impl Acks {
+    /// The member stored what was asked. `stored` is none when it only acknowledged the vote.
+    pub(crate) fn record(&self, member: NodeId, asked: Asked) {
+        let mut members = self.members.lock();
+        let ack = Ack { vote: asked.vote, stored: asked.stored, committed: asked.committed, run: asked.run };
+        match members.get_mut(&member) {
+            Some(known) if known.vote == asked.vote => {
+                known.stored = known.stored.max(asked.stored);
+                known.committed = known.committed.max(asked.committed);
+                known.run = asked.run;
+            }
+            _ => drop(members.insert(member, ack)),
+        }
+    }
+
+    /// The member knows a newer vote, or is no member any more.
+    pub(crate) fn forget(&self, member: NodeId) {
+        self.members.lock().remove(&member);
+    }
+
+    /// Whether the member has acknowledged all of it already, in a run of support that has lasted since.
+    pub(crate) fn covers(&self, member: NodeId, asked: Asked) -> bool {
+        let members = self.members.lock();
+        members.get(&member).is_some_and(|ack| {
+            let is_told = ack.stored >= asked.stored && ack.committed >= asked.committed;
+            ack.vote == asked.vote && is_told && asked.run.is_some() && ack.run == asked.run
+        })
+    }
+
+    /// Whether the member knows that `vote` leads, and has not lapsed since it acknowledged that.
+    pub(crate) fn supports(&self, member: NodeId, vote: Vote, run: SupportRun) -> bool {
+        let members = self.members.lock();
+        members.get(&member).is_some_and(|ack| ack.vote == vote && ack.run == Some(run))
+    }
+}

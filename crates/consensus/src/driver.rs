@@ -1,0 +1,251 @@
+//! Drives the groups of a node that do not tick by themselves: heartbeats where something is to be told, elections where nobody leads,
+//! and nothing at all for the groups that are parked (R13).
+//!
+//! ```text
+//!             a proposal · a new leader or none · a node gone, back or restarted
+//!   parked ──────────────────────────────────────────────────────────────────────▶ attended
+//!          ◀──────────────────────────────────────────────────────────────────────
+//!             leader: every follower that is alive knows the final commit
+//!             follower: its leader's process is alive
+//! ```
+//!
+//! Invariants:
+//! - A replica stands for election only when its node supports no process that leads the group, and when all that an earlier process
+//!   of the node may have promised is over (R14).
+//! - Of several replicas that could stand, one begins; the next follows after a delay, should the first be behind or gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
+use std::sync::Weak;
+use std::time::Duration;
+
+use highwater_types::{GroupId, NodeId, ProcessEpoch};
+use openraft::async_runtime::watch::WatchReceiver;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+use crate::acks::Asked;
+use crate::convert;
+use crate::group::{Group, GroupStatus};
+use crate::host::GroupHost;
+use crate::settings::LEASE;
+
+/// How often an attended group is looked at.
+const ROUND: Duration = Duration::from_millis(25);
+/// How often an attended leader tells its followers what is committed.
+const HEARTBEAT: Duration = Duration::from_millis(100);
+/// How long a replica leaves the election to each one before it.
+const RANK_DELAY: Duration = Duration::from_millis(150);
+/// How often a replica stands again, while its lease has not expired or the vote was split.
+const STAND_AGAIN: Duration = Duration::from_millis(100);
+
+/// Which groups are attended.
+#[derive(Default)]
+pub(crate) struct Driver {
+    attended: Mutex<BTreeMap<GroupId, Attention>>,
+    woken: Notify,
+}
+
+/// What the driver knows of a group that it attends.
+#[derive(Debug, Clone, Copy, Default)]
+struct Attention {
+    /// Asked for again since the last round.
+    is_fresh: bool,
+    told_at: Option<Instant>,
+    leaderless_since: Option<Instant>,
+    stood_at: Option<Instant>,
+}
+
+/// What a round found of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    supports: Option<ProcessEpoch>,
+    supported_by: Option<(ProcessEpoch, u64)>,
+}
+
+impl Driver {
+    /// Has the group looked at soon.
+    pub(crate) fn attend(&self, group: GroupId) {
+        let mut attended = self.attended.lock();
+        let was_empty = attended.is_empty();
+        attended.entry(group).or_default().is_fresh = true;
+        if was_empty {
+            self.woken.notify_one();
+        }
+    }
+
+    /// Completes when a group is attended. Cancel-safe.
+    async fn has_work(&self) {
+        while self.attended.lock().is_empty() {
+            self.woken.notified().await;
+        }
+    }
+}
+
+/// Runs until the host is gone.
+pub(crate) async fn drive(host: Weak<GroupHost>) {
+    loop {
+        let Some(driver) = host.upgrade().map(|host| host.driver().clone()) else { return };
+        // An idle node has no timer here; who attends a group wakes it.
+        driver.has_work().await;
+        sleep(ROUND).await;
+        let Some(host) = host.upgrade() else { return };
+        let round: Vec<(GroupId, Attention)> = {
+            let mut attended = driver.attended.lock();
+            attended.values_mut().for_each(|attention| attention.is_fresh = false);
+            attended.iter().map(|(group, attention)| (*group, *attention)).collect()
+        };
+        for (id, attention) in round {
+            let next = match host.group(id) {
+                Some(group) => look_at(&host, &group, attention).await,
+                None => None,
+            };
+            let mut attended = driver.attended.lock();
+            let is_fresh = attended.get(&id).is_some_and(|attention| attention.is_fresh);
+            match next {
+                Some(next) => drop(attended.insert(id, Attention { is_fresh, ..next })),
+                // Something happened while it was looked at.
+                None if is_fresh => {}
+                None => drop(attended.remove(&id)),
+            }
+        }
+    }
+}
+
+/// Does what the group needs; `None` parks it.
+async fn look_at(host: &GroupHost, group: &Group, attention: Attention) -> Option<Attention> {
+    let status = group.shared.status.borrow().clone();
+    if group.raft().is_none() || group.id() == GroupId::Metadata {
+        return None;
+    }
+    if status.is_leader {
+        return lead(group, &status, attention).await;
+    }
+    if has_live_leader(group, &status) || !status.all_voters().contains(&group.shared.node) {
+        return None;
+    }
+    Some(stand(host, group, &status, attention).await)
+}
+
+/// Whether the process that led the group when this replica last heard from it is alive.
+pub(crate) fn has_live_leader(group: &Group, status: &GroupStatus) -> bool {
+    let Some(leader) = status.leader.filter(|leader| *leader != group.shared.node) else { return false };
+    let heard = group.shared.leader_epoch.lock().filter(|(term, _)| *term == status.term);
+    heard.is_some_and(|(_, epoch)| group.shared.liveness.supports(leader) == Some(epoch))
+}
+
+async fn lead(group: &Group, status: &GroupStatus, attention: Attention) -> Option<Attention> {
+    if is_settled(group, status) {
+        return None;
+    }
+    let is_due = attention.told_at.is_none_or(|told_at| told_at.elapsed() >= HEARTBEAT);
+    // While proposals flow, what they carry tells the followers enough.
+    let is_busy = group.has_lease(HEARTBEAT) && group.log().tail_bytes() > 0;
+    if !is_due || is_busy {
+        return Some(attention);
+    }
+    if let Some(raft) = group.raft() {
+        // Its core has ended, and says so elsewhere.
+        let _ = raft.trigger().heartbeat().await;
+    }
+    Some(Attention { told_at: Some(Instant::now()), ..attention })
+}
+
+/// Whether every member whose node is alive has all entries and knows that they are committed.
+fn is_settled(group: &Group, status: &GroupStatus) -> bool {
+    let (Some(raft), Some(vote)) = (group.raft(), group.log().vote()) else { return true };
+    let metrics = raft.data_metrics();
+    let (last, committed) = {
+        let metrics = metrics.borrow_watched();
+        (metrics.last_log, metrics.cluster_committed)
+    };
+    let (last, committed) = (last.as_ref().map(convert::log_id), committed.as_ref().map(convert::log_id));
+    let others = status.all_voters().into_iter().chain(status.learners.iter().copied());
+    last == committed
+        && others.filter(|member| *member != group.shared.node).all(|member| {
+            let run = group.shared.liveness.supported_by(member, Duration::ZERO);
+            run.is_none() || group.shared.acks.covers(member, Asked { vote, stored: last, committed, run })
+        })
+}
+
+async fn stand(host: &GroupHost, group: &Group, status: &GroupStatus, attention: Attention) -> Attention {
+    let now = Instant::now();
+    let since = attention.leaderless_since.unwrap_or(now);
+    let attention = Attention { leaderless_since: Some(since), ..attention };
+    let stood_lately = attention.stood_at.is_some_and(|stood_at| stood_at + STAND_AGAIN > now);
+    let is_turn = now >= since + RANK_DELAY * rank(host, group, status);
+    if stood_lately || !is_turn || !group.shared.liveness.may_vote() {
+        return attention;
+    }
+    if let Some(raft) = group.raft() {
+        // It asks before it stands, so that one who cannot win disturbs nobody. While its own lease lives this does nothing.
+        let _ = raft.trigger().elect(true).await;
+    }
+    Attention { stood_at: Some(now), ..attention }
+}
+
+/// How many replicas that are alive stand before this one.
+fn rank(host: &GroupHost, group: &Group, status: &GroupStatus) -> u32 {
+    let own = group.shared.node;
+    let is_alive = |voter: NodeId| voter == own || host.liveness().supports(voter).is_some();
+    let place = |voter: NodeId| {
+        // Different for every group, so that the groups of a node that is gone are spread over the others; the same on every node.
+        let mut hasher = Fnv::default();
+        (group.id().to_bytes(), voter.0).hash(&mut hasher);
+        (hasher.finish(), voter)
+    };
+    let before = status.all_voters().into_iter().filter(|voter| is_alive(*voter) && place(*voter) < place(own));
+    u32::try_from(before.count()).unwrap_or(u32::MAX)
+}
+
+/// FNV-1a, the same everywhere and always.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Pings the other nodes and notices who is gone, back or restarted. Runs until the host is gone; best on a thread of
+/// its own, so that a busy node does not look like a dead one.
+pub(crate) async fn watch_nodes(host: Weak<GroupHost>) {
+    let mut seen: BTreeMap<NodeId, Seen> = BTreeMap::new();
+    loop {
+        let Some(host) = host.upgrade() else { return };
+        let peers: BTreeSet<NodeId> = host.peers();
+        for peer in &peers {
+            let found = Seen {
+                supports: host.liveness().supports(*peer),
+                supported_by: host.liveness().supported_by(*peer, Duration::ZERO),
+            };
+            if seen.insert(*peer, found) != Some(found) {
+                host.attend_groups_with(*peer);
+            }
+            tokio::spawn(ping(host.clone(), *peer));
+        }
+        seen.retain(|peer, _| peers.contains(peer));
+        drop(host);
+        sleep(crate::liveness::PING_INTERVAL).await;
+    }
+}
+
+async fn ping(host: std::sync::Arc<GroupHost>, peer: NodeId) {
+    let ping = host.liveness().ping();
+    if let Ok(pong) = host.transport().ping(peer, ping, LEASE).await {
+        host.liveness().supported(peer, pong);
+    }
+}

@@ -1,0 +1,222 @@
+//! Hosts in one process, over simulated disks and a network whose links a test cuts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use highwater_consensus::{
+    ConsensusError, Durability, Group, GroupHost, HostParts, Member, Origin, PeerReply, PeerRequest, Ping,
+    Pong, Proposal, ReserveError, Sender, Transport, TransportError,
+};
+use highwater_storage::Store;
+use highwater_storage::disk::SimDisk;
+use highwater_types::{GroupId, Incarnation, NodeId, Offset, ProcessEpoch, SystemClock, SystemRandom};
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+
+use super::{Counter, SERVING, batch, group_options, options, partition, small_journal, values};
+
+/// The group of all tests.
+pub fn group_id() -> GroupId {
+    partition(0)
+}
+
+/// Nodes, each with its disk; those that run have a host.
+pub struct Cluster {
+    net: Arc<Net>,
+    disks: Mutex<BTreeMap<NodeId, SimDisk>>,
+    seed: u64,
+}
+
+#[derive(Default)]
+struct Net {
+    state: Mutex<NetState>,
+}
+
+#[derive(Default)]
+struct NetState {
+    running: BTreeMap<NodeId, Running>,
+    /// Links that are cut, from sender to receiver.
+    cut: BTreeSet<(NodeId, NodeId)>,
+    epochs: BTreeMap<NodeId, u64>,
+    members: BTreeSet<NodeId>,
+}
+
+struct Running {
+    host: Arc<GroupHost>,
+    epoch: ProcessEpoch,
+    pings: JoinHandle<()>,
+}
+
+/// The network as one process sees it; a process that was killed reaches nobody.
+struct Link {
+    net: Arc<Net>,
+    from: Sender,
+}
+
+impl Link {
+    fn other_end(&self, to: NodeId) -> Result<Arc<GroupHost>, TransportError> {
+        let state = self.net.state.lock();
+        let is_alive = state.running.get(&self.from.node).is_some_and(|own| own.epoch == self.from.epoch);
+        let is_cut = state.cut.contains(&(self.from.node, to)) || state.cut.contains(&(to, self.from.node));
+        match state.running.get(&to) {
+            Some(running) if is_alive && !is_cut => Ok(running.host.clone()),
+            _ => Err(TransportError::Unreachable { node: to, reason: "no link".to_owned() }),
+        }
+    }
+}
+
+#[async_trait]
+impl Transport for Link {
+    async fn call(
+        &self,
+        to: Member,
+        group: GroupId,
+        request: PeerRequest,
+        deadline: Duration,
+    ) -> Result<PeerReply, TransportError> {
+        let host = self.other_end(to.node)?;
+        let handled = host.receive(self.from, to.incarnation, group, request);
+        let answered = tokio::time::timeout(deadline, handled).await;
+        // The answer takes the same link.
+        self.other_end(to.node)?;
+        match answered {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(refused)) => Err(TransportError::Refused { node: to.node, reason: refused.to_string() }),
+            Err(_) => Err(TransportError::Timeout { node: to.node, waited_ms: deadline.as_millis() }),
+        }
+    }
+
+    async fn ping(&self, to: NodeId, ping: Ping, _deadline: Duration) -> Result<Pong, TransportError> {
+        let host = self.other_end(to)?;
+        host.receive_ping(self.from.node, ping)
+            .map_err(|refused| TransportError::Refused { node: to, reason: refused.to_string() })
+    }
+}
+
+impl Cluster {
+    /// No node yet. The seed is for the disks.
+    pub fn new(seed: u64) -> Self {
+        Self { net: Arc::default(), disks: Mutex::default(), seed }
+    }
+
+    /// Starts the first nodes of the cluster, with a group of which all are voters.
+    pub async fn start_all(&self, nodes: &[NodeId]) {
+        self.net.state.lock().members = nodes.iter().copied().collect();
+        for node in nodes {
+            self.start(*node).await;
+        }
+    }
+
+    /// Starts a node, on the disk that it had.
+    pub async fn start(&self, node: NodeId) {
+        let (disk, is_new) = {
+            let mut disks = self.disks.lock();
+            let is_new = !disks.contains_key(&node);
+            (disks.entry(node).or_insert_with(|| SimDisk::new(self.seed + node.0)).for_process(), is_new)
+        };
+        let (epoch, members) = {
+            let mut state = self.net.state.lock();
+            let epoch = state.epochs.entry(node).or_default();
+            *epoch += 1;
+            (ProcessEpoch(*epoch), state.members.clone())
+        };
+        let store = Store::open(Arc::new(disk), &options(small_journal()), &SystemRandom).unwrap();
+        let host = GroupHost::new(HostParts {
+            member: member(node),
+            epoch,
+            store,
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+            transport: Arc::new(Link { net: self.net.clone(), from: Sender { node, epoch } }),
+        });
+        host.set_peers(members.iter().copied().filter(|peer| *peer != node).collect());
+        let pings = tokio::spawn(host.watch_nodes());
+        self.net.state.lock().running.insert(node, Running { host: host.clone(), epoch, pings });
+        let voters = members.into_iter().map(member).collect();
+        let origin = if is_new { Origin::New(voters) } else { Origin::Existing };
+        let machine = Box::new(Counter::default());
+        host.start_group(group_id(), group_options(Durability::Fsync), origin, machine).await.unwrap();
+    }
+
+    /// The power of a node goes: nobody hears of it again, and what was not synced is gone.
+    pub fn kill(&self, node: NodeId) {
+        let running = self.net.state.lock().running.remove(&node).expect("it runs");
+        running.pings.abort();
+        self.disks.lock()[&node].crash();
+    }
+
+    /// Cuts a node off from all others.
+    pub fn isolate(&self, node: NodeId) {
+        let mut state = self.net.state.lock();
+        let others: Vec<NodeId> = state.members.iter().copied().filter(|other| *other != node).collect();
+        state.cut.extend(others.into_iter().map(|other| (node, other)));
+    }
+
+    /// Mends all links.
+    pub fn heal(&self) {
+        self.net.state.lock().cut.clear();
+    }
+
+    /// The host of a running node.
+    pub fn host(&self, node: NodeId) -> Arc<GroupHost> {
+        self.net.state.lock().running[&node].host.clone()
+    }
+
+    /// The group on a running node.
+    pub fn group(&self, node: NodeId) -> Group {
+        self.host(node).group(group_id()).unwrap()
+    }
+
+    /// Waits for a leader that serves.
+    pub async fn leader(&self) -> NodeId {
+        self.leader_among(|_| true).await
+    }
+
+    /// The same among some nodes.
+    pub async fn leader_among(&self, may_lead: impl Fn(NodeId) -> bool) -> NodeId {
+        let serving = async {
+            loop {
+                let hosts: Vec<Arc<GroupHost>> =
+                    self.net.state.lock().running.values().map(|running| running.host.clone()).collect();
+                let serves = |host: &&Arc<GroupHost>| {
+                    let group = host.group(group_id());
+                    may_lead(host.node()) && group.is_some_and(|group| group.status().is_serving)
+                };
+                if let Some(leader) = hosts.iter().find(serves) {
+                    return leader.node();
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(SERVING, serving).await.expect("a leader serves in time")
+    }
+
+    /// Has `node` take one batch into the log.
+    pub async fn produce(&self, node: NodeId, value: u64) -> Result<Offset, ConsensusError> {
+        let group = self.group(node);
+        let batch = batch(value);
+        let reservation = loop {
+            let changed = group.log().room_changed();
+            match group.log().reserve(batch.size_in_bytes()) {
+                Ok(reservation) => break reservation,
+                Err(ReserveError::Busy) => changed.await,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        group
+            .propose(Proposal::Batch { batch, reservation })
+            .await
+            .map(|proposed| proposed.base_offset.unwrap())
+    }
+
+    /// The committed values on a node.
+    pub fn values(&self, node: NodeId) -> Vec<String> {
+        values(&self.group(node))
+    }
+}
+
+fn member(node: NodeId) -> Member {
+    Member { node, incarnation: Incarnation(node.0 << 32) }
+}
