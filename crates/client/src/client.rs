@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tonic::transport::Channel;
-
 use crate::admin::Admin;
 use crate::config::ClientConfig;
 use crate::connections::Connections;
@@ -34,16 +32,6 @@ impl Client {
     /// As [`Client::connect`].
     pub fn with_config(config: ClientConfig) -> Result<Self, ClientError> {
         let connections = Arc::new(Connections::new(&config)?);
-        Ok(Self { config, connections })
-    }
-
-    /// A client over channels that the caller made, such as those of a simulated network, each with a name for
-    /// messages. `config.servers` is not used.
-    ///
-    /// # Errors
-    /// When there is no channel.
-    pub fn with_channels(config: ClientConfig, channels: Vec<(String, Channel)>) -> Result<Self, ClientError> {
-        let connections = Arc::new(Connections::with_channels(channels, config.request_timeout)?);
         Ok(Self { config, connections })
     }
 

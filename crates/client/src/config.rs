@@ -5,6 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use highwater_types::{Clock, Random, SystemClock, SystemRandom};
+use tonic::transport::{Channel, Endpoint};
+
+/// Makes the channel to a server. The endpoint has its address and every setting of a connection to it; the
+/// channel is to connect at its first call, and again after it broke.
+pub type Dial = Arc<dyn Fn(Endpoint) -> Channel + Send + Sync>;
 
 /// How a [`crate::Client`] connects.
 #[derive(Clone)]
@@ -23,6 +28,8 @@ pub struct ClientConfig {
     pub clock: Arc<dyn Clock>,
     /// What jitter and the choice of partitions for keyless records come from.
     pub random: Arc<dyn Random>,
+    /// The way to the servers: TCP, or a network of the caller's.
+    pub dial: Dial,
 }
 
 impl ClientConfig {
@@ -36,6 +43,7 @@ impl ClientConfig {
             backoff_max: Duration::from_secs(1),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
+            dial: Arc::new(|endpoint: Endpoint| endpoint.connect_lazy()),
         }
     }
 

@@ -55,22 +55,15 @@ pub(crate) struct Connections {
 impl Connections {
     /// Checks the addresses; connects to none.
     pub(crate) fn new(config: &ClientConfig) -> Result<Self, ClientError> {
-        let channel = |address: &String| Ok((address.clone(), endpoint(address, config)?.connect_lazy()));
-        let channels = config.servers.iter().map(channel).collect::<Result<Vec<_>, ClientError>>()?;
-        Self::with_channels(channels, config.request_timeout)
-    }
-
-    /// Over channels that the caller made.
-    pub(crate) fn with_channels(
-        channels: Vec<(String, Channel)>,
-        request_timeout: Duration,
-    ) -> Result<Self, ClientError> {
-        if channels.is_empty() {
+        let server = |(index, address): (usize, &String)| {
+            let channel = (config.dial)(endpoint(address, config)?);
+            Ok(Server { index, address: address.clone(), channel })
+        };
+        let servers = config.servers.iter().enumerate().map(server).collect::<Result<Vec<_>, ClientError>>()?;
+        if servers.is_empty() {
             return Err(ClientError::NoServers);
         }
-        let server = |(index, (address, channel))| Server { index, address, channel };
-        let servers = channels.into_iter().enumerate().map(server).collect();
-        Ok(Self { servers, current: AtomicUsize::new(0), request_timeout })
+        Ok(Self { servers, current: AtomicUsize::new(0), request_timeout: config.request_timeout })
     }
 
     /// The server to use now.

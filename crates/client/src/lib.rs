@@ -17,7 +17,7 @@ mod topic;
 
 pub use admin::Admin;
 pub use client::Client;
-pub use config::ClientConfig;
+pub use config::{ClientConfig, Dial};
 pub use consumer::{ConsumedBatch, Consumer, ConsumerConfig, OutOfRange, StartPosition};
 pub use error::ClientError;
 pub use partitioner::{murmur2, partition_for_key};
