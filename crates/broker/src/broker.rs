@@ -4,7 +4,7 @@
 //! It does not know who calls it: a listener of any protocol, or a test. One file per
 //! concern adds its requests to [`Broker`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -226,6 +226,11 @@ impl Broker {
         self.image().version().0
     }
 
+    /// The node's wall clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
     pub(crate) fn image(&self) -> MetadataImage {
         self.metadata.image()
     }
@@ -259,7 +264,7 @@ async fn start_metadata(
         BrokerError::new(ErrorCode::Unavailable, message)
     };
     let options = GroupOptions { durability: Durability::Fsync, segments: None };
-    let origin = if bootstrap { Origin::New(BTreeSet::from([host.node()])) } else { Origin::Existing };
+    let origin = if bootstrap { Origin::New([host.member()].into()) } else { Origin::Existing };
     let group = host
         .start_group(GroupId::Metadata, options, origin, metadata.applier())
         .await

@@ -27,6 +27,12 @@ impl ClientStream for TcpStream {
     }
 }
 
+impl ClientStream for Box<dyn ClientStream> {
+    fn peer(&self) -> Option<SocketAddr> {
+        (**self).peer()
+    }
+}
+
 impl ClientStream for tokio::io::DuplexStream {
     fn peer(&self) -> Option<SocketAddr> {
         None

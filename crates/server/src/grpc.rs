@@ -35,6 +35,7 @@ use tower_layer::{Identity, Stack};
 use self::admin_service::Admin;
 use self::log_service::Log;
 use crate::connection::{ClientStream, Connection};
+use crate::date::DateLayer;
 use crate::error::StartError;
 use crate::inbound::{InboundBudget, InboundLayer};
 use crate::outbound::{BudgetExhausted, OutboundLayer};
@@ -53,9 +54,12 @@ const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
 /// Streams that a client may have reset without the node having seen it, before the connection goes.
 const PENDING_RESETS_MAX: usize = 64;
 
+/// What a call passes on its way in, and its answer on its way out.
+type Layers = Stack<InboundLayer, Stack<OutboundLayer, Stack<DateLayer, Identity>>>;
+
 /// The gRPC side of a node, built and not yet serving.
 pub(crate) struct Grpc {
-    router: Router<Stack<InboundLayer, Stack<OutboundLayer, Identity>>>,
+    router: Router<Layers>,
     stopping: CancellationToken,
 }
 
@@ -87,6 +91,7 @@ impl Grpc {
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
             .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
+            .layer(DateLayer::new(Arc::clone(broker.clock())))
             .layer(OutboundLayer)
             .layer(InboundLayer::new(InboundBudget::new(limits::NODE_INBOUND_BYTES_MAX)))
             .add_service(log)

@@ -81,6 +81,8 @@ async fn serve_connection<IO: ClientStream>(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
         .max_buf_size(HEAD_BYTES_MAX)
+        // It would be the machine's, which need not be the node's.
+        .auto_date_header(false)
         .serve_connection(TokioIo::new(connection), answer);
     let mut serving = std::pin::pin!(serving);
     let served = tokio::select! {

@@ -11,6 +11,7 @@
 
 mod config;
 mod connection;
+mod date;
 mod error;
 mod grpc;
 mod http;
@@ -29,10 +30,11 @@ use tokio_util::sync::CancellationToken;
 pub use config::{GRPC_PORT, HTTP_PORT, NodeConfig};
 pub use connection::ClientStream;
 pub use error::{NodeFailure, ShutdownError, StartError};
-pub use node::Node;
+pub use listener::Listener;
+pub use node::{Node, NodeData, NodeParts};
 
-/// Serves the gRPC API over connections that the caller brings, until `stopping`: how a
-/// simulation puts a node behind a network of its own.
+/// Serves the gRPC API of a broker that the caller put together, over connections that the caller brings, until
+/// `stopping`. A whole node is [`Node::start_with`].
 ///
 /// # Errors
 /// When the API cannot be put together; a broken connection is no error.

@@ -1,4 +1,4 @@
-//! Accepting connections: the address, the limit on their number, and what every
+//! Accepting connections: where they come from, the limit on their number, and what every
 //! accepted socket is set to. It knows no protocol.
 
 use std::io;
@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -18,27 +19,58 @@ use crate::error::StartError;
 /// fail in the same way, and a busy loop would take the CPU from those who could help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Binds a TCP listener. Port 0 lets the system choose.
-///
-/// # Errors
-/// When the address is not loopback and `insecure` is not set (there is no TLS on this
-/// listener, so whoever reaches it may do everything), or the system refuses the address.
-pub(crate) async fn bind(
-    name: &'static str,
+/// Where connections come from: a TCP port, or a network of the caller's.
+pub struct Listener {
     address: SocketAddr,
-    insecure: bool,
-) -> Result<TcpListener, StartError> {
-    if !address.ip().is_loopback() && !insecure {
-        return Err(StartError::NotLoopback { listener: name, address });
+    incoming: BoxStream<'static, io::Result<Box<dyn ClientStream>>>,
+}
+
+impl Listener {
+    /// A listener that takes connections from `incoming`, which clients reach at `address`. An error is one connection's;
+    /// the stream's end is the listener's.
+    pub fn new<IO: ClientStream>(
+        address: SocketAddr,
+        incoming: impl Stream<Item = io::Result<IO>> + Send + 'static,
+    ) -> Self {
+        let incoming = incoming.map(|accepted| accepted.map(|io| Box::new(io) as Box<dyn ClientStream>));
+        Self { address, incoming: incoming.boxed() }
     }
-    TcpListener::bind(address).await.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => StartError::PortInUse { listener: name, address },
-        _ => StartError::Bind { listener: name, address, source },
-    })
+
+    /// A listener on a TCP port. Port 0 lets the system choose.
+    ///
+    /// # Errors
+    /// When the address is not loopback and `insecure` is not set (there is no TLS on this
+    /// listener, so whoever reaches it may do everything), or the system refuses the address.
+    pub async fn bind(name: &'static str, address: SocketAddr, insecure: bool) -> Result<Self, StartError> {
+        if !address.ip().is_loopback() && !insecure {
+            return Err(StartError::NotLoopback { listener: name, address });
+        }
+        let refused = |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => StartError::PortInUse { listener: name, address },
+            _ => StartError::Bind { listener: name, address, source },
+        };
+        let listener = TcpListener::bind(address).await.map_err(refused)?;
+        let bound = listener.local_addr().map_err(refused)?;
+        Ok(Self::new(bound, accepted(listener)))
+    }
+
+    /// Where clients reach it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its connections, [`limited`].
+    pub(crate) fn limited(
+        self,
+        connections_max: usize,
+        cut: CancellationToken,
+    ) -> impl Stream<Item = io::Result<Connection<Box<dyn ClientStream>>>> + Send {
+        limited(self.incoming, connections_max, cut)
+    }
 }
 
 /// The connections that arrive on a TCP listener. Never ends.
-pub(crate) fn accepted(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> + Send {
+fn accepted(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> + Send {
     stream::unfold(listener, |listener| async move {
         let accepted = match listener.accept().await {
             Ok((stream, _)) => stream.set_nodelay(true).map(|()| stream),
@@ -94,17 +126,17 @@ mod tests {
     #[tokio::test]
     async fn an_address_that_is_not_loopback_is_refused_unless_told_so() {
         let address = SocketAddr::from(([0, 0, 0, 0], 0));
-        let refused = bind("gRPC", address, false).await.expect_err("not loopback");
+        let refused = Listener::bind("gRPC", address, false).await.map(|_| ()).expect_err("not loopback");
         assert!(matches!(refused, StartError::NotLoopback { .. }), "{refused}");
-        bind("gRPC", address, true).await.expect("told so");
+        Listener::bind("gRPC", address, true).await.expect("told so");
     }
 
     #[tokio::test]
     async fn a_port_in_use_is_named() {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let first = bind("gRPC", loopback, false).await.expect("a free port");
-        let address = first.local_addr().expect("bound");
-        let error = bind("gRPC", address, false).await.expect_err("taken");
+        let first = Listener::bind("gRPC", loopback, false).await.expect("a free port");
+        let address = first.address();
+        let error = Listener::bind("gRPC", address, false).await.map(|_| ()).expect_err("taken");
         assert!(matches!(error, StartError::PortInUse { .. }), "{error}");
         assert!(error.to_string().contains(&address.to_string()), "{error}");
     }

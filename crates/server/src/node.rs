@@ -1,16 +1,19 @@
 //! One node: its data directory, its groups, its broker and its listeners, from start to
-//! shutdown. It prints nothing and never ends the process: whoever started it does.
+//! shutdown. It prints nothing and never ends the process: whoever started it does. It takes nothing
+//! from the machine but what [`NodeParts`] has.
+
+mod open;
+mod parts;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use highwater_broker::{Broker, BrokerOptions};
-use highwater_consensus::{GroupHost, HostParts, NoPeers};
-use highwater_storage::directory::{DataDirectory, DirectoryOptions, Shutdown};
-use highwater_storage::{OpenError, Store, StoreOptions};
-use highwater_types::{Clock, NodeId, Random, SystemClock, SystemRandom, limits};
-use tokio::net::TcpListener;
+use highwater_consensus::{GroupHost, HostParts, Member};
+use highwater_storage::directory::{DataDirectory, Shutdown};
+use highwater_storage::disk::blocking;
+use highwater_types::NodeId;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -20,7 +23,9 @@ use crate::config::NodeConfig;
 use crate::error::{NodeFailure, ShutdownError, StartError};
 use crate::grpc::Grpc;
 use crate::http::{self, Health, Readiness};
-use crate::listener::{accepted, bind, limited};
+use open::{Opened, open};
+
+pub use parts::{NodeData, NodeParts};
 
 /// A running node.
 pub struct Node {
@@ -38,42 +43,42 @@ pub struct Node {
     listeners: Vec<JoinHandle<()>>,
 }
 
-/// What is open before there is a broker.
-struct Opened {
-    directory: DataDirectory,
-    store: Arc<Store>,
-}
-
 impl Node {
-    /// Starts a node on the machine's disk and clock. On return it serves: every partition
+    /// Starts a node on the machine's disk, clock and network. On return it serves: every partition
     /// was recovered and started. Over a damaged journal it serves for reading only, and is not ready.
     ///
     /// # Errors
     /// Why it does not start; whatever was begun has been undone.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+        let parts = NodeParts::machine(&config).await?;
+        Self::start_with(config, parts).await
+    }
+
+    /// Starts a node on what it is given. What the configuration says of listeners does not count then.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_with(config: NodeConfig, parts: NodeParts) -> Result<Self, StartError> {
+        let NodeParts { clock, random, data, grpc: grpc_listener, http: http_listener, transport } = parts;
+        let (grpc, http) = (grpc_listener.address(), http_listener.address());
         let (report, failure) = watch::channel(None);
-        let grpc_listener = bind("gRPC", config.grpc, config.insecure).await?;
-        let http_listener = bind("HTTP", config.http, config.insecure).await?;
-        let (grpc, http) =
-            (local_address(&grpc_listener, config.grpc)?, local_address(&http_listener, config.http)?);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let (stopping, cut) = (CancellationToken::new(), CancellationToken::new());
         let undo = cut.clone().drop_guard();
 
         // HTTP first: a node that recovers for long is alive, and not ready.
         let readiness = Readiness::default();
-        let incoming = limited(accepted(http_listener), config.connections_max, cut.clone());
+        let incoming = http_listener.limited(config.connections_max, cut.clone());
         let http_task = tokio::spawn(http::serve(incoming, readiness.clone(), stopping.clone()));
         let stop_http = stopping.clone().drop_guard();
 
-        let Opened { directory, store } = open(&config, report.clone(), &clock, &random).await?;
+        let Opened { directory, store } = open(&config, data, report.clone(), &clock, &random).await?;
         let host = GroupHost::new(HostParts {
-            node: config.node,
+            member: Member { node: config.node, incarnation: directory.identity().incarnation },
+            epoch: directory.epoch(),
             store,
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
-            transport: Arc::new(NoPeers),
+            transport,
         });
         let options = broker_options(&config, &directory, grpc);
         let broker = match Broker::start(options, Arc::clone(&host), clock, random).await {
@@ -89,7 +94,7 @@ impl Node {
             broker.warn_of_power_loss();
         }
         let health = broker.read_only().map_or(Health::Ready, Health::ReadOnly);
-        let incoming = limited(accepted(grpc_listener), config.connections_max, cut.clone());
+        let incoming = grpc_listener.limited(config.connections_max, cut.clone());
         let server = Grpc::build(Arc::clone(&broker), stopping.clone()).await?;
         let grpc_task = tokio::spawn(watch_listener(
             "gRPC",
@@ -164,52 +169,9 @@ impl Node {
         if self.failure.borrow().is_some() || self.broker.read_only().is_some() {
             return Ok(());
         }
-        let directory = self.directory;
-        let marked = tokio::task::spawn_blocking(move || directory.mark_clean()).await;
-        let marked = marked.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
+        let disk = Arc::clone(self.directory.disk());
+        let marked = blocking(&*disk, move || self.directory.mark_clean()).await;
         marked.map_err(ShutdownError::MarkClean)
-    }
-}
-
-fn local_address(listener: &TcpListener, wanted: SocketAddr) -> Result<SocketAddr, StartError> {
-    let bind_failed = |source| StartError::Bind { listener: "a listener", address: wanted, source };
-    listener.local_addr().map_err(bind_failed)
-}
-
-/// Opens the data directory and recovers the store, on a thread that may block.
-async fn open(
-    config: &NodeConfig,
-    report: watch::Sender<Option<NodeFailure>>,
-    clock: &Arc<dyn Clock>,
-    random: &Arc<dyn Random>,
-) -> Result<Opened, StartError> {
-    let (clock, random) = (Arc::clone(clock), Arc::clone(random));
-    let directory_options = DirectoryOptions { node: config.node, cluster: None };
-    let mut store_options = StoreOptions {
-        journal: config.journal,
-        mapped_segments_max: limits::MAPPED_SEGMENTS_MAX,
-        unreadable: Vec::new(),
-        on_failure: Arc::new(move |error| {
-            let failure = NodeFailure::Disk { reason: error.to_string() };
-            report.send_replace(Some(failure));
-        }),
-    };
-    let root = config.data.clone();
-    let opening = tokio::task::spawn_blocking(move || {
-        let directory = DataDirectory::open(&root, &directory_options, &*clock, &*random)?;
-        let disk_failed = |doing| move |source| OpenError::Io { doing, source };
-        store_options.unreadable =
-            directory.unreadable_files().map_err(disk_failed("reading the quarantine markers"))?;
-        let store = Store::open(Arc::clone(directory.disk()), &store_options, &*random)?;
-        if directory.shutdown() == Shutdown::PowerLost && store.quarantine().is_none() {
-            tracing::warn!("the machine went down while the node ran; all that was durable is recovered");
-            directory.mark_recovered().map_err(disk_failed("recording the recovery"))?;
-        }
-        Ok(Opened { directory, store })
-    });
-    match opening.await {
-        Ok(opened) => opened,
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
 }
 

@@ -188,7 +188,9 @@ async fn over_a_damaged_journal_the_node_reads_what_is_proven_refuses_writes_and
     let directory = node.stop().await;
     let after = contents(directory.path());
     assert!(before.keys().eq(after.keys()), "no file comes or goes");
-    let changed: Vec<_> = before.iter().filter(|(path, bytes)| after[*path] != **bytes).collect();
+    // The boot record has the epoch of the process, which every start makes a new one.
+    let is_changed = |path: &Path, bytes: &[u8]| after[path] != bytes && !path.ends_with("boot");
+    let changed: Vec<_> = before.iter().filter(|(path, bytes)| is_changed(path, bytes)).collect();
     assert!(changed.is_empty(), "{:?}", changed.iter().map(|(path, _)| path).collect::<Vec<_>>());
     // The next start finds the same.
     let node = TestNode::start_in(directory, |config| config).await;

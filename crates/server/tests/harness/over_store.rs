@@ -5,15 +5,20 @@ use std::time::Duration;
 
 use futures_util::stream;
 use highwater_broker::{Broker, BrokerOptions};
-use highwater_consensus::{GroupHost, HostParts, NoPeers};
+use highwater_consensus::{GroupHost, HostParts, Member, NoPeers};
 use highwater_server::serve_grpc;
 use highwater_storage::disk::Disk;
 use highwater_storage::journal::JournalOptions;
 use highwater_storage::{Store, StoreOptions};
-use highwater_types::{Clock, ClusterId, Incarnation, NodeId, Random, SystemClock, SystemRandom, limits};
+use highwater_types::{
+    Clock, ClusterId, Incarnation, NodeId, ProcessEpoch, Random, SystemClock, SystemRandom, limits,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
+
+/// The only member.
+const ALONE: Member = Member { node: NodeId(1), incarnation: Incarnation(1) };
 
 /// A journal that needs little of a small disk.
 pub(crate) fn small_journal() -> JournalOptions {
@@ -53,7 +58,8 @@ pub(crate) async fn serve(store: Arc<Store>, cluster: ClusterId) -> Channel {
         maintenance_interval: Duration::from_secs(3600),
     };
     let host = GroupHost::new(HostParts {
-        node: NodeId(1),
+        member: ALONE,
+        epoch: ProcessEpoch(1),
         store,
         clock: Arc::clone(&clock),
         random: Arc::clone(&random),

@@ -1,0 +1,62 @@
+//! The first part of a node's start: its data directory is opened and the store in it recovered.
+
+use std::sync::Arc;
+
+use highwater_storage::directory::{DataDirectory, DirectoryOptions, Shutdown};
+use highwater_storage::disk::{Disk, RealDisk, blocking};
+use highwater_storage::{OpenError, Store, StoreOptions};
+use highwater_types::{Clock, Random, limits};
+use tokio::sync::watch;
+
+use super::parts::NodeData;
+use crate::config::NodeConfig;
+use crate::error::{NodeFailure, StartError};
+
+/// What is open before there is a broker.
+pub(super) struct Opened {
+    pub(super) directory: DataDirectory,
+    pub(super) store: Arc<Store>,
+}
+
+/// Opens the data directory and recovers the store, on a thread that may block when the disk does. A later
+/// failure of the journal goes to `report`.
+pub(super) async fn open(
+    config: &NodeConfig,
+    data: NodeData,
+    report: watch::Sender<Option<NodeFailure>>,
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+) -> Result<Opened, StartError> {
+    let (clock, random) = (Arc::clone(clock), Arc::clone(random));
+    let options = DirectoryOptions { node: config.node, cluster: None };
+    let mut store_options = StoreOptions {
+        journal: config.journal,
+        mapped_segments_max: limits::MAPPED_SEGMENTS_MAX,
+        unreadable: Vec::new(),
+        on_failure: Arc::new(move |error| {
+            let failure = NodeFailure::Disk { reason: error.to_string() };
+            report.send_replace(Some(failure));
+        }),
+    };
+    let root = config.data.clone();
+    let disk: Arc<dyn Disk> = match &data {
+        NodeData::Directory => Arc::new(RealDisk::new(root.clone())),
+        NodeData::Disk(disk) => Arc::clone(disk),
+    };
+    blocking(&*disk, move || {
+        let directory = match data {
+            NodeData::Directory => DataDirectory::open(&root, &options, &*clock, &*random)?,
+            NodeData::Disk(disk) => DataDirectory::open_on(disk, &root, &options, &*clock, &*random)?,
+        };
+        let disk_failed = |doing| move |source| OpenError::Io { doing, source };
+        store_options.unreadable =
+            directory.unreadable_files().map_err(disk_failed("reading the quarantine markers"))?;
+        let store = Store::open(Arc::clone(directory.disk()), &store_options, &*random)?;
+        if directory.shutdown() == Shutdown::PowerLost && store.quarantine().is_none() {
+            tracing::warn!("the machine went down while the node ran; all that was durable is recovered");
+            directory.mark_recovered().map_err(disk_failed("recording the recovery"))?;
+        }
+        Ok(Opened { directory, store })
+    })
+    .await
+}
