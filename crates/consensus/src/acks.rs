@@ -62,6 +62,17 @@ impl Acks {
         self.members.lock().remove(&member);
     }
 
+    /// Nothing counts any more that was acknowledged: the members may be voting for another leader.
+    pub(crate) fn forget_all(&self) {
+        self.members.lock().clear();
+    }
+
+    /// Whether the member has all entries up to `last` of the leader of `vote`.
+    pub(crate) fn has_stored(&self, member: NodeId, vote: Vote, last: Option<LogId>) -> bool {
+        let members = self.members.lock();
+        members.get(&member).is_some_and(|ack| ack.vote == vote && ack.stored >= last)
+    }
+
     /// Whether the member has acknowledged all of it already, in a run of support that has lasted since.
     pub(crate) fn covers(&self, member: NodeId, asked: Asked) -> bool {
         let members = self.members.lock();

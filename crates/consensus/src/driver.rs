@@ -244,7 +244,7 @@ pub(crate) async fn watch_nodes(host: Weak<GroupHost>) {
 }
 
 async fn ping(host: std::sync::Arc<GroupHost>, peer: NodeId) {
-    let ping = host.liveness().ping();
+    let ping = host.liveness().ping(peer);
     if let Ok(pong) = host.transport().ping(peer, ping, LEASE).await {
         host.liveness().supported(peer, pong);
     }

@@ -12,6 +12,9 @@ pub enum ConsensusError {
         /// Who leads, as far as this node knows.
         leader: Option<NodeId>,
     },
+    /// The entry was appended, and then the leadership was lost: another leader may yet commit it, or has dropped it.
+    #[error("the leadership was lost while the entry was on its way; it may or may not take effect")]
+    Discarded,
     /// A batch that was proposed before this one did not enter the log, so this one did not either.
     #[error("a batch that was proposed before it was not taken")]
     Overtaking,

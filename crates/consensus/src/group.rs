@@ -20,6 +20,7 @@ use crate::liveness::Liveness;
 use crate::proposal_run::ProposalRuns;
 use crate::settings::lease;
 use crate::state_machine::StateMachine;
+use crate::transport::Transport;
 use crate::type_config::Types;
 
 /// How long a snapshot, which holds no data, may take before a purge is put off.
@@ -72,6 +73,11 @@ pub(crate) struct Shared {
     pub(crate) driver: Arc<Driver>,
     /// The process of the leader that this replica last heard, by its term.
     pub(crate) leader_epoch: Mutex<Option<(Term, ProcessEpoch)>>,
+    /// Held while a leader's request is taken in. openraft may not be sent entries and a snapshot at once (openraft issue 2116).
+    pub(crate) inbound: tokio::sync::Mutex<()>,
+    /// Set while the leadership is handed over: proposals wait.
+    pub(crate) handing_over: watch::Sender<bool>,
+    pub(crate) transport: Arc<dyn Transport>,
 }
 
 /// A handle on a group of this node. Cheap to clone.

@@ -259,8 +259,22 @@ impl GroupHost {
         runs: Arc<ProposalRuns>,
     ) -> Group {
         let (node, liveness, driver) = (self.node(), self.liveness.clone(), self.driver.clone());
-        let leader_epoch = Mutex::new(None);
-        let shared = Shared { log, raft, status, gate, room, acks, runs, node, liveness, driver, leader_epoch };
+        let shared = Shared {
+            log,
+            raft,
+            status,
+            gate,
+            room,
+            acks,
+            runs,
+            node,
+            liveness,
+            driver,
+            leader_epoch: Mutex::new(None),
+            inbound: tokio::sync::Mutex::new(()),
+            handing_over: watch::Sender::new(false),
+            transport: self.parts.transport.clone(),
+        };
         Group { shared: Arc::new(shared) }
     }
 

@@ -5,7 +5,6 @@
 
 use highwater_storage::{LogId, Payload, Vote};
 use highwater_types::{GroupId, Incarnation, NodeId, ProcessEpoch, RaftIndex, Term};
-use openraft::Raft;
 use openraft::errors::RaftError;
 
 use crate::convert;
@@ -14,7 +13,6 @@ use crate::error::{ConsensusError, RefusedRequest};
 use crate::group::{Group, fatal_error};
 use crate::host::GroupHost;
 use crate::message::{Append, AppendReply, BallotReply, PeerReply, PeerRequest, Sender, SnapshotTransfer};
-use crate::state_machine::StateMachine;
 use crate::type_config::Types;
 
 impl GroupHost {
@@ -41,7 +39,13 @@ impl GroupHost {
         };
         let (from, epoch) = (from.node, from.epoch);
         match request {
-            PeerRequest::Append(append) => receive_append(&group, raft, from, epoch, append).await,
+            PeerRequest::Append(append) => {
+                to_the_end(async move {
+                    let _turn = group.shared.inbound.lock().await;
+                    receive_append(&group, from, epoch, append).await
+                })
+                .await
+            }
             PeerRequest::Vote(ballot) => {
                 sent_by(from, ballot.vote.node)?;
                 if !ballot.is_takeover && self.is_promised(&group, from) {
@@ -58,7 +62,13 @@ impl GroupHost {
                 let reply = raft.pre_vote(convert::raft_ballot(ballot)).await.map_err(raft_error)?;
                 Ok(PeerReply::Vote(convert::ballot_reply(&reply)))
             }
-            PeerRequest::Snapshot(transfer) => receive_snapshot(&group, raft, from, transfer).await,
+            PeerRequest::Snapshot(transfer) => {
+                to_the_end(async move {
+                    let _turn = group.shared.inbound.lock().await;
+                    receive_snapshot(&group, from, transfer).await
+                })
+                .await
+            }
             PeerRequest::TakeOver(message) => {
                 sent_by(from, message.vote.node)?;
                 let request = convert::raft_take_over(&message);
@@ -87,9 +97,21 @@ fn not_granted(group: &Group) -> PeerReply {
     PeerReply::Vote(BallotReply { vote, is_granted: false, last: group.log().bounds().1 })
 }
 
+/// Runs what a peer asked for even when the peer is gone meanwhile: the core takes it in either way, and what follows must
+/// not begin before it has.
+async fn to_the_end(
+    work: impl Future<Output = Result<PeerReply, RefusedRequest>> + Send + 'static,
+) -> Result<PeerReply, RefusedRequest> {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+        // The runtime ends.
+        Err(_) => Err(ConsensusError::Stopped.into()),
+    }
+}
+
 async fn receive_append(
     group: &Group,
-    raft: &Raft<Types, StateMachine>,
     from: NodeId,
     epoch: ProcessEpoch,
     append: Append,
@@ -100,6 +122,7 @@ async fn receive_append(
     let term = append.vote.term;
     let last = append.entries.last().map(|entry| entry.id);
     let request = convert::raft_append(append).map_err(|error| malformed(error.to_string()))?;
+    let raft = group.raft().ok_or(ConsensusError::Stopped)?;
     let reply = raft.append_entries(request).await.map_err(raft_error)?;
     // What stood above, of an older leader, is truncated.
     group.shared.room.cut_after(group.log().bounds().1.max(last));
@@ -112,7 +135,6 @@ async fn receive_append(
 
 async fn receive_snapshot(
     group: &Group,
-    raft: &Raft<Types, StateMachine>,
     from: NodeId,
     transfer: SnapshotTransfer,
 ) -> Result<PeerReply, RefusedRequest> {
@@ -129,6 +151,7 @@ async fn receive_snapshot(
         return Err(malformed(format!("it ends at {last}, which contradicts {committed}, committed here")));
     }
     let (vote, snapshot) = convert::raft_snapshot(transfer).map_err(|error| malformed(error.to_string()))?;
+    let raft = group.raft().ok_or(ConsensusError::Stopped)?;
     let reply = raft.install_full_snapshot(vote, snapshot).await.map_err(|fatal| fatal_error(&fatal))?;
     Ok(PeerReply::Snapshot(convert::vote(&reply.vote)))
 }

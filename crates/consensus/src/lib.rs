@@ -21,6 +21,7 @@ mod driver;
 mod error;
 mod follower_room;
 mod group;
+mod hand_over;
 mod host;
 mod inbound;
 mod liveness;
@@ -30,6 +31,7 @@ mod message;
 mod network;
 mod proposal_run;
 mod propose;
+mod reconcile;
 mod runtime;
 mod settings;
 mod state_machine;
@@ -46,4 +48,5 @@ pub use message::{
     TakeOver,
 };
 pub use propose::{Proposal, ProposalHandle, Proposed};
+pub use reconcile::{Desired, Reconciled};
 pub use transport::{NoPeers, Transport, TransportError};

@@ -12,6 +12,8 @@
 //! A **run** is a time in which the promise never lapsed; its number changes when it did, by F's clock. That is how L
 //! knows that a promise held without a gap between two moments, which its own clock could not tell.
 //!
+//! F supports only who hears it: over a link that works one way, L would lead nobody and keep F from electing another.
+//!
 //! Invariants:
 //! - L's view of a promise ends before F's does: it counts from the sending of the ping, and less.
 //! - A promise is never shortened or forgotten: a process that starts grants no vote until what its predecessor may have
@@ -23,6 +25,7 @@ use std::time::Duration;
 
 use highwater_types::{NodeId, ProcessEpoch};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// How long a promise lasts.
@@ -39,17 +42,19 @@ pub struct Ping {
     pub epoch: ProcessEpoch,
     /// The sender's time, which the answer repeats; it means nothing to the receiver.
     pub sent_at_us: u64,
+    /// Whether the sender hears the receiver's answers.
+    pub is_heard: bool,
 }
 
-/// Gives support.
+/// Gives support, or only says that the ping arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pong {
     /// The answering process.
     pub epoch: ProcessEpoch,
     /// As in the ping.
     pub sent_at_us: u64,
-    /// The run that the promise belongs to.
-    pub run: u64,
+    /// The run that the promise belongs to; none when nothing is promised.
+    pub run: Option<u64>,
 }
 
 /// A time without a lapse in another node's support: the process that gives it, and the number of the run.
@@ -72,6 +77,7 @@ struct Received {
 struct Peer {
     given: Option<Given>,
     received: Option<Received>,
+    heard_at: Option<Instant>,
 }
 
 /// The promises between this node and the others.
@@ -79,47 +85,68 @@ pub(crate) struct Liveness {
     epoch: ProcessEpoch,
     started_at: Instant,
     peers: Mutex<BTreeMap<NodeId, Peer>>,
+    /// Changes when a node begins to support this one.
+    gained: watch::Sender<()>,
 }
 
 impl Liveness {
     /// Of a process that starts now.
     pub(crate) fn new(epoch: ProcessEpoch) -> Self {
-        Self { epoch, started_at: Instant::now(), peers: Mutex::default() }
+        Self { epoch, started_at: Instant::now(), peers: Mutex::default(), gained: watch::Sender::new(()) }
     }
 
-    /// A ping to send now.
-    pub(crate) fn ping(&self) -> Ping {
+    /// A ping to send to `to` now.
+    pub(crate) fn ping(&self, to: NodeId) -> Ping {
         let sent_at_us = u64::try_from(self.started_at.elapsed().as_micros()).unwrap_or(u64::MAX);
-        Ping { epoch: self.epoch, sent_at_us }
+        let heard_at = self.peers.lock().get(&to).and_then(|peer| peer.heard_at);
+        let is_heard = heard_at.is_some_and(|heard_at| heard_at.elapsed() < SUPPORT);
+        Ping { epoch: self.epoch, sent_at_us, is_heard }
     }
 
-    /// Promises support to the sender. `None` for a ping of a process that a later one has replaced.
+    /// Promises support to the sender, if it hears this node. `None` for a ping of a process that a later one has replaced.
     pub(crate) fn support(&self, from: NodeId, ping: Ping) -> Option<Pong> {
         let now = Instant::now();
         let mut peers = self.peers.lock();
         let given = &mut peers.entry(from).or_default().given;
+        if given.as_ref().is_some_and(|given| given.epoch > ping.epoch) {
+            return None;
+        }
+        let pong = Pong { epoch: self.epoch, sent_at_us: ping.sent_at_us, run: None };
+        if !ping.is_heard {
+            return Some(pong);
+        }
         let run = match given {
-            Some(given) if given.epoch > ping.epoch => return None,
             Some(given) if given.epoch == ping.epoch && given.until >= now => given.run,
             Some(given) => given.run + 1,
             None => 0,
         };
         *given = Some(Given { epoch: ping.epoch, until: now + SUPPORT, run });
-        Some(Pong { epoch: self.epoch, sent_at_us: ping.sent_at_us, run })
+        Some(Pong { run: Some(run), ..pong })
     }
 
     /// Takes in an answer.
     pub(crate) fn supported(&self, by: NodeId, pong: Pong) {
         let until = self.started_at + Duration::from_micros(pong.sent_at_us) + SUPPORT - DRIFT;
-        let run = (pong.epoch, pong.run);
         let mut peers = self.peers.lock();
-        let received = &mut peers.entry(by).or_default().received;
-        match received {
+        let peer = peers.entry(by).or_default();
+        peer.heard_at = Some(Instant::now());
+        let Some(run) = pong.run.map(|run| (pong.epoch, run)) else { return };
+        match &mut peer.received {
             Some(known) if known.run == run => known.until = known.until.max(until),
             // An answer that was overtaken by one of a later run.
             Some(known) if known.run > run => {}
-            _ => *received = Some(Received { run, until }),
+            received => {
+                *received = Some(Received { run, until });
+                self.gained.send_replace(());
+            }
         }
+    }
+
+    /// Completes when `by` supports this node. Cancel-safe.
+    pub(crate) async fn until_supported_by(&self, by: NodeId) {
+        let mut gained = self.gained.subscribe();
+        // The sender lives as long as this.
+        let _ = gained.wait_for(|()| self.supported_by(by, Duration::ZERO).is_some()).await;
     }
 
     /// The run of `by`'s support for this node, when it lasts for `remaining` from now at least.
@@ -152,14 +179,17 @@ mod tests {
     const F: NodeId = NodeId(2);
 
     fn exchange(leader: &Liveness, follower: &Liveness) {
-        let pong = follower.support(L, leader.ping()).expect("taken");
-        leader.supported(F, pong);
+        for _ in 0..2 {
+            let pong = follower.support(L, leader.ping(F)).expect("taken");
+            leader.supported(F, pong);
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_leader_stops_counting_on_a_promise_before_it_ends() {
         let (leader, follower) = (Liveness::new(ProcessEpoch(1)), Liveness::new(ProcessEpoch(1)));
-        let ping = leader.ping();
+        exchange(&leader, &follower);
+        let ping = leader.ping(F);
         // However long the ping takes.
         advance(Duration::from_millis(300)).await;
         leader.supported(F, follower.support(L, ping).expect("taken"));
@@ -183,7 +213,7 @@ mod tests {
         assert_eq!(leader.supported_by(F, Duration::ZERO), first);
         // Sent in time, and late at the follower.
         advance(SUPPORT / 2).await;
-        let ping = leader.ping();
+        let ping = leader.ping(F);
         advance(SUPPORT).await;
         let pong = follower.support(L, ping).expect("taken");
         leader.supported(F, pong);
@@ -192,12 +222,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_leader_that_does_not_hear_the_answers_loses_its_support() {
+        let (leader, follower) = (Liveness::new(ProcessEpoch(1)), Liveness::new(ProcessEpoch(1)));
+        exchange(&leader, &follower);
+        assert!(follower.supports(L).is_some());
+        for _ in 0..20 {
+            advance(SUPPORT / 10).await;
+            follower.support(L, leader.ping(F)).expect("taken");
+        }
+        assert!(follower.supports(L).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_replaced_process_gets_no_support_and_takes_none_from_its_successor() {
         let (old, new) = (Liveness::new(ProcessEpoch(4)), Liveness::new(ProcessEpoch(5)));
         let follower = Liveness::new(ProcessEpoch(1));
         exchange(&old, &follower);
         exchange(&new, &follower);
-        assert_eq!(follower.support(L, old.ping()), None);
+        assert_eq!(follower.support(L, old.ping(F)), None);
         assert_eq!(follower.supports(L), Some(ProcessEpoch(5)));
     }
 

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, stream};
 use highwater_types::{GroupId, NodeId};
 use openraft::alias::{SnapshotOf, VoteOf};
+use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, v2::RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{AnyError, OptionalSend};
+use tokio::time::timeout;
 
 use crate::acks::{Acks, Asked};
 use crate::convert;
@@ -26,6 +29,8 @@ use crate::type_config::Types;
 
 /// How long a follower may take to store entries, on a slow disk and behind others.
 const APPEND_DEADLINE: Duration = Duration::from_secs(10);
+/// How long entries for a node that is away wait before they are tried all the same.
+const AWAY_PROBE: Duration = Duration::from_secs(5);
 /// How long a snapshot may take, which is the state of a whole cluster at worst.
 const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(300);
 
@@ -42,8 +47,19 @@ impl RaftNetworkFactory<Types> for Peers {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, info: &MemberInfo) -> Peer {
+        self.peer(target, info, false)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, info: &MemberInfo) -> Peer {
+        self.peer(target, info, true)
+    }
+}
+
+impl Peers {
+    fn peer(&self, target: u64, info: &MemberInfo, is_for_heartbeats: bool) -> Peer {
         Peer {
             node: self.node,
+            is_for_heartbeats,
             target: Member { node: NodeId(target), incarnation: info.incarnation },
             group: self.group,
             transport: Arc::clone(&self.transport),
@@ -53,9 +69,14 @@ impl RaftNetworkFactory<Types> for Peers {
     }
 }
 
+/// The answer to one request of a stream.
+type Appended = Result<StreamAppendResult<Types>, RPCError<Types>>;
+
 /// A group's replica on another node.
 pub(crate) struct Peer {
     node: NodeId,
+    /// Whether it is used for nothing else: then it fails at once when the node is away.
+    is_for_heartbeats: bool,
     target: Member,
     group: GroupId,
     transport: Arc<dyn Transport>,
@@ -83,6 +104,13 @@ impl Peer {
             }),
             TransportError::Broken { .. } => RPCError::Network(NetworkError::new(&AnyError::new(&error))),
         })
+    }
+
+    /// Waits while the node does not support this one, but not for ever.
+    async fn until_present(&self) {
+        if self.group != GroupId::Metadata && !self.is_for_heartbeats {
+            let _ = timeout(AWAY_PROBE, self.liveness.until_supported_by(self.target.node)).await;
+        }
     }
 
     fn is_answered(&self, asked: Asked) -> bool {
@@ -149,6 +177,37 @@ impl RaftNetworkV2<Types> for Peer {
         }
         self.acks.record(self.target.node, asked);
         Ok(convert::raft_append_reply(reply))
+    }
+
+    /// One request at a time. While the node is away none is made: openraft reads the entries of a request before it backs off,
+    /// which would hold megabytes for each group.
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Appended>, RPCError<Types>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
+    {
+        let requests = stream::unfold(Some((self, input)), move |state| {
+            let option = option.clone();
+            async move {
+                let (peer, mut input) = state?;
+                peer.until_present().await;
+                let request = input.next().await?;
+                let (previous, last) = (request.prev_log_id, request.entries.last().map(|entry| entry.log_id));
+                let last = last.or(previous);
+                match peer.append_entries(request, option).await {
+                    Ok(reply) => {
+                        let is_whole = matches!(reply, AppendEntriesResponse::Success);
+                        let result = reply.into_stream_result(previous, last);
+                        Some((Ok(result), is_whole.then_some((peer, input))))
+                    }
+                    Err(error) => Some((Err(error), None)),
+                }
+            }
+        });
+        Box::pin(async move { Ok(Box::pin(requests) as BoxStream<'s, Appended>) })
     }
 
     async fn vote(

@@ -123,7 +123,7 @@ impl Group {
     }
 
     /// Makes sure that a majority has acknowledged this leader lately: a leader of a parked group takes no proposal before (R13).
-    async fn unpark(&self, raft: &Raft<Types, StateMachine>) -> Result<(), ConsensusError> {
+    pub(crate) async fn unpark(&self, raft: &Raft<Types, StateMachine>) -> Result<(), ConsensusError> {
         {
             let status = self.shared.status.borrow();
             // Who does not lead is told so by the core.
@@ -131,6 +131,7 @@ impl Group {
                 return Ok(());
             }
         }
+        self.until_handed_over().await;
         self.shared.driver.attend(self.id());
         let lease = lease(self.id());
         if self.has_lease(lease / 2) {
@@ -207,6 +208,7 @@ fn outcome(result: Option<ClientWriteResult<Types>>) -> Result<Proposed, Consens
         Some(Err(ClientWriteError::ForwardToLeader(forward))) => {
             Err(ConsensusError::NotLeader { leader: forward.leader_id.map(NodeId) })
         }
+        Some(Err(ClientWriteError::LogEntryDiscarded(_))) => Err(ConsensusError::Discarded),
         Some(Err(error)) => Err(ConsensusError::Failed { reason: error.to_string() }),
         None => Err(ConsensusError::Stopped),
     }

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use highwater_consensus::Proposal;
+use highwater_consensus::{Desired, Proposal, Reconciled};
 use highwater_types::{NodeId, Offset};
 use support::cluster::Cluster;
 use support::{batch, expected, wait_until};
@@ -104,4 +104,155 @@ async fn two_of_three_gone_stops_the_group_until_one_is_back() {
     wait_until(|| cluster.values(leader).starts_with(&expected(0..1))).await;
     let base = cluster.produce(leader, 2).await.unwrap();
     assert!(base >= Offset(1));
+}
+
+#[tokio::test]
+async fn the_leadership_is_handed_over_while_records_come_in_and_back() {
+    let cluster = Cluster::new(16);
+    cluster.start_all(&NODES).await;
+    let mut leader = cluster.leader().await;
+    let mut next = 0;
+    for _ in 0..4 {
+        for _ in 0..20 {
+            cluster.produce(leader, next).await.unwrap();
+            next += 1;
+        }
+        let successor = *NODES.iter().find(|node| **node != leader).unwrap();
+        cluster.group(leader).hand_over(successor).await.unwrap();
+        leader = cluster.leader().await;
+        assert_eq!(leader, successor);
+    }
+    for node in NODES {
+        wait_until(|| cluster.values(node) == expected(0..next)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_leader_that_cannot_hand_over_goes_on_leading() {
+    let cluster = Cluster::new(17);
+    cluster.start_all(&NODES).await;
+    let leader = cluster.leader().await;
+    cluster.produce(leader, 0).await.unwrap();
+    let gone = *NODES.iter().find(|node| **node != leader).unwrap();
+    cluster.kill(gone);
+    assert!(cluster.group(leader).hand_over(gone).await.is_err());
+    assert_eq!(cluster.leader().await, leader);
+    cluster.produce(leader, 1).await.unwrap();
+    assert!(cluster.group(leader).hand_over(NodeId(9)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_replica_moves_to_a_new_node_and_the_old_one_leaves() {
+    let cluster = Cluster::new(18);
+    cluster.start_all(&NODES).await;
+    let leader = cluster.leader().await;
+    for value in 0..200 {
+        cluster.produce(leader, value).await.unwrap();
+    }
+    let leaving = *NODES.iter().find(|node| **node != leader).unwrap();
+    let joining = NodeId(4);
+    cluster.start(joining).await;
+    let voters: Vec<NodeId> = NODES.into_iter().filter(|node| *node != leaving).chain([joining]).collect();
+    reconcile(&cluster, &voters).await;
+    wait_until(|| cluster.values(joining) == expected(0..200)).await;
+    let status = cluster.group(leader).status();
+    assert_eq!(status.voters.len(), 1);
+    assert_eq!(status.voters[0], voters.iter().copied().collect());
+    // The group lives without the one that left.
+    cluster.kill(leaving);
+    cluster.kill(leader);
+    let successor = cluster.leader().await;
+    assert_eq!(cluster.produce(successor, 200).await.unwrap(), Offset(200));
+}
+
+#[tokio::test]
+async fn a_node_whose_disk_was_emptied_comes_back_as_a_learner_and_then_votes() {
+    let cluster = Cluster::new(19);
+    cluster.start_all(&NODES).await;
+    let leader = cluster.leader().await;
+    for value in 0..100 {
+        cluster.produce(leader, value).await.unwrap();
+    }
+    let emptied = *NODES.iter().find(|node| **node != leader).unwrap();
+    cluster.wipe(emptied);
+    cluster.start(emptied).await;
+    // It neither votes nor takes entries before the leader has it as a new member.
+    for value in 100..150 {
+        cluster.produce(leader, value).await.unwrap();
+    }
+    assert_eq!(cluster.group(emptied).log().vote(), None);
+    assert_eq!(cluster.group(emptied).log().bounds(), (None, None));
+    reconcile(&cluster, &NODES).await;
+    wait_until(|| cluster.values(emptied) == expected(0..150)).await;
+    let other = *NODES.iter().find(|node| **node != leader && **node != emptied).unwrap();
+    cluster.kill(other);
+    assert_eq!(cluster.produce(leader, 150).await.unwrap(), Offset(150));
+}
+
+#[tokio::test]
+async fn a_leader_whose_followers_do_not_reach_it_is_replaced() {
+    let cluster = Cluster::new(20);
+    cluster.start_all(&NODES).await;
+    let old = cluster.leader().await;
+    cluster.produce(old, 0).await.unwrap();
+    for other in NODES.into_iter().filter(|node| *node != old) {
+        cluster.cut(other, old);
+    }
+    let successor = cluster.leader_among(|node| node != old).await;
+    cluster.produce(successor, 1).await.unwrap();
+    assert!(!cluster.group(old).status().is_serving);
+    cluster.heal();
+    for node in NODES {
+        wait_until(|| cluster.values(node) == expected(0..2)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_isolated_leader_stops_serving_before_another_serves() {
+    let cluster = Cluster::new(21);
+    cluster.start_all(&NODES).await;
+    for _ in 0..3 {
+        let old = cluster.leader().await;
+        let before = cluster.group(old);
+        cluster.isolate(old);
+        // As soon as anybody else serves, the old one must not any more.
+        cluster.leader_among(|node| node != old).await;
+        assert!(!before.status().is_serving);
+        cluster.heal();
+    }
+}
+
+#[tokio::test]
+async fn a_follower_that_restarts_under_a_parked_leader_learns_of_it_and_no_election_is_held() {
+    let cluster = Cluster::new(22);
+    cluster.start_all(&NODES).await;
+    let leader = cluster.leader().await;
+    for value in 0..10 {
+        cluster.produce(leader, value).await.unwrap();
+    }
+    let term = cluster.group(leader).status().term;
+    for follower in NODES.into_iter().filter(|node| *node != leader) {
+        cluster.kill(follower);
+        cluster.start(follower).await;
+        wait_until(|| cluster.values(follower) == expected(0..10)).await;
+        wait_until(|| cluster.group(follower).status().leader == Some(leader)).await;
+    }
+    assert_eq!(cluster.group(leader).status().term, term);
+}
+
+/// Has whoever leads take steps until the voters are these.
+async fn reconcile(cluster: &Cluster, voters: &[NodeId]) {
+    let desired =
+        Desired { voters: voters.iter().map(|node| cluster.member(*node)).collect(), ..Desired::default() };
+    let settled = async {
+        loop {
+            let leader = cluster.leader().await;
+            match cluster.group(leader).reconcile(&desired).await {
+                Ok(Reconciled::Done) => return,
+                Ok(Reconciled::Stepped) | Err(_) => {}
+                Ok(Reconciled::CatchingUp(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), settled).await.expect("the membership settles");
 }

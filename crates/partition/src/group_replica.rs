@@ -147,6 +147,7 @@ fn write_failed(error: &ConsensusError) -> PartitionError {
         ConsensusError::Quarantined { reason } => PartitionError::Quarantined { reason: reason.clone() },
         ConsensusError::Unknown { .. } => PartitionError::Stopped,
         ConsensusError::Stopped
+        | ConsensusError::Discarded
         | ConsensusError::Failed { .. }
         | ConsensusError::Log(_)
         | ConsensusError::Store(_) => PartitionError::OutcomeUnknown { reason: error.to_string() },

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use highwater_consensus::{
     ConsensusError, Durability, Group, GroupHost, HostParts, Member, Origin, PeerReply, PeerRequest, Ping,
-    Pong, Proposal, ReserveError, Sender, Transport, TransportError,
+    Pong, Proposal, RefusedRequest, ReserveError, Sender, Transport, TransportError,
 };
 use highwater_storage::Store;
 use highwater_storage::disk::SimDisk;
@@ -40,7 +40,12 @@ struct NetState {
     /// Links that are cut, from sender to receiver.
     cut: BTreeSet<(NodeId, NodeId)>,
     epochs: BTreeMap<NodeId, u64>,
-    members: BTreeSet<NodeId>,
+    /// How often a node's disk was emptied.
+    lives: BTreeMap<NodeId, u64>,
+    /// All nodes of the cluster.
+    nodes: BTreeSet<NodeId>,
+    /// The group's first voters.
+    founders: BTreeSet<Member>,
 }
 
 struct Running {
@@ -56,10 +61,20 @@ struct Link {
 }
 
 impl Link {
-    fn other_end(&self, to: NodeId) -> Result<Arc<GroupHost>, TransportError> {
+    /// The receiver, if what is sent arrives there.
+    fn request_arrives(&self, to: NodeId) -> Result<Arc<GroupHost>, TransportError> {
+        self.arrives(to, (self.from.node, to))
+    }
+
+    /// The answer comes back over the same link.
+    fn answer_arrives(&self, to: NodeId) -> Result<(), TransportError> {
+        self.arrives(to, (to, self.from.node)).map(drop)
+    }
+
+    fn arrives(&self, to: NodeId, way: (NodeId, NodeId)) -> Result<Arc<GroupHost>, TransportError> {
         let state = self.net.state.lock();
+        let is_cut = state.cut.contains(&way);
         let is_alive = state.running.get(&self.from.node).is_some_and(|own| own.epoch == self.from.epoch);
-        let is_cut = state.cut.contains(&(self.from.node, to)) || state.cut.contains(&(to, self.from.node));
         match state.running.get(&to) {
             Some(running) if is_alive && !is_cut => Ok(running.host.clone()),
             _ => Err(TransportError::Unreachable { node: to, reason: "no link".to_owned() }),
@@ -76,11 +91,10 @@ impl Transport for Link {
         request: PeerRequest,
         deadline: Duration,
     ) -> Result<PeerReply, TransportError> {
-        let host = self.other_end(to.node)?;
+        let host = self.request_arrives(to.node)?;
         let handled = host.receive(self.from, to.incarnation, group, request);
         let answered = tokio::time::timeout(deadline, handled).await;
-        // The answer takes the same link.
-        self.other_end(to.node)?;
+        self.answer_arrives(to.node)?;
         match answered {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(refused)) => Err(TransportError::Refused { node: to.node, reason: refused.to_string() }),
@@ -89,9 +103,11 @@ impl Transport for Link {
     }
 
     async fn ping(&self, to: NodeId, ping: Ping, _deadline: Duration) -> Result<Pong, TransportError> {
-        let host = self.other_end(to)?;
-        host.receive_ping(self.from.node, ping)
-            .map_err(|refused| TransportError::Refused { node: to, reason: refused.to_string() })
+        let host = self.request_arrives(to)?;
+        let refused = |error: RefusedRequest| TransportError::Refused { node: to, reason: error.to_string() };
+        let pong = host.receive_ping(self.from.node, ping).map_err(refused)?;
+        self.answer_arrives(to)?;
+        Ok(pong)
     }
 }
 
@@ -103,7 +119,9 @@ impl Cluster {
 
     /// Starts the first nodes of the cluster, with a group of which all are voters.
     pub async fn start_all(&self, nodes: &[NodeId]) {
-        self.net.state.lock().members = nodes.iter().copied().collect();
+        let founders = nodes.iter().map(|node| self.member(*node)).collect();
+        self.net.state.lock().founders = founders;
+        self.net.state.lock().nodes.extend(nodes);
         for node in nodes {
             self.start(*node).await;
         }
@@ -116,28 +134,58 @@ impl Cluster {
             let is_new = !disks.contains_key(&node);
             (disks.entry(node).or_insert_with(|| SimDisk::new(self.seed + node.0)).for_process(), is_new)
         };
-        let (epoch, members) = {
+        let member = self.member(node);
+        let (epoch, founders) = {
             let mut state = self.net.state.lock();
+            state.nodes.insert(node);
             let epoch = state.epochs.entry(node).or_default();
             *epoch += 1;
-            (ProcessEpoch(*epoch), state.members.clone())
+            (ProcessEpoch(*epoch), state.founders.clone())
         };
         let store = Store::open(Arc::new(disk), &options(small_journal()), &SystemRandom).unwrap();
         let host = GroupHost::new(HostParts {
-            member: member(node),
+            member,
             epoch,
             store,
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
             transport: Arc::new(Link { net: self.net.clone(), from: Sender { node, epoch } }),
         });
-        host.set_peers(members.iter().copied().filter(|peer| *peer != node).collect());
         let pings = tokio::spawn(host.watch_nodes());
         self.net.state.lock().running.insert(node, Running { host: host.clone(), epoch, pings });
-        let voters = members.into_iter().map(member).collect();
-        let origin = if is_new { Origin::New(voters) } else { Origin::Existing };
+        self.introduce();
+        let origin = match is_new && founders.contains(&member) {
+            true => Origin::New(founders),
+            false => Origin::Existing,
+        };
         let machine = Box::new(Counter::default());
         host.start_group(group_id(), group_options(Durability::Fsync), origin, machine).await.unwrap();
+    }
+
+    /// Tells every node of all others.
+    fn introduce(&self) {
+        let state = self.net.state.lock();
+        for (node, running) in &state.running {
+            running.host.set_peers(state.nodes.iter().copied().filter(|peer| peer != node).collect());
+        }
+    }
+
+    /// A node and the life of its disk.
+    pub fn member(&self, node: NodeId) -> Member {
+        let life = self.net.state.lock().lives.get(&node).copied().unwrap_or_default();
+        Member { node, incarnation: Incarnation(node.0 << 32 | life) }
+    }
+
+    /// Kills a node and empties its disk.
+    pub fn wipe(&self, node: NodeId) {
+        self.kill(node);
+        self.disks.lock().remove(&node);
+        *self.net.state.lock().lives.entry(node).or_default() += 1;
+    }
+
+    /// Cuts the way from one node to another, and not the way back.
+    pub fn cut(&self, from: NodeId, to: NodeId) {
+        self.net.state.lock().cut.insert((from, to));
     }
 
     /// The power of a node goes: nobody hears of it again, and what was not synced is gone.
@@ -150,8 +198,8 @@ impl Cluster {
     /// Cuts a node off from all others.
     pub fn isolate(&self, node: NodeId) {
         let mut state = self.net.state.lock();
-        let others: Vec<NodeId> = state.members.iter().copied().filter(|other| *other != node).collect();
-        state.cut.extend(others.into_iter().map(|other| (node, other)));
+        let others: Vec<NodeId> = state.nodes.iter().copied().filter(|other| *other != node).collect();
+        state.cut.extend(others.into_iter().flat_map(|other| [(node, other), (other, node)]));
     }
 
     /// Mends all links.
@@ -215,8 +263,4 @@ impl Cluster {
     pub fn values(&self, node: NodeId) -> Vec<String> {
         values(&self.group(node))
     }
-}
-
-fn member(node: NodeId) -> Member {
-    Member { node, incarnation: Incarnation(node.0 << 32) }
 }

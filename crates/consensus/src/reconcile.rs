@@ -1,0 +1,276 @@
+//! Brings a group's membership to what the metadata wants, one safe step at a time.
+//!
+//! ```text
+//! a node lost its disk      ─▶ its old replica leaves
+//! a member is missing       ─▶ it joins as a learner
+//! all learners caught up    ─▶ the voters change, in one joint step, to the wanted ones
+//! members are left over     ─▶ they go
+//! ```
+//!
+//! Invariants:
+//! - Each step is one committed change that starts from the membership it was decided on; whoever leads takes the next one, after
+//!   a crash as well.
+//! - Replicas are never fewer than wanted on the way: the new ones have the log before an old one goes. A replica whose
+//!   disk was lost is none.
+//! - A learner votes only when it has the leader's log but for what is on its way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use highwater_types::{NodeId, RaftIndex};
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{ClientWriteError, RaftError};
+use openraft::{ChangeMembers, Precondition, Raft};
+
+use crate::convert;
+use crate::error::ConsensusError;
+use crate::group::{Group, fatal_error};
+use crate::membership::MemberInfo;
+use crate::message::Member;
+use crate::state_machine::StateMachine;
+use crate::type_config::Types;
+
+/// Entries that a learner may be behind when it is made a voter.
+const PROMOTION_LAG_MAX: u64 = 1000;
+
+/// Who should be in a group.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Desired {
+    /// Who should vote.
+    pub voters: BTreeSet<Member>,
+    /// Who should follow without a vote.
+    pub learners: BTreeSet<Member>,
+}
+
+/// How far the membership is from what is desired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reconciled {
+    /// It is as desired.
+    Done,
+    /// One step was taken; there are more.
+    Stepped,
+    /// These learners still lack that many entries.
+    CatchingUp(BTreeMap<NodeId, u64>),
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Change(Vec<ChangeMembers<u64, MemberInfo>>, bool),
+    Wait(BTreeMap<NodeId, u64>),
+    Nothing,
+}
+
+/// The membership as it is.
+struct Actual {
+    configs: Vec<BTreeSet<u64>>,
+    members: BTreeMap<u64, MemberInfo>,
+}
+
+impl Group {
+    /// Takes the next step towards the desired membership. To be called by the leader, again and again until it is done.
+    ///
+    /// Cancel-safe: a step that was begun goes on or is taken again.
+    ///
+    /// # Errors
+    /// When this node does not lead, or the step could not be committed; it is taken again by the next call.
+    pub async fn reconcile(&self, desired: &Desired) -> Result<Reconciled, ConsensusError> {
+        let status = self.status();
+        let Some(raft) = self.raft().filter(|_| status.is_serving) else {
+            return Err(ConsensusError::NotLeader { leader: status.leader.filter(|_| !status.is_leader) });
+        };
+        let (actual, based_on) = {
+            let metrics = raft.server_metrics();
+            let metrics = metrics.borrow_watched();
+            let membership = metrics.membership_config.membership();
+            let members = membership.nodes().map(|(node, info)| (*node, *info)).collect();
+            (
+                Actual { configs: membership.get_joint_config().clone(), members },
+                *metrics.membership_config.log_id(),
+            )
+        };
+        match next_step(&actual, desired, &self.lag(raft)) {
+            Step::Nothing => Ok(Reconciled::Done),
+            Step::Wait(lag) => {
+                self.shared.driver.attend(self.id());
+                Ok(Reconciled::CatchingUp(lag))
+            }
+            Step::Change(changes, retain) => {
+                self.unpark(raft).await?;
+                for change in changes {
+                    let base = Precondition::LastMembershipLogId { last_membership_log_id: based_on };
+                    let changed = raft.change_membership_if(change, retain, [base]).await;
+                    changed.map_err(|error| change_error(&error))?;
+                }
+                Ok(Reconciled::Stepped)
+            }
+        }
+    }
+
+    /// How many entries each other member lacks.
+    fn lag(&self, raft: &Raft<Types, StateMachine>) -> BTreeMap<u64, u64> {
+        let metrics = raft.data_metrics();
+        let metrics = metrics.borrow_watched();
+        let end = |id: Option<RaftIndex>| id.map_or(0, |index| index.0 + 1);
+        let last = end(metrics.last_log.as_ref().map(|id| convert::log_id(id).index));
+        let replication = metrics.replication.iter().flatten();
+        let mut lag: BTreeMap<u64, u64> = replication
+            .map(|(node, matching)| {
+                let stored = end(matching.as_ref().map(|id| convert::log_id(id).index));
+                (*node, last.saturating_sub(stored))
+            })
+            .collect();
+        lag.insert(self.shared.node.0, 0);
+        lag
+    }
+}
+
+fn next_step(actual: &Actual, desired: &Desired, lag: &BTreeMap<u64, u64>) -> Step {
+    if actual.configs.len() > 1 {
+        // A change that was cut short is finished before another one begins.
+        return Step::Change(vec![ChangeMembers::AddVoterIds(BTreeSet::new())], true);
+    }
+    let voters = actual.configs.first().cloned().unwrap_or_default();
+    let wanted: BTreeMap<u64, MemberInfo> = desired
+        .voters
+        .iter()
+        .chain(&desired.learners)
+        .map(|member| (member.node.0, MemberInfo { incarnation: member.incarnation }))
+        .collect();
+    let reborn = |node: &u64| wanted.get(node).is_some_and(|info| actual.members.get(node) != Some(info));
+    let lost: BTreeSet<u64> = actual.members.keys().copied().filter(reborn).collect();
+    let lost_voters: BTreeSet<u64> = lost.intersection(&voters).copied().collect();
+    // Somebody has to be left to vote.
+    if !lost_voters.is_empty() && lost_voters.len() < voters.len() {
+        return Step::Change(vec![ChangeMembers::RemoveVoters(lost_voters)], false);
+    }
+    if !lost.is_empty() && lost_voters.is_empty() {
+        return Step::Change(vec![ChangeMembers::RemoveNodes(lost)], false);
+    }
+    let missing: BTreeMap<u64, MemberInfo> = wanted
+        .iter()
+        .filter(|(node, _)| !actual.members.contains_key(node))
+        .map(|(node, info)| (*node, *info))
+        .collect();
+    if !missing.is_empty() {
+        return Step::Change(vec![ChangeMembers::AddNodes(missing)], true);
+    }
+    let wanted_voters: BTreeSet<u64> = desired.voters.iter().map(|member| member.node.0).collect();
+    if wanted_voters != voters && !wanted_voters.is_empty() {
+        let behind: BTreeMap<NodeId, u64> = wanted_voters
+            .difference(&voters)
+            .map(|node| (NodeId(*node), lag.get(node).copied().unwrap_or(u64::MAX)))
+            .filter(|(_, lag)| *lag > PROMOTION_LAG_MAX)
+            .collect();
+        if !behind.is_empty() {
+            return Step::Wait(behind);
+        }
+        // Who leaves the voters stays a learner until the next step, so that nobody who may still lead is cut off.
+        return Step::Change(vec![ChangeMembers::ReplaceAllVoters(wanted_voters)], true);
+    }
+    let surplus: BTreeSet<u64> =
+        actual.members.keys().copied().filter(|node| !wanted.contains_key(node)).collect();
+    match surplus.is_empty() {
+        true => Step::Nothing,
+        false => Step::Change(vec![ChangeMembers::RemoveNodes(surplus)], false),
+    }
+}
+
+fn change_error(error: &RaftError<Types, ClientWriteError<Types>>) -> ConsensusError {
+    match error {
+        RaftError::Fatal(fatal) => fatal_error(fatal),
+        RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
+            ConsensusError::NotLeader { leader: forward.leader_id.map(NodeId) }
+        }
+        RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)) => ConsensusError::Discarded,
+        RaftError::APIError(error) => ConsensusError::Failed { reason: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use highwater_types::Incarnation;
+
+    use super::*;
+
+    fn info(incarnation: u64) -> MemberInfo {
+        MemberInfo { incarnation: Incarnation(incarnation) }
+    }
+
+    fn actual(voters: &[u64], members: &[(u64, u64)]) -> Actual {
+        Actual {
+            configs: vec![voters.iter().copied().collect()],
+            members: members.iter().map(|(node, incarnation)| (*node, info(*incarnation))).collect(),
+        }
+    }
+
+    fn desired(voters: &[(u64, u64)]) -> Desired {
+        let member = |(node, incarnation): &(u64, u64)| Member {
+            node: NodeId(*node),
+            incarnation: Incarnation(*incarnation),
+        };
+        Desired { voters: voters.iter().map(member).collect(), learners: BTreeSet::new() }
+    }
+
+    /// Applies steps until nothing is left to do; every one keeps a voter, and never drops below what is wanted.
+    fn settle(mut actual: Actual, desired: &Desired, whole: usize) -> Actual {
+        for _ in 0..10 {
+            let lag = actual.members.keys().map(|node| (*node, 0)).collect();
+            let (changes, retain) = match next_step(&actual, desired, &lag) {
+                Step::Nothing => return actual,
+                Step::Wait(lag) => panic!("waits for {lag:?}"),
+                Step::Change(changes, retain) => (changes, retain),
+            };
+            for change in changes {
+                let voters = &mut actual.configs[0];
+                match change {
+                    ChangeMembers::AddNodes(nodes) => actual.members.extend(nodes),
+                    ChangeMembers::RemoveNodes(nodes) => actual.members.retain(|node, _| !nodes.contains(node)),
+                    ChangeMembers::RemoveVoters(nodes) => voters.retain(|node| !nodes.contains(node)),
+                    ChangeMembers::ReplaceAllVoters(nodes) => *voters = nodes,
+                    other => panic!("{other:?}"),
+                }
+                let voters = voters.clone();
+                if !retain {
+                    let wanted: BTreeSet<u64> = desired.voters.iter().map(|member| member.node.0).collect();
+                    actual.members.retain(|node, _| voters.contains(node) || wanted.contains(node) && retain);
+                }
+                assert!(voters.len() >= whole, "{voters:?}");
+            }
+        }
+        panic!("it never settles");
+    }
+
+    #[test]
+    fn a_replica_is_moved_through_a_learner_and_never_missing() {
+        let three = actual(&[1, 2, 3], &[(1, 1), (2, 1), (3, 1)]);
+        let moved = settle(three, &desired(&[(1, 1), (2, 1), (4, 1)]), 3);
+        assert_eq!(moved.configs, [BTreeSet::from([1, 2, 4])]);
+        assert_eq!(moved.members.keys().copied().collect::<Vec<_>>(), [1, 2, 4]);
+    }
+
+    #[test]
+    fn a_learner_that_lags_is_waited_for() {
+        let joined = actual(&[1, 2, 3], &[(1, 1), (2, 1), (3, 1), (4, 1)]);
+        let lag = BTreeMap::from([(1, 0), (2, 0), (3, 0), (4, PROMOTION_LAG_MAX + 1)]);
+        let step = next_step(&joined, &desired(&[(1, 1), (2, 1), (4, 1)]), &lag);
+        assert_eq!(step, Step::Wait(BTreeMap::from([(NodeId(4), PROMOTION_LAG_MAX + 1)])));
+    }
+
+    #[test]
+    fn a_node_whose_disk_was_lost_leaves_and_comes_back_as_a_learner() {
+        let three = actual(&[1, 2, 3], &[(1, 1), (2, 1), (3, 1)]);
+        let back = settle(three, &desired(&[(1, 1), (2, 1), (3, 9)]), 2);
+        assert_eq!(back.configs, [BTreeSet::from([1, 2, 3])]);
+        assert_eq!(back.members[&3], info(9));
+    }
+
+    #[test]
+    fn a_change_that_was_cut_short_is_finished_first() {
+        let joint = Actual {
+            configs: vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([1, 2, 4])],
+            members: (1..=4).map(|node| (node, info(1))).collect(),
+        };
+        let step = next_step(&joint, &desired(&[(1, 1), (2, 1), (4, 1)]), &BTreeMap::new());
+        assert_eq!(step, Step::Change(vec![ChangeMembers::AddVoterIds(BTreeSet::new())], true));
+    }
+}
