@@ -9,6 +9,8 @@ use highwater_types::{NodeId, limits};
 
 /// The port for gRPC, unless another is chosen.
 pub const GRPC_PORT: u16 = 7400;
+/// The port for the other nodes of the cluster, unless another is chosen.
+pub const PEER_PORT: u16 = 7401;
 /// The port for HTTP, unless another is chosen.
 pub const HTTP_PORT: u16 = 7402;
 
@@ -23,6 +25,18 @@ pub struct NodeConfig {
     pub grpc: SocketAddr,
     /// Where HTTP listens; port 0 lets the system choose.
     pub http: SocketAddr,
+    /// Where the other nodes of the cluster are listened for; port 0 lets the system choose.
+    pub peer: SocketAddr,
+    /// Where clients are told to find gRPC, as host:port; without it, where it listens.
+    pub advertised_grpc: Option<String>,
+    /// Where the other nodes find this one, as host:port; without it, where it listens for them.
+    pub advertised_peer: Option<String>,
+    /// Where the machine stands: replicas are spread over racks.
+    pub rack: Option<String>,
+    /// Peer addresses of nodes of the cluster to join, as host:port.
+    pub seeds: Vec<String>,
+    /// The nodes that found the cluster, for a node without data.
+    pub first_voters: Vec<FirstVoter>,
     /// Whether listeners without TLS may be reachable from other machines.
     pub insecure: bool,
     /// Most connections of one listener.
@@ -37,6 +51,15 @@ pub struct NodeConfig {
     pub journal: JournalOptions,
 }
 
+/// One of the nodes that found a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstVoter {
+    /// Its id.
+    pub node: NodeId,
+    /// Where the other nodes find it, as host:port.
+    pub peer: String,
+}
+
 impl NodeConfig {
     /// A node on this machine alone, on the usual ports.
     pub fn local(data: PathBuf) -> Self {
@@ -46,6 +69,12 @@ impl NodeConfig {
             data,
             grpc: SocketAddr::new(loopback, GRPC_PORT),
             http: SocketAddr::new(loopback, HTTP_PORT),
+            peer: SocketAddr::new(loopback, PEER_PORT),
+            advertised_grpc: None,
+            advertised_peer: None,
+            rack: None,
+            seeds: Vec::new(),
+            first_voters: Vec::new(),
             insecure: false,
             connections_max: limits::CONNECTIONS_MAX,
             shutdown_deadline: Duration::from_secs(10),
@@ -60,6 +89,7 @@ impl NodeConfig {
     pub fn on_free_ports(mut self) -> Self {
         self.grpc.set_port(0);
         self.http.set_port(0);
+        self.peer.set_port(0);
         self
     }
 }

@@ -27,7 +27,7 @@ use futures_util::Stream;
 use highwater_broker::Broker;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{GRPC_PORT, HTTP_PORT, NodeConfig};
+pub use config::{FirstVoter, GRPC_PORT, HTTP_PORT, NodeConfig, PEER_PORT};
 pub use connection::ClientStream;
 pub use error::{NodeFailure, ShutdownError, StartError};
 pub use listener::Listener;

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 
 pub use config_error::ConfigError;
 pub use setting::{ConfigEntry, ConfigSource, Setting, SettingType};
+pub use suggestion::nearest;
 pub use table::{SETTINGS, UNSUPPORTED_SETTINGS, UnsupportedSetting};
 
 /// What a topic was given, by setting name. Everything else has its default.

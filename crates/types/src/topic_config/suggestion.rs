@@ -3,7 +3,7 @@
 
 /// The nearest of `known`, when it is near enough to be meant: at most a third of
 /// the name's letters differ. The first in order wins a tie.
-pub(super) fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+pub fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let folded = fold(name);
     known
         .filter(|candidate| candidate.len().abs_diff(folded.len()) <= candidate.len() / 3)
