@@ -114,7 +114,7 @@ pub const PARTITION_STARTS_MAX: usize = 64;
 pub const PEER_HANDSHAKE_BYTES_MAX: usize = 4 << 10;
 /// Longest that connecting to a node, handshake included, may take.
 pub const PEER_CONNECT_MS: u64 = 3000;
-/// Most connections from other nodes: two lanes from each, and those that are just being replaced.
+/// Most connections from other nodes: three lanes from each, and those that are just being replaced.
 pub const PEER_CONNECTIONS_MAX: usize = 4 * NODES_PER_CLUSTER_MAX;
 /// Largest description of a request or an answer between nodes: some six thousand entries of an append.
 pub const PEER_META_BYTES_MAX: usize = 256 << 10;
@@ -142,8 +142,8 @@ pub const PEER_GROUP_REQUESTS_MAX: usize = 16;
 pub const PEER_GROUP_BYTES_MAX: usize = PEER_SERVED_BYTES_MAX / 2;
 /// Frames that wait are written together up to this many bytes.
 pub const PEER_WRITE_BYTES: usize = 1 << 20;
-/// A connection between nodes on which nothing was written for so long carries a ping.
-pub const PEER_PING_MS: u64 = 1000;
+/// A connection between nodes on which nothing was written for so long carries a sign of life.
+pub const PEER_KEEPALIVE_MS: u64 = 1000;
 /// A connection between nodes on which nothing arrives for so long is given up.
 pub const PEER_SILENCE_MS: u64 = 3000;
 /// So is one that takes not a byte of what waits to be written for so long.
@@ -152,5 +152,7 @@ pub const PEER_STALL_MS: u64 = 10_000;
 pub const PEER_REDIAL_MS_MIN: u64 = 50;
 /// Longest such wait.
 pub const PEER_REDIAL_MS_MAX: u64 = 2000;
+/// The same on the lane of liveness, on which the cluster learns that a node is back.
+pub const PEER_LIVENESS_REDIAL_MS_MAX: u64 = 250;
 /// Longest reason that a node gives or takes for a refusal, in bytes.
 pub const PEER_REASON_BYTES_MAX: usize = 1024;

@@ -1,0 +1,90 @@
+//! Answers.
+
+use highwater_consensus::{AppendReply, BallotReply, PeerReply};
+use highwater_types::limits::PEER_REASON_BYTES_MAX;
+use prost::Message;
+
+use super::coordinates::vote;
+use super::malformed;
+use super::support::{decode_pong, no_payload};
+use crate::error::PeerError;
+use crate::frame::{Arrived, Correlation, Frame, FrameKind};
+use crate::question::Reply;
+use crate::wire::{self, AnswerKind, AppendOutcome};
+
+/// The frame of an answer.
+///
+/// # Errors
+/// Never: an answer is small.
+pub(crate) fn answer_frame(correlation: Correlation, reply: &PeerReply) -> Result<Frame, PeerError> {
+    let kind = match reply {
+        PeerReply::Append(reply) => AnswerKind::Append(encode_append(*reply)),
+        PeerReply::Vote(reply) => AnswerKind::Vote(wire::BallotAnswer {
+            vote: Some(reply.vote.into()),
+            is_granted: reply.is_granted,
+            last: reply.last.map(Into::into),
+        }),
+        PeerReply::Snapshot(vote) => AnswerKind::Snapshot((*vote).into()),
+        PeerReply::TakeOver(stands) => AnswerKind::TakeOver(*stands),
+    };
+    Frame::new(FrameKind::Answer, correlation, &wire::Answer { kind: Some(kind) }, Vec::new())
+}
+
+/// The frame that says that nothing was taken of a request.
+///
+/// # Errors
+/// Never: a reason is cut to its limit.
+pub(crate) fn failure_frame(correlation: Correlation, reason: &str) -> Result<Frame, PeerError> {
+    let meta = wire::Failure { reason: shortened(reason) };
+    Frame::new(FrameKind::Error, correlation, &meta, Vec::new())
+}
+
+/// The answer in a frame; the inner error is the peer's reason why it took nothing.
+///
+/// # Errors
+/// When the frame is no answer that this build knows.
+pub(crate) fn decode_answer(frame: &Arrived) -> Result<Result<Reply, String>, PeerError> {
+    no_payload(frame)?;
+    match frame.kind {
+        FrameKind::Error => return Ok(Err(shortened(&wire::Failure::decode(frame.meta.clone())?.reason))),
+        FrameKind::Pong => return Ok(Ok(Reply::Support(decode_pong(frame)?))),
+        _ => {}
+    }
+    let answer = wire::Answer::decode(frame.meta.clone())?;
+    let kind = answer.kind.ok_or_else(|| malformed("this build does not know the kind of answer"))?;
+    Ok(Ok(Reply::Replica(match kind {
+        AnswerKind::Append(reply) => PeerReply::Append(decode_append(&reply)?),
+        AnswerKind::Vote(reply) => PeerReply::Vote(BallotReply {
+            vote: vote(reply.vote)?,
+            is_granted: reply.is_granted,
+            last: reply.last.map(Into::into),
+        }),
+        AnswerKind::Snapshot(vote) => PeerReply::Snapshot(vote.into()),
+        AnswerKind::TakeOver(stands) => PeerReply::TakeOver(stands),
+    })))
+}
+
+fn encode_append(reply: AppendReply) -> wire::AppendAnswer {
+    let (outcome, stored, vote) = match reply {
+        AppendReply::Stored => (AppendOutcome::Stored, None, None),
+        AppendReply::StoredUpTo(last) => (AppendOutcome::StoredUpTo, last, None),
+        AppendReply::Conflict => (AppendOutcome::Conflict, None, None),
+        AppendReply::HigherVote(vote) => (AppendOutcome::HigherVote, None, Some(vote)),
+    };
+    wire::AppendAnswer { outcome: outcome.into(), stored: stored.map(Into::into), vote: vote.map(Into::into) }
+}
+
+fn decode_append(reply: &wire::AppendAnswer) -> Result<AppendReply, PeerError> {
+    Ok(match reply.outcome() {
+        AppendOutcome::Stored => AppendReply::Stored,
+        AppendOutcome::StoredUpTo => AppendReply::StoredUpTo(reply.stored.map(Into::into)),
+        AppendOutcome::Conflict => AppendReply::Conflict,
+        AppendOutcome::HigherVote => AppendReply::HigherVote(vote(reply.vote)?),
+        AppendOutcome::Unknown => return Err(malformed("this build does not know the answer to an append")),
+    })
+}
+
+/// `reason`, cut at a character.
+pub(crate) fn shortened(reason: &str) -> String {
+    reason[..reason.floor_char_boundary(PEER_REASON_BYTES_MAX)].to_owned()
+}
