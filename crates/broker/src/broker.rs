@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use highwater_consensus::{ConsensusError, Group, GroupHost, Origin};
-use highwater_controller::{FeatureLevel, MetadataCommand, MetadataImage, MetadataResponse, NodeRecord};
+use highwater_controller::{FeatureLevel, MetadataCommand, MetadataImage, MetadataResponse, NodeRegistration};
 use highwater_storage::{Durability, GroupOptions};
 use highwater_types::{Clock, ClusterId, ErrorCode, GroupId, Incarnation, NodeId, Random, limits};
 use tokio::sync::{Mutex, watch};
@@ -128,7 +128,7 @@ impl Broker {
             self.propose(&born).await?;
         }
         let address = self.options.client_address.clone();
-        let node = NodeRecord {
+        let node = NodeRegistration {
             id: self.options.node,
             incarnation: self.options.incarnation,
             addresses: BTreeMap::from([(CLIENT_LISTENER.to_owned(), address)]),

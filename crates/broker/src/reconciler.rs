@@ -66,8 +66,15 @@ impl Reconciler {
                     self.broker.hosting.stop_topic(topic).await;
                 }
                 MetadataChange::ClusterBorn
+                | MetadataChange::FeatureLevelRaised
                 | MetadataChange::NodeChanged(_)
+                | MetadataChange::NodeReborn(_)
+                | MetadataChange::NodeModeChanged(_)
+                | MetadataChange::NodeRemoved(_)
                 | MetadataChange::PartitionReady(_)
+                | MetadataChange::PartitionReassigned(_)
+                | MetadataChange::PartitionSettled(_)
+                | MetadataChange::PartitionLeft { .. }
                 | MetadataChange::TopicDataRemoved { .. }
                 | MetadataChange::TopicForgotten(_)
                 | MetadataChange::ProducerIdsAllocated => {}

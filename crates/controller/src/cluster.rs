@@ -11,8 +11,12 @@ use highwater_types::{ClusterId, TimestampMs};
 pub struct FeatureLevel(pub u32);
 
 impl FeatureLevel {
+    /// Topics, settings, producer ids: all that one node alone needs.
+    pub const ONE_NODE: Self = Self(1);
+    /// Modes of nodes, their removal and return, and partitions that move between them.
+    pub const SEVERAL_NODES: Self = Self(2);
     /// The newest level that this build knows; it knows all levels from 1 to this one.
-    pub const NEWEST: Self = Self(1);
+    pub const NEWEST: Self = Self::SEVERAL_NODES;
 
     /// Whether this build knows the level.
     pub fn is_supported(self) -> bool {
@@ -31,13 +35,20 @@ impl fmt::Display for FeatureLevel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct MetadataVersion(pub u64);
 
+impl MetadataVersion {
+    /// The version that the next change leads to.
+    pub(crate) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 impl fmt::Display for MetadataVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-/// What was settled when the cluster was born.
+/// What was settled when the cluster was born, and the level that it has reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterRecord {
     /// The cluster's id: nodes refuse the data and the company of another.

@@ -1,7 +1,12 @@
 //! Commands, responses and snapshots as bytes: protobuf with a version. Bytes that are not
 //! understood become an error, never a panic and never a partial value.
+//!
+//! The version of a command is the feature level from which on it is used, that of a snapshot is
+//! the level of its cluster. So nodes that know the cluster's level understand all that is sent,
+//! and bytes of an earlier level are read and written as ever.
 
 mod command;
+mod nodes;
 mod response;
 mod snapshot;
 mod wire;
@@ -10,14 +15,15 @@ pub use command::{decode_command, encode_command};
 pub use response::{decode_response, encode_response};
 pub use snapshot::{decode_snapshot, encode_snapshot};
 
-use highwater_types::{ClusterId, NodeId, TopicId};
+use highwater_types::{ClusterId, NodeId, PartitionId, PartitionIndex, TopicId};
 use prost::Message;
 use uuid::Uuid;
 
+use crate::cluster::FeatureLevel;
 use crate::error::MetadataError;
 
-/// The newest version of the persisted and sent forms; there is no older one.
-const FORMAT_VERSION: u32 = 1;
+/// The newest version of commands and snapshots; this build reads all from 1 on.
+const FORMAT_VERSION_NEWEST: u32 = FeatureLevel::NEWEST.0;
 
 /// One kind of bytes, for errors that say what was malformed.
 #[derive(Clone, Copy)]
@@ -30,16 +36,21 @@ impl Reader {
         M::decode(bytes).map_err(|error| self.malformed(error.to_string()))
     }
 
-    fn version(self, version: u32) -> Result<(), MetadataError> {
+    fn version(self, version: u32, newest: u32) -> Result<(), MetadataError> {
         match version {
             0 => Err(self.malformed("it states no version")),
-            FORMAT_VERSION => Ok(()),
-            _ => Err(MetadataError::UnknownVersion { what: self.what, version, newest: FORMAT_VERSION }),
+            _ if version <= newest => Ok(()),
+            _ => Err(MetadataError::UnknownVersion { what: self.what, version, newest }),
         }
     }
 
     fn topic(self, bytes: &[u8]) -> Result<TopicId, MetadataError> {
         self.uuid(bytes).map(TopicId)
+    }
+
+    fn partition(self, partition: Option<wire::PartitionRef>) -> Result<PartitionId, MetadataError> {
+        let partition = self.present(partition, "partition")?;
+        Ok(PartitionId { topic: self.topic(&partition.topic)?, index: PartitionIndex(partition.index) })
     }
 
     fn cluster(self, bytes: &[u8]) -> Result<ClusterId, MetadataError> {
@@ -64,12 +75,17 @@ impl Reader {
     }
 }
 
-/// A list of nodes as it is written.
-fn write_nodes(nodes: &[NodeId]) -> wire::Nodes {
-    wire::Nodes { ids: nodes.iter().map(|node| node.0).collect() }
+/// A partition as it is written.
+fn write_partition_ref(partition: PartitionId) -> wire::PartitionRef {
+    wire::PartitionRef { topic: partition.topic.0.as_bytes().to_vec(), index: partition.index.0 }
 }
 
-/// A list of nodes as it is read.
-fn read_nodes(nodes: &wire::Nodes) -> Vec<NodeId> {
-    nodes.ids.iter().copied().map(NodeId).collect()
+/// Nodes as they are written.
+fn write_ids(nodes: &[NodeId]) -> Vec<u64> {
+    nodes.iter().map(|node| node.0).collect()
+}
+
+/// Nodes as they are read.
+fn read_ids(ids: &[u64]) -> Vec<NodeId> {
+    ids.iter().copied().map(NodeId).collect()
 }

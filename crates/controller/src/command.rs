@@ -1,13 +1,18 @@
 //! The commands that change cluster metadata. Whatever is not a function of the
 //! metadata itself (ids, times, placement) was drawn by the proposer and is in the command.
 
-use bytes::Bytes;
-use highwater_types::{ClusterId, ConfigOverrides, NodeId, PartitionIndex, TimestampMs, TopicId};
+use std::collections::BTreeMap;
 
-use crate::cluster::FeatureLevel;
+use bytes::Bytes;
+use highwater_types::{
+    ClusterId, ConfigOverrides, Incarnation, NodeId, PartitionId, PartitionIndex, TimestampMs, TopicId,
+};
+
+use crate::cluster::{FeatureLevel, MetadataVersion};
 use crate::codec;
 use crate::error::MetadataError;
-use crate::node::NodeRecord;
+use crate::node::{NodeMode, NodeRegistration};
+use crate::partition_move::PartitionMove;
 
 /// A change to one setting of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,12 +52,37 @@ pub enum MetadataCommand {
         /// The proposer's time.
         at: TimestampMs,
     },
-    /// Makes a node known, or says what changed about it.
+    /// Makes a node known, or says what changed about it. Another incarnation means that
+    /// its data directory was emptied or replaced.
     RegisterNode {
         /// The cluster that the node believes to belong to.
         cluster: ClusterId,
         /// What the node says about itself.
-        node: NodeRecord,
+        node: NodeRegistration,
+    },
+    /// Says what is wanted of a node.
+    SetNodeMode {
+        /// The node.
+        node: NodeId,
+        /// What is wanted.
+        mode: NodeMode,
+        /// The proposer's time.
+        at: TimestampMs,
+    },
+    /// Takes a node without replicas out of the cluster. This incarnation never comes back.
+    RemoveNode {
+        /// The node.
+        node: NodeId,
+        /// The incarnation that the proposer saw, so that a delayed removal does not hit a
+        /// node that came back under the same id.
+        incarnation: Incarnation,
+        /// The proposer's time.
+        at: TimestampMs,
+    },
+    /// Lets the cluster use what a newer level has.
+    RaiseFeatureLevel {
+        /// The level to use from now on.
+        level: FeatureLevel,
     },
     /// Creates a topic, all of its partitions in phase `Creating`.
     CreateTopic {
@@ -85,6 +115,32 @@ pub enum MetadataCommand {
         partitions_before: u32,
         /// The replicas of each new partition.
         placement: Vec<Vec<NodeId>>,
+    },
+    /// Changes which nodes should hold partitions, or their order: all of it or nothing.
+    ReassignPartitions {
+        /// The changes, at most one for each partition and at most
+        /// [`highwater_types::limits::MOVES_PER_COMMAND_MAX`].
+        moves: Vec<PartitionMove>,
+        /// Topics whose replication factor changes, and to what; the moves must bring every
+        /// partition of theirs to it. Other topics keep theirs.
+        replication_factors: BTreeMap<TopicId, u32>,
+        /// The proposer's time.
+        at: TimestampMs,
+    },
+    /// Turns reassignments around: back to the replicas before them.
+    CancelReassignments {
+        /// The partitions; those without a reassignment stay as they are.
+        partitions: Vec<PartitionId>,
+    },
+    /// Says that a partition's group has exactly the wanted members. Only its leader
+    /// says so, and by it nodes that left may remove their data.
+    ReassignmentDone {
+        /// The partition.
+        partition: PartitionId,
+        /// The replicas that the group has.
+        replicas: Vec<NodeId>,
+        /// The reassignment's [`crate::Reassignment::since`].
+        since: MetadataVersion,
     },
     /// Says that the groups of these partitions were initialized.
     PartitionsReady {
@@ -119,6 +175,28 @@ pub enum MetadataCommand {
 }
 
 impl MetadataCommand {
+    /// The feature level from which on the command is accepted: a build that does not know
+    /// it cannot be in a cluster of that level. Raising the level is possible from the first.
+    pub fn feature_level(&self) -> FeatureLevel {
+        match self {
+            Self::ClusterBorn { .. }
+            | Self::RegisterNode { .. }
+            | Self::RaiseFeatureLevel { .. }
+            | Self::CreateTopic { .. }
+            | Self::AlterTopicConfigs { .. }
+            | Self::AddPartitions { .. }
+            | Self::PartitionsReady { .. }
+            | Self::DeleteTopic { .. }
+            | Self::ForgetTopic { .. }
+            | Self::AllocateProducerIds { .. } => FeatureLevel::ONE_NODE,
+            Self::SetNodeMode { .. }
+            | Self::RemoveNode { .. }
+            | Self::ReassignPartitions { .. }
+            | Self::CancelReassignments { .. }
+            | Self::ReassignmentDone { .. } => FeatureLevel::SEVERAL_NODES,
+        }
+    }
+
     /// The replicated form.
     pub fn encode(&self) -> Bytes {
         codec::encode_command(self)

@@ -1,14 +1,17 @@
 //! Decides what a command comes to, without changing anything: the proposer's check and
 //! every node's apply are this same code.
 
+mod cluster;
 mod nodes;
 mod partitions;
+mod reassignments;
+mod tombstones;
 mod topics;
 
 use std::sync::Arc;
 
 use highwater_types::limits::PRODUCER_ID_BLOCK;
-use highwater_types::{ProducerId, TopicId};
+use highwater_types::{NodeId, ProducerId, TopicId};
 
 use crate::cluster::ClusterRecord;
 use crate::command::MetadataCommand;
@@ -17,16 +20,21 @@ use crate::error::MetadataError;
 use crate::image::MetadataImage;
 use crate::node::NodeRecord;
 use crate::response::Outcome;
+use crate::retired::RetiredIncarnation;
 use crate::tombstone::Tombstone;
 use crate::topic::TopicRecord;
 
 /// How an image changes. Applying one never fails: it was decided against that image.
 #[derive(Debug, Clone)]
 pub(crate) enum Effect {
-    /// The cluster has this identity.
+    /// The cluster has this identity and level.
     Cluster(ClusterRecord),
     /// A node is new or changed.
     Node(NodeRecord),
+    /// A node is not in the cluster any more.
+    NodeRemoved(NodeId),
+    /// An incarnation must not come back.
+    Retired(RetiredIncarnation),
     /// A topic is new or changed.
     Topic(Arc<TopicRecord>),
     /// A live topic becomes a tombstone.
@@ -44,21 +52,27 @@ pub(crate) enum Effect {
 pub(crate) struct Decision {
     /// What the proposer is told.
     pub(crate) outcome: Outcome,
-    /// What changes; nothing when the command was applied before.
-    pub(crate) effect: Option<Effect>,
-    /// The changes, as others are told; empty exactly when there is no effect.
+    /// What changes, all of it together; nothing when the command was applied before.
+    pub(crate) effects: Vec<Effect>,
+    /// The changes, as others are told, sorted; empty exactly when there is no effect.
     pub(crate) changes: Vec<MetadataChange>,
 }
 
 impl Decision {
-    /// A change.
+    /// One change.
     fn change(outcome: Outcome, effect: Effect, change: MetadataChange) -> Self {
-        Self { outcome, effect: Some(effect), changes: vec![change] }
+        Self { outcome, effects: vec![effect], changes: vec![change] }
+    }
+
+    /// Several changes, which come together.
+    fn done(effects: Vec<Effect>, mut changes: Vec<MetadataChange>) -> Self {
+        changes.sort_unstable();
+        Self { outcome: Outcome::Done, effects, changes }
     }
 
     /// What was asked for is so already.
     fn unchanged(outcome: Outcome) -> Self {
-        Self { outcome, effect: None, changes: Vec::new() }
+        Self { outcome, effects: Vec::new(), changes: Vec::new() }
     }
 }
 
@@ -66,14 +80,18 @@ impl Decision {
 pub(crate) fn decide(image: &MetadataImage, command: &MetadataCommand) -> Result<Decision, MetadataError> {
     if let MetadataCommand::ClusterBorn { cluster, feature_level, at } = command {
         let born = ClusterRecord { id: *cluster, feature_level: *feature_level, born_at: *at };
-        return nodes::cluster_born(image, born);
+        return cluster::born(image, born);
     }
     let cluster = image.cluster().ok_or(MetadataError::NotBorn)?;
+    cluster::require(cluster, command.feature_level())?;
     match command {
         MetadataCommand::ClusterBorn { .. } => unreachable!("decided above"),
+        MetadataCommand::RaiseFeatureLevel { level } => cluster::raise(image, cluster, *level),
         MetadataCommand::RegisterNode { cluster: claimed, node } => {
             nodes::register(image, cluster, *claimed, node)
         }
+        MetadataCommand::SetNodeMode { node, mode, at } => nodes::set_mode(image, *node, *mode, *at),
+        MetadataCommand::RemoveNode { node, incarnation, at } => nodes::remove(image, *node, *incarnation, *at),
         MetadataCommand::CreateTopic { topic, name, placement, overrides, internal, at } => topics::create(
             image,
             topics::NewTopic { id: *topic, name, placement, overrides, internal: *internal, at: *at },
@@ -82,9 +100,16 @@ pub(crate) fn decide(image: &MetadataImage, command: &MetadataCommand) -> Result
         MetadataCommand::AddPartitions { topic, partitions_before, placement } => {
             partitions::add(image, *topic, *partitions_before, placement)
         }
+        MetadataCommand::ReassignPartitions { moves, replication_factors, at } => {
+            reassignments::reassign(image, moves, replication_factors, *at)
+        }
+        MetadataCommand::CancelReassignments { partitions } => reassignments::cancel(image, partitions),
+        MetadataCommand::ReassignmentDone { partition, replicas, since } => {
+            reassignments::done(image, *partition, replicas, *since)
+        }
         MetadataCommand::PartitionsReady { topic, partitions } => partitions::ready(image, *topic, partitions),
-        MetadataCommand::DeleteTopic { topic, at } => topics::delete(image, *topic, *at),
-        MetadataCommand::ForgetTopic { topic, node, at } => topics::forget(image, *topic, *node, *at),
+        MetadataCommand::DeleteTopic { topic, at } => tombstones::delete(image, *topic, *at),
+        MetadataCommand::ForgetTopic { topic, node, at } => tombstones::forget(image, *topic, *node, *at),
         MetadataCommand::AllocateProducerIds { count } => allocate_producer_ids(image, *count),
     }
 }

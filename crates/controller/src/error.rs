@@ -2,10 +2,11 @@
 
 use highwater_types::limits::PARTITIONS_PER_TOPIC_MAX;
 use highwater_types::{
-    ClusterId, ConfigError, ErrorCode, NodeId, PartitionIndex, TimestampMs, TopicId, TopicName, TopicNameError,
+    ClusterId, ConfigError, ErrorCode, Incarnation, NodeId, PartitionId, PartitionIndex, TimestampMs, TopicId,
+    TopicName, TopicNameError,
 };
 
-use crate::cluster::FeatureLevel;
+use crate::cluster::{FeatureLevel, MetadataVersion};
 use crate::response::Refusal;
 
 /// What can be wrong with a command, a snapshot or a placement.
@@ -43,6 +44,131 @@ pub enum MetadataError {
         node: NodeId,
         /// Most nodes, inclusive.
         max: usize,
+    },
+    /// A data directory registers whose node was removed or has another one by now.
+    #[error(
+        "node {node} cannot come back with incarnation {incarnation}: {}; start it with an empty data directory",
+        fate(*.current, *.at)
+    )]
+    IncarnationRetired {
+        /// The node.
+        node: NodeId,
+        /// The incarnation that is gone.
+        incarnation: Incarnation,
+        /// When it was replaced or removed.
+        at: TimestampMs,
+        /// The node's incarnation now; none when the node was removed.
+        current: Option<Incarnation>,
+    },
+    /// A node has another incarnation than the proposer saw.
+    #[error("node {node} has incarnation {actual} by now, not {expected}; look again and retry")]
+    OtherIncarnation {
+        /// The node.
+        node: NodeId,
+        /// The incarnation in the command.
+        expected: Incarnation,
+        /// The incarnation that it has.
+        actual: Incarnation,
+    },
+    /// A node is to be removed that partitions are placed on.
+    #[error(
+        "node {node} holds replicas of {partitions} partitions ({}); drain it first",
+        named(.examples, *.partitions)
+    )]
+    NodeInUse {
+        /// The node.
+        node: NodeId,
+        /// How many partitions name it.
+        partitions: u32,
+        /// The first of them.
+        examples: Vec<(TopicName, PartitionIndex)>,
+    },
+    /// A replica is placed on a node that replicas are moved away from.
+    #[error("node {node} is being drained and takes no replicas")]
+    NodeDraining {
+        /// The node.
+        node: NodeId,
+    },
+    /// The cluster does not use the level of features that the command is of.
+    #[error("this needs feature level {required}; the cluster uses level {current}: raise it first")]
+    FeatureLevelTooLow {
+        /// The level from which on the command is possible.
+        required: FeatureLevel,
+        /// The cluster's level.
+        current: FeatureLevel,
+    },
+    /// The level of features was to go back.
+    #[error("the feature level only rises: it is {current}, and {requested} is lower")]
+    FeatureLevelLowered {
+        /// The level wanted.
+        requested: FeatureLevel,
+        /// The cluster's level.
+        current: FeatureLevel,
+    },
+    /// Some nodes do not know the level of features.
+    #[error("feature level {level} is not known by {}; upgrade or remove them first", levels(.nodes))]
+    NodesTooOld {
+        /// The level wanted.
+        level: FeatureLevel,
+        /// The nodes that do not know it, with the newest level that each knows.
+        nodes: Vec<(NodeId, FeatureLevel)>,
+    },
+    /// One command moves too many partitions.
+    #[error("{requested} partitions are too many for one change: it moves {max} at most")]
+    TooManyMoves {
+        /// The partitions in the command.
+        requested: usize,
+        /// Most partitions, inclusive.
+        max: usize,
+    },
+    /// One command moves a partition twice.
+    #[error("partition {partition} is moved twice in one request")]
+    DuplicateMove {
+        /// The partition.
+        partition: PartitionId,
+    },
+    /// One of the moves is not possible, so none is made.
+    #[error("partition {name}-{index} cannot be moved: {reason}")]
+    Immovable {
+        /// The topic's name.
+        name: TopicName,
+        /// The partition.
+        index: PartitionIndex,
+        /// Why.
+        reason: Box<Self>,
+    },
+    /// A move was planned for replicas that the partition does not have any more.
+    #[error("its replicas are {} by now, not {}; plan again", list(.actual), list(.expected))]
+    StalePlacement {
+        /// The replicas that the planner saw.
+        expected: Vec<NodeId>,
+        /// The replicas that are wanted now.
+        actual: Vec<NodeId>,
+    },
+    /// A partition is to move whose group was not initialized.
+    #[error("it is still being created; try again")]
+    StillCreating,
+    /// A group was said to be settled, with other members than are wanted, or wanted since.
+    #[error(
+        "partition {partition} is not settled by the reassignment of metadata version {since}: {}",
+        match .wanted_since {
+            Some(wanted) => format!("that of version {wanted} is under way"),
+            None => "none with these replicas is under way".to_owned(),
+        }
+    )]
+    OtherReassignment {
+        /// The partition.
+        partition: PartitionId,
+        /// The reassignment in the command.
+        since: MetadataVersion,
+        /// The reassignment that is under way.
+        wanted_since: Option<MetadataVersion>,
+    },
+    /// The metadata cannot have so many voters.
+    #[error("{requested} metadata voters are not possible: 1, 3 or 5 are")]
+    VoterCount {
+        /// The voters wanted.
+        requested: usize,
     },
     /// The name breaks the rules for topic names.
     #[error(transparent)]
@@ -223,7 +349,9 @@ impl MetadataError {
     /// The kind of error that a client sees.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::NotBorn => ErrorCode::Unavailable,
+            // Whoever places partitions takes other nodes the next time.
+            Self::NotBorn | Self::NodeDraining { .. } | Self::StillCreating => ErrorCode::Unavailable,
+            Self::Immovable { reason, .. } => reason.code(),
             Self::OtherCluster { .. }
             | Self::NodeTooOld { .. }
             | Self::NodeIdZero
@@ -232,6 +360,16 @@ impl MetadataError {
             | Self::UnevenReplicas { .. }
             | Self::DuplicateReplica { .. }
             | Self::UnknownNode { .. }
+            | Self::IncarnationRetired { .. }
+            | Self::OtherIncarnation { .. }
+            | Self::NodeInUse { .. }
+            | Self::FeatureLevelLowered { .. }
+            | Self::NodesTooOld { .. }
+            | Self::TooManyMoves { .. }
+            | Self::DuplicateMove { .. }
+            | Self::StalePlacement { .. }
+            | Self::OtherReassignment { .. }
+            | Self::VoterCount { .. }
             | Self::ProducerIdCount { .. }
             | Self::TopicNotDeleted { .. }
             | Self::GracePeriod { .. } => ErrorCode::InvalidRequest,
@@ -246,7 +384,9 @@ impl MetadataError {
             }
             Self::ReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
             Self::Config(_) | Self::DuplicateSetting { .. } => ErrorCode::InvalidConfig,
-            Self::UnknownVersion { .. } | Self::UnknownFeatureLevel { .. } => ErrorCode::Unsupported,
+            Self::UnknownVersion { .. }
+            | Self::UnknownFeatureLevel { .. }
+            | Self::FeatureLevelTooLow { .. } => ErrorCode::Unsupported,
             Self::ProducerIdsExhausted | Self::Malformed { .. } | Self::Checksum { .. } => ErrorCode::Internal,
         }
     }
@@ -255,4 +395,28 @@ impl MetadataError {
     pub fn refusal(&self) -> Refusal {
         Refusal { code: self.code(), message: self.to_string() }
     }
+}
+
+/// What became of an incarnation.
+fn fate(current: Option<Incarnation>, at: TimestampMs) -> String {
+    match current {
+        Some(current) => format!("incarnation {current} replaced it at {at} (ms)"),
+        None => format!("the node was removed at {at} (ms)"),
+    }
+}
+
+fn list(nodes: &[NodeId]) -> String {
+    let nodes: Vec<_> = nodes.iter().map(NodeId::to_string).collect();
+    format!("[{}]", nodes.join(", "))
+}
+
+fn levels(nodes: &[(NodeId, FeatureLevel)]) -> String {
+    let nodes: Vec<_> = nodes.iter().map(|(node, newest)| format!("node {node} (up to {newest})")).collect();
+    nodes.join(", ")
+}
+
+fn named(partitions: &[(TopicName, PartitionIndex)], count: u32) -> String {
+    let names: Vec<_> = partitions.iter().map(|(name, index)| format!("{name}-{index}")).collect();
+    let more = if u64::from(count) > partitions.len() as u64 { ", …" } else { "" };
+    format!("{}{more}", names.join(", "))
 }

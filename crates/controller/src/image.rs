@@ -3,20 +3,24 @@
 //!
 //! Invariants: every live topic is found by its id and by its name; no two live topics
 //! share a collision key; no id is live and deleted at once; `partition_count` is the
-//! sum over the live topics.
+//! sum over the live topics; every node that a partition or a tombstone names is registered;
+//! no registered node has an incarnation that is retired.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use highwater_types::topic_name::collision_key;
-use highwater_types::{NodeId, PartitionId, ProducerId, TopicId};
+use highwater_types::{Incarnation, NodeId, PartitionId, ProducerId, TopicId};
 
 use crate::cluster::{ClusterRecord, MetadataVersion};
 use crate::decision::Effect;
+use crate::error::MetadataError;
 use crate::node::NodeRecord;
+use crate::partition::PartitionRecord;
 use crate::placement::PlacementNode;
+use crate::retired::RetiredIncarnations;
 use crate::tombstone::Tombstone;
-use crate::topic::{PartitionRecord, TopicRecord};
+use crate::topic::TopicRecord;
 
 /// Cluster metadata at one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +28,7 @@ pub struct MetadataImage {
     version: MetadataVersion,
     cluster: Option<ClusterRecord>,
     nodes: Arc<BTreeMap<NodeId, NodeRecord>>,
+    retired: Arc<RetiredIncarnations>,
     topics: Arc<BTreeMap<TopicId, Arc<TopicRecord>>>,
     /// The live topics by collision key, which is unique among them.
     names: Arc<BTreeMap<String, TopicId>>,
@@ -38,6 +43,7 @@ impl Default for MetadataImage {
             version: MetadataVersion::default(),
             cluster: None,
             nodes: Arc::default(),
+            retired: Arc::default(),
             topics: Arc::default(),
             names: Arc::default(),
             tombstones: Arc::default(),
@@ -68,9 +74,33 @@ impl MetadataImage {
         self.nodes.values()
     }
 
-    /// The registered nodes as [`crate::place`] wants them.
+    /// Incarnations of nodes that must not come back.
+    pub fn retired(&self) -> &RetiredIncarnations {
+        &self.retired
+    }
+
+    /// The registered nodes as [`crate::place`] wants them, with what they hold now.
     pub fn placement_nodes(&self) -> Vec<PlacementNode> {
-        self.nodes().map(|node| PlacementNode { id: node.id, rack: node.rack.clone() }).collect()
+        let mut nodes: BTreeMap<NodeId, PlacementNode> =
+            self.nodes().map(|node| (node.id, PlacementNode::empty(node))).collect();
+        for partition in self.topics().flat_map(|topic| &topic.partitions) {
+            for (position, replica) in partition.replicas.iter().enumerate() {
+                if let Some(node) = nodes.get_mut(replica) {
+                    node.replicas += 1;
+                    node.leaders += u32::from(position == 0);
+                }
+            }
+        }
+        nodes.into_values().collect()
+    }
+
+    /// Nodes with the incarnations that they have now.
+    pub(crate) fn members(&self, nodes: &[NodeId]) -> Result<Arc<[(NodeId, Incarnation)]>, MetadataError> {
+        let member = |node: &NodeId| {
+            let known = self.node(*node).ok_or(MetadataError::UnknownNode { node: *node })?;
+            Ok((*node, known.incarnation))
+        };
+        nodes.iter().map(member).collect()
     }
 
     /// A live topic.
@@ -124,10 +154,10 @@ impl MetadataImage {
         Arc::ptr_eq(&self.topics, &other.topics) && Arc::ptr_eq(&self.tombstones, &other.tombstones)
     }
 
-    /// Makes one decided effect true and counts it as one change.
-    pub(crate) fn evolve(&mut self, effect: Effect) {
-        self.put(effect);
-        self.version = MetadataVersion(self.version.0 + 1);
+    /// Makes decided effects true and counts them as one change.
+    pub(crate) fn evolve(&mut self, effects: Vec<Effect>) {
+        effects.into_iter().for_each(|effect| self.put(effect));
+        self.version = self.version.next();
     }
 
     /// States which version an image has that was put together from its parts.
@@ -142,6 +172,10 @@ impl MetadataImage {
             Effect::Node(node) => {
                 Arc::make_mut(&mut self.nodes).insert(node.id, node);
             }
+            Effect::NodeRemoved(node) => {
+                Arc::make_mut(&mut self.nodes).remove(&node);
+            }
+            Effect::Retired(retired) => Arc::make_mut(&mut self.retired).add(retired),
             Effect::Topic(topic) => self.put_topic(topic),
             Effect::Deleted(tombstone) => {
                 let removed = Arc::make_mut(&mut self.topics).remove(&tombstone.topic);

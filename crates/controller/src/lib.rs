@@ -1,6 +1,7 @@
-//! Cluster metadata as a replicated state machine: topics by id, the placement and
-//! phase of their partitions, their settings, the registry of nodes, blocks of
-//! producer ids and the cluster's feature level.
+//! Cluster metadata as a replicated state machine: topics by id, the placement, phase and
+//! moves of their partitions, their settings, the registry of nodes and what is wanted of
+//! them, blocks of producer ids and the cluster's feature level. Planners, which say what
+//! would be a good move, are here too: they read an image and change nothing.
 //!
 //! Everything here is pure: no IO, no clock, no randomness. Ids, times and placement are
 //! drawn by whoever proposes a command and travel inside it, so that every node that
@@ -22,6 +23,8 @@
 //! - A command that was applied before is accepted again and changes nothing, but
 //!   [`MetadataCommand::AllocateProducerIds`], which hands out another block.
 //! - A topic's id is never used twice while anything of it is left in the cluster.
+//! - A node's incarnation never comes back after the node was removed or had another.
+//! - A node is in the cluster for as long as a partition's record names it.
 
 pub mod cluster;
 pub mod codec;
@@ -31,8 +34,13 @@ pub mod delta;
 pub mod error;
 pub mod image;
 pub mod node;
+pub mod partition;
+pub mod partition_move;
 pub mod placement;
+pub mod plan;
 pub mod response;
+pub mod retired;
+mod shuffle;
 pub mod state;
 pub mod tombstone;
 pub mod topic;
@@ -42,9 +50,13 @@ pub use command::{ConfigChange, MetadataCommand};
 pub use delta::{MetadataChange, MetadataDelta};
 pub use error::MetadataError;
 pub use image::MetadataImage;
-pub use node::NodeRecord;
+pub use node::{NodeMode, NodeRecord, NodeRegistration};
+pub use partition::{PartitionPhase, PartitionRecord, Reassignment};
+pub use partition_move::PartitionMove;
 pub use placement::{PlacementNode, place};
+pub use plan::{DrainPlan, Stuck, plan_balance, plan_drain, plan_metadata_voters};
 pub use response::{MetadataResponse, Outcome, Refusal};
+pub use retired::{RetiredIncarnation, RetiredIncarnations};
 pub use state::{Applied, MetadataState};
 pub use tombstone::Tombstone;
-pub use topic::{PartitionPhase, PartitionRecord, TopicRecord};
+pub use topic::TopicRecord;

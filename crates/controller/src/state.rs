@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::codec;
 use crate::command::MetadataCommand;
-use crate::decision::decide;
+use crate::decision::{Decision, decide};
 use crate::delta::MetadataDelta;
 use crate::error::MetadataError;
 use crate::image::MetadataImage;
@@ -38,15 +38,28 @@ impl MetadataState {
     /// # Errors
     /// Why it would be refused.
     pub fn check(&self, command: &MetadataCommand) -> Result<(), MetadataError> {
-        decide(&self.image, command).map(|_| ())
+        self.decide(command).map(|_| ())
     }
 
-    /// Applies a command, or refuses it and changes nothing. Deterministic.
+    /// Decides a command, unless it is one that this build could not go on after: the cluster rises to
+    /// a level that it does not know.
+    fn decide(&self, command: &MetadataCommand) -> Result<Decision, MetadataError> {
+        let decision = decide(&self.image, command)?;
+        match command {
+            MetadataCommand::RaiseFeatureLevel { level } if !level.is_supported() => {
+                Err(MetadataError::UnknownFeatureLevel { level: *level })
+            }
+            _ => Ok(decision),
+        }
+    }
+
+    /// Applies a command, or refuses it and changes nothing. Deterministic, but for
+    /// [`MetadataError::UnknownFeatureLevel`], which says that only a newer build can apply it.
     pub fn apply(&mut self, command: &MetadataCommand) -> Applied {
         let from = self.image.version();
-        let decided = decide(&self.image, command).map(|decision| {
-            if let Some(effect) = decision.effect {
-                self.image.evolve(effect);
+        let decided = self.decide(command).map(|decision| {
+            if !decision.effects.is_empty() {
+                self.image.evolve(decision.effects);
             }
             (decision.outcome, decision.changes)
         });
@@ -66,12 +79,16 @@ impl MetadataState {
     /// [`codec::decode_response`] reads.
     ///
     /// # Errors
-    /// The bytes are not a command that this build knows; the state is unchanged. A
-    /// *committed* command that this build does not know is fatal to the replica: another
-    /// build may have applied it, so going on without it would let the two drift apart.
+    /// The bytes are not a command that this build knows, or the command raises the cluster to
+    /// a level that this build does not know; the state is unchanged. When such a command is
+    /// *committed* that is fatal to the replica: another build may have applied it, so going
+    /// on without it would let the two drift apart.
     pub fn apply_encoded(&mut self, command: &[u8]) -> Result<(Bytes, MetadataDelta), MetadataError> {
         let command = codec::decode_command(command)?;
         let applied = self.apply(&command);
+        if let Err(error @ MetadataError::UnknownFeatureLevel { .. }) = applied.result {
+            return Err(error);
+        }
         let result = applied.result.map_err(|error| error.refusal());
         Ok((codec::encode_response(&result), applied.delta))
     }

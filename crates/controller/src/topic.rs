@@ -1,28 +1,9 @@
-//! A topic and its partitions as the cluster wants them: placement here is what is
-//! desired; who really is a member of a partition's group, its leader knows.
+//! One life of a topic. All of its partitions have the same number of replicas.
 
-use std::sync::Arc;
+use highwater_types::{ConfigOverrides, PartitionIndex, TimestampMs, TopicConfig, TopicId, TopicName};
 
-use highwater_types::{ConfigOverrides, NodeId, PartitionIndex, TimestampMs, TopicConfig, TopicId, TopicName};
-
-/// Whether a partition's group was ever initialized.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PartitionPhase {
-    /// No replica has data: the group may be initialized.
-    Creating,
-    /// The group has elected a leader once. It is never initialized again: a replica
-    /// that finds itself empty lost its data and must not begin a second history.
-    Ready,
-}
-
-/// One partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartitionRecord {
-    /// The nodes that should hold it, the preferred leader first; never empty, no duplicates.
-    pub replicas: Arc<[NodeId]>,
-    /// Whether its group was initialized.
-    pub phase: PartitionPhase,
-}
+use crate::error::MetadataError;
+use crate::partition::PartitionRecord;
 
 /// One life of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +28,7 @@ impl TopicRecord {
         u32::try_from(self.partitions.len()).expect("partitions per topic are bounded")
     }
 
-    /// Replicas of each partition.
+    /// Replicas of each partition, as wanted.
     pub fn replication_factor(&self) -> u32 {
         let replicas = self.partitions.first().map_or(0, |partition| partition.replicas.len());
         u32::try_from(replicas).expect("replicas are bounded by the nodes")
@@ -56,5 +37,22 @@ impl TopicRecord {
     /// The partition of that index.
     pub fn partition(&self, index: PartitionIndex) -> Option<&PartitionRecord> {
         self.partitions.get(usize::try_from(index.0).ok()?)
+    }
+
+    /// The partition of that index, to be changed.
+    pub(crate) fn partition_mut(&mut self, index: PartitionIndex) -> Option<&mut PartitionRecord> {
+        self.partitions.get_mut(usize::try_from(index.0).ok()?)
+    }
+
+    /// Checks that every partition has so many replicas.
+    pub(crate) fn check_replication_factor(&self, factor: u32) -> Result<(), MetadataError> {
+        let expected = usize::try_from(factor).unwrap_or(usize::MAX);
+        for (index, partition) in (0..).zip(&self.partitions) {
+            let actual = partition.replicas.len();
+            if actual != expected {
+                return Err(MetadataError::UnevenReplicas { index: PartitionIndex(index), expected, actual });
+            }
+        }
+        Ok(())
     }
 }

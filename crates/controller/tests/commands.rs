@@ -8,8 +8,7 @@ use highwater_controller::{
 };
 use highwater_types::limits::PRODUCER_ID_BLOCK;
 use highwater_types::{
-    ClusterId, ConfigError, ErrorCode, Incarnation, NodeId, PartitionId, PartitionIndex, ProducerId,
-    TimestampMs,
+    ClusterId, ConfigError, ErrorCode, NodeId, PartitionId, PartitionIndex, ProducerId, TimestampMs,
 };
 use support::*;
 use uuid::Uuid;
@@ -30,33 +29,6 @@ fn a_cluster_is_born_once() {
     let again = MetadataCommand::ClusterBorn { cluster: other, feature_level: FeatureLevel::NEWEST, at: NOW };
     let refused = refuse(&mut state, &again);
     assert_eq!(refused, MetadataError::OtherCluster { claimed: other, actual: cluster_id() });
-}
-
-#[test]
-fn a_node_of_another_cluster_or_an_old_build_cannot_register() {
-    let mut state = cluster();
-    let other = ClusterId(Uuid::from_u128(0xc2));
-    let foreign = MetadataCommand::RegisterNode { cluster: other, node: node(4) };
-    assert!(matches!(refuse(&mut state, &foreign), MetadataError::OtherCluster { .. }));
-    let mut old = node(4);
-    old.feature_level_newest = FeatureLevel(0);
-    let old = MetadataCommand::RegisterNode { cluster: cluster_id(), node: old };
-    assert!(matches!(refuse(&mut state, &old), MetadataError::NodeTooOld { .. }));
-    assert_eq!(refuse(&mut state, &register(0)), MetadataError::NodeIdZero);
-}
-
-#[test]
-fn a_node_that_says_the_same_again_changes_nothing_and_a_new_incarnation_does() {
-    let mut state = cluster();
-    let mut later = node(1);
-    later.registered_at = TimestampMs(NOW.0 + 5);
-    let again = MetadataCommand::RegisterNode { cluster: cluster_id(), node: later.clone() };
-    repeat(&mut state, &again);
-    later.incarnation = Incarnation(77);
-    let emptied = MetadataCommand::RegisterNode { cluster: cluster_id(), node: later.clone() };
-    let applied = state.apply(&emptied);
-    assert_eq!(applied.delta.changes, [MetadataChange::NodeChanged(NodeId(1))]);
-    assert_eq!(state.image().node(NodeId(1)), Some(&later));
 }
 
 #[test]

@@ -18,6 +18,12 @@ pub const PARTITIONS_PER_TOPIC_MAX: u32 = 10_000;
 pub const PARTITIONS_PER_CLUSTER_MAX: u32 = 200_000;
 /// Most nodes that a cluster registers.
 pub const NODES_PER_CLUSTER_MAX: usize = 1000;
+/// Most incarnations of nodes that the cluster remembers as gone; the one that went first is forgotten first.
+pub const RETIRED_INCARNATIONS_MAX: usize = 4096;
+/// Most partitions that one metadata command moves: all of one topic always fit, as a new replication factor needs.
+pub const MOVES_PER_COMMAND_MAX: usize = PARTITIONS_PER_TOPIC_MAX as usize;
+/// Most partitions that a refusal names as examples.
+pub const REFUSAL_EXAMPLES_MAX: usize = 5;
 
 /// Batches remembered for each idempotent producer and partition.
 pub const PRODUCER_WINDOW_BATCHES: usize = 5;

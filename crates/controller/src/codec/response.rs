@@ -4,13 +4,15 @@ use bytes::Bytes;
 use highwater_types::{ErrorCode, ProducerId, TimestampMs};
 use prost::Message;
 
+use super::Reader;
 use super::wire::{self, RefusalCode, ResponseKind};
-use super::{FORMAT_VERSION, Reader};
 use crate::cluster::MetadataVersion;
 use crate::error::MetadataError;
 use crate::response::{MetadataResponse, Outcome, Refusal};
 
 const READER: Reader = Reader { what: "response" };
+/// Outcomes have not changed with any feature level.
+const FORMAT_VERSION: u32 = 1;
 
 /// What a command came to, as bytes.
 pub fn encode_response(result: &Result<MetadataResponse, Refusal>) -> Bytes {
@@ -32,7 +34,7 @@ pub fn encode_response(result: &Result<MetadataResponse, Refusal>) -> Bytes {
 /// is the refusal that was encoded.
 pub fn decode_response(bytes: &[u8]) -> Result<Result<MetadataResponse, Refusal>, MetadataError> {
     let response: wire::Response = READER.message(bytes)?;
-    READER.version(response.version)?;
+    READER.version(response.version, FORMAT_VERSION)?;
     let outcome = match READER.present(response.kind, "kind that this build knows")? {
         ResponseKind::Refused(refused) => {
             let code = read_code(refused.code());

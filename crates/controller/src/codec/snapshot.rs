@@ -12,21 +12,26 @@
 //! nodes start and stop partitions by what it says: a snapshot that contradicts itself is
 //! refused as a whole.
 
+mod partition;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use highwater_types::limits::RETIRED_INCARNATIONS_MAX;
 use highwater_types::{NodeId, ProducerId, TimestampMs, TopicConfig, TopicName};
 use prost::Message;
 
-use super::command::{read_cluster, read_node, write_cluster, write_node};
-use super::{FORMAT_VERSION, Reader, wire};
-use crate::cluster::MetadataVersion;
+use self::partition::{read_partition, write_partition};
+use super::nodes::{read_cluster, read_member, read_node, write_cluster, write_member, write_node};
+use super::{FORMAT_VERSION_NEWEST, Reader, wire};
+use crate::cluster::{FeatureLevel, MetadataVersion};
 use crate::decision::Effect;
 use crate::error::MetadataError;
 use crate::image::MetadataImage;
+use crate::retired::RetiredIncarnation;
 use crate::tombstone::Tombstone;
-use crate::topic::{PartitionPhase, PartitionRecord, TopicRecord};
+use crate::topic::TopicRecord;
 
 const READER: Reader = Reader { what: "snapshot" };
 const MAGIC: [u8; 4] = *b"HWMS";
@@ -35,18 +40,20 @@ const _: () = assert!(HEADER_BYTES == MAGIC.len() + 2 * size_of::<u32>());
 
 /// The image as bytes; equal images give equal bytes.
 pub fn encode_snapshot(image: &MetadataImage) -> Bytes {
+    let level = level_of(image);
     let body = wire::Snapshot {
         metadata_version: image.version().0,
         cluster: image.cluster().map(write_cluster),
         nodes: image.nodes().map(write_node).collect(),
-        topics: image.topics().map(|topic| write_topic(topic)).collect(),
+        topics: image.topics().map(|topic| write_topic(topic, level)).collect(),
         tombstones: image.tombstones().map(write_tombstone).collect(),
         next_producer_id: image.next_producer_id().0,
+        retired: image.retired().iter().map(write_retired).collect(),
     }
     .encode_to_vec();
     let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
     out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    out.extend_from_slice(&level.0.to_le_bytes());
     out.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
     out.extend_from_slice(&body);
     out.into()
@@ -57,25 +64,35 @@ pub fn encode_snapshot(image: &MetadataImage) -> Bytes {
 /// # Errors
 /// The bytes are damaged, of a newer build, or contradict themselves.
 pub fn decode_snapshot(bytes: &[u8]) -> Result<MetadataImage, MetadataError> {
-    let snapshot: wire::Snapshot = READER.message(checked_body(bytes)?)?;
+    let (version, body) = checked_body(bytes)?;
+    let snapshot: wire::Snapshot = READER.message(body)?;
     let mut image = MetadataImage::default();
     match &snapshot.cluster {
         Some(cluster) => image.put(Effect::Cluster(read_cluster(READER, cluster)?)),
-        None if snapshot == wire::Snapshot::default() => return Ok(image),
+        None if snapshot == wire::Snapshot::default() && version == level_of(&image).0 => return Ok(image),
         None => return Err(READER.malformed("it has contents but no cluster")),
     }
+    let level = level_of(&image);
+    if level.0 != version {
+        return Err(READER.malformed(format!("it is of level {level} and states version {version}")));
+    }
     for node in snapshot.nodes {
-        let node = read_node(node);
+        let node = read_node(READER, node)?;
         if image.node(node.id).is_some() {
             return Err(READER.malformed(format!("node {} is there twice", node.id)));
         }
         image.put(Effect::Node(node));
     }
+    for retired in snapshot.retired {
+        put_retired(&mut image, &retired)?;
+    }
     for topic in snapshot.topics {
-        put_topic(&mut image, read_topic(topic)?)?;
+        let topic = read_topic(&image, level, topic)?;
+        put_topic(&mut image, topic)?;
     }
     for tombstone in snapshot.tombstones {
-        put_tombstone(&mut image, read_tombstone(&tombstone)?)?;
+        let tombstone = read_tombstone(&image, &tombstone)?;
+        put_tombstone(&mut image, tombstone)?;
     }
     if snapshot.next_producer_id < 0 {
         return Err(READER.malformed("the next producer id is negative"));
@@ -85,8 +102,13 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<MetadataImage, MetadataError> {
     Ok(image)
 }
 
-/// The body of a snapshot whose header and checksum are right.
-fn checked_body(bytes: &[u8]) -> Result<&[u8], MetadataError> {
+/// The level that gives a snapshot its form.
+fn level_of(image: &MetadataImage) -> FeatureLevel {
+    image.cluster().map_or(FeatureLevel::ONE_NODE, |cluster| cluster.feature_level)
+}
+
+/// The version and the body of a snapshot whose header and checksum are right.
+fn checked_body(bytes: &[u8]) -> Result<(u32, &[u8]), MetadataError> {
     let too_short = || READER.malformed(format!("{} bytes are no snapshot", bytes.len()));
     let (magic, rest) = bytes.split_first_chunk::<4>().ok_or_else(too_short)?;
     let (version, rest) = rest.split_first_chunk::<4>().ok_or_else(too_short)?;
@@ -94,12 +116,35 @@ fn checked_body(bytes: &[u8]) -> Result<&[u8], MetadataError> {
     if *magic != MAGIC {
         return Err(READER.malformed("it does not start with HWMS"));
     }
-    READER.version(u32::from_le_bytes(*version))?;
+    let version = u32::from_le_bytes(*version);
+    READER.version(version, FORMAT_VERSION_NEWEST)?;
     let (stated, actual) = (u32::from_le_bytes(*stated), crc32c::crc32c(body));
     if stated != actual {
         return Err(MetadataError::Checksum { stated, actual });
     }
-    Ok(body)
+    Ok((version, body))
+}
+
+fn put_retired(image: &mut MetadataImage, retired: &wire::Retired) -> Result<(), MetadataError> {
+    let member = READER.present(retired.member.as_ref(), "node of an incarnation that is gone")?;
+    let (node, incarnation) = read_member(member);
+    if image.retired().find(node, incarnation).is_some() {
+        return Err(READER.malformed(format!("incarnation {incarnation} of node {node} is gone twice")));
+    }
+    if image.node(node).is_some_and(|known| known.incarnation == incarnation) {
+        return Err(READER.malformed(format!("node {node} has incarnation {incarnation}, which is gone")));
+    }
+    if image.retired().iter().len() >= RETIRED_INCARNATIONS_MAX {
+        return Err(READER.malformed(format!("more than {RETIRED_INCARNATIONS_MAX} incarnations are gone")));
+    }
+    let at = TimestampMs(retired.at_ms);
+    image.put(Effect::Retired(RetiredIncarnation { node, incarnation, at }));
+    Ok(())
+}
+
+fn write_retired(retired: &RetiredIncarnation) -> wire::Retired {
+    let member = Some(write_member((retired.node, retired.incarnation)));
+    wire::Retired { member, at_ms: retired.at.0 }
 }
 
 fn put_topic(image: &mut MetadataImage, topic: TopicRecord) -> Result<(), MetadataError> {
@@ -119,57 +164,40 @@ fn put_tombstone(image: &mut MetadataImage, tombstone: Tombstone) -> Result<(), 
     Ok(())
 }
 
-fn write_topic(topic: &TopicRecord) -> wire::Topic {
+fn write_topic(topic: &TopicRecord, level: FeatureLevel) -> wire::Topic {
     wire::Topic {
         id: topic.id.0.as_bytes().to_vec(),
         name: topic.name.as_str().to_owned(),
         overrides: topic.overrides.clone(),
-        partitions: topic.partitions.iter().map(write_partition).collect(),
+        partitions: topic.partitions.iter().map(|partition| write_partition(partition, level)).collect(),
         created_at_ms: topic.created_at.0,
     }
 }
 
 /// A setting that this build does not take stops the restore: falling back to a default
 /// could make retention remove what the topic was told to keep.
-fn read_topic(topic: wire::Topic) -> Result<TopicRecord, MetadataError> {
+fn read_topic(
+    image: &MetadataImage,
+    level: FeatureLevel,
+    topic: wire::Topic,
+) -> Result<TopicRecord, MetadataError> {
     if topic.partitions.is_empty() {
         return Err(READER.malformed(format!("topic '{}' has no partitions", topic.name)));
     }
-    Ok(TopicRecord {
+    let partitions = topic.partitions.iter().map(|partition| read_partition(image, level, partition));
+    let topic = TopicRecord {
+        partitions: partitions.collect::<Result<_, _>>()?,
         id: READER.topic(&topic.id)?,
         name: TopicName::new(&topic.name)?,
         config: TopicConfig::from_overrides(&topic.overrides)?,
         overrides: topic.overrides,
-        partitions: topic.partitions.iter().map(read_partition).collect::<Result<_, _>>()?,
         created_at: TimestampMs(topic.created_at_ms),
-    })
-}
-
-fn write_partition(partition: &PartitionRecord) -> wire::Partition {
-    let phase = match partition.phase {
-        PartitionPhase::Creating => wire::Phase::Creating,
-        PartitionPhase::Ready => wire::Phase::Ready,
     };
-    let replicas = partition.replicas.iter().map(|node| node.0).collect();
-    wire::Partition { replicas, phase: phase.into() }
-}
-
-/// A phase that is not known is never taken for `Creating`: that would license a second
-/// history of the partition.
-fn read_partition(partition: &wire::Partition) -> Result<PartitionRecord, MetadataError> {
-    let phase = match partition.phase() {
-        wire::Phase::Creating => PartitionPhase::Creating,
-        wire::Phase::Ready => PartitionPhase::Ready,
-        wire::Phase::Unspecified => {
-            let phase = partition.phase;
-            return Err(READER.malformed(format!("a partition has the unknown phase {phase}")));
-        }
-    };
-    if partition.replicas.is_empty() {
-        return Err(READER.malformed("a partition has no replicas"));
+    if topic.check_replication_factor(topic.replication_factor()).is_err() {
+        let name = topic.name;
+        return Err(READER.malformed(format!("partitions of topic '{name}' differ in their replicas")));
     }
-    let replicas = partition.replicas.iter().copied().map(NodeId).collect();
-    Ok(PartitionRecord { replicas, phase })
+    Ok(topic)
 }
 
 fn write_tombstone(tombstone: &Tombstone) -> wire::Tombstone {
@@ -183,10 +211,13 @@ fn write_tombstone(tombstone: &Tombstone) -> wire::Tombstone {
     }
 }
 
-fn read_tombstone(tombstone: &wire::Tombstone) -> Result<Tombstone, MetadataError> {
+fn read_tombstone(image: &MetadataImage, tombstone: &wire::Tombstone) -> Result<Tombstone, MetadataError> {
     let holders: BTreeSet<_> = tombstone.holders.iter().copied().map(NodeId).collect();
     if holders.is_empty() {
         return Err(READER.malformed("a tombstone has no holders"));
+    }
+    if let Some(node) = holders.iter().find(|node| image.node(**node).is_none()) {
+        return Err(READER.malformed(format!("a tombstone names node {node}, which is not there")));
     }
     Ok(Tombstone {
         topic: READER.topic(&tombstone.topic)?,

@@ -10,8 +10,10 @@ use super::{Decision, Effect};
 use crate::delta::MetadataChange;
 use crate::error::MetadataError;
 use crate::image::MetadataImage;
+use crate::node::NodeMode;
+use crate::partition::{PartitionPhase, PartitionRecord};
 use crate::response::Outcome;
-use crate::topic::{PartitionPhase, PartitionRecord, TopicRecord};
+use crate::topic::TopicRecord;
 
 /// Adds partitions at the end of a topic.
 pub(super) fn add(
@@ -84,18 +86,24 @@ pub(super) fn creating(
     (first..)
         .zip(placement)
         .map(|(index, replicas)| {
-            check_replicas(image, PartitionIndex(index), replication_factor, replicas)?;
-            let replicas = Arc::from(replicas.as_slice());
-            Ok(PartitionRecord { replicas, phase: PartitionPhase::Creating })
+            check_replicas(image, PartitionIndex(index), replication_factor, &[], replicas)?;
+            Ok(PartitionRecord {
+                replicas: Arc::from(replicas.as_slice()),
+                phase: PartitionPhase::Creating,
+                initial: Some(image.members(replicas)?),
+                reassignment: None,
+            })
         })
         .collect()
 }
 
-/// Checks the replicas of one new partition.
-fn check_replicas(
+/// Checks the replicas that one partition is to have. It may stay on a node that is being drained
+/// when it is there already: a drain moves one replica after the other.
+pub(super) fn check_replicas(
     image: &MetadataImage,
     index: PartitionIndex,
     replication_factor: usize,
+    before: &[NodeId],
     replicas: &[NodeId],
 ) -> Result<(), MetadataError> {
     if replicas.len() != replication_factor {
@@ -107,8 +115,9 @@ fn check_replicas(
     }
     let mut seen = BTreeSet::new();
     for node in replicas {
-        if image.node(*node).is_none() {
-            return Err(MetadataError::UnknownNode { node: *node });
+        let known = image.node(*node).ok_or(MetadataError::UnknownNode { node: *node })?;
+        if known.mode == NodeMode::Draining && !before.contains(node) {
+            return Err(MetadataError::NodeDraining { node: *node });
         }
         if !seen.insert(*node) {
             return Err(MetadataError::DuplicateReplica { index, node: *node });
@@ -142,12 +151,9 @@ pub(super) fn ready(
     for (index, partition) in (0..).zip(&mut changed.partitions) {
         if news.contains(&PartitionIndex(index)) {
             partition.phase = PartitionPhase::Ready;
+            partition.initial = None;
         }
     }
     let change = |index| MetadataChange::PartitionReady(PartitionId { topic, index });
-    Ok(Decision {
-        outcome: Outcome::Done,
-        effect: Some(Effect::Topic(Arc::new(changed))),
-        changes: news.into_iter().map(change).collect(),
-    })
+    Ok(Decision::done(vec![Effect::Topic(Arc::new(changed))], news.into_iter().map(change).collect()))
 }

@@ -1,4 +1,4 @@
-//! Decisions about topics: creation, settings, deletion and what remains after it.
+//! Decisions about live topics: creation and settings.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +12,6 @@ use crate::delta::MetadataChange;
 use crate::error::MetadataError;
 use crate::image::MetadataImage;
 use crate::response::Outcome;
-use crate::tombstone::Tombstone;
 use crate::topic::TopicRecord;
 
 /// What a command to create a topic carries.
@@ -110,63 +109,4 @@ fn settle_config(topic: &mut TopicRecord) -> Result<(), MetadataError> {
     topic.config = TopicConfig::from_overrides(&topic.overrides)?;
     topic.config.check_replication(topic.replication_factor())?;
     Ok(())
-}
-
-/// Turns a topic into a tombstone.
-pub(super) fn delete(
-    image: &MetadataImage,
-    topic: TopicId,
-    at: TimestampMs,
-) -> Result<Decision, MetadataError> {
-    if let Some(tombstone) = image.tombstone(topic) {
-        let data_kept_until = tombstone.data_kept_until;
-        return Ok(Decision::unchanged(Outcome::TopicDeleted { data_kept_until }));
-    }
-    let current = image.topic(topic).ok_or(MetadataError::UnknownTopic { topic })?;
-    let grace_ms = current.config.file_delete_delay_ms;
-    let data_kept_until = TimestampMs(at.0.saturating_add(grace_ms));
-    let replicas = current.partitions.iter().flat_map(|partition| partition.replicas.iter());
-    let tombstone = Tombstone {
-        topic,
-        name: current.name.clone(),
-        partition_count: current.partition_count(),
-        deleted_at: at,
-        data_kept_until,
-        holders: replicas.copied().collect(),
-    };
-    Ok(Decision::change(
-        Outcome::TopicDeleted { data_kept_until },
-        Effect::Deleted(tombstone),
-        MetadataChange::TopicDeleted(topic),
-    ))
-}
-
-/// Takes a node off the holders of a deleted topic's data.
-pub(super) fn forget(
-    image: &MetadataImage,
-    topic: TopicId,
-    node: NodeId,
-    at: TimestampMs,
-) -> Result<Decision, MetadataError> {
-    if image.topic(topic).is_some() {
-        return Err(MetadataError::TopicNotDeleted { topic });
-    }
-    let Some(tombstone) = image.tombstone(topic) else {
-        return Ok(Decision::unchanged(Outcome::Done));
-    };
-    if !tombstone.holders.contains(&node) {
-        return Ok(Decision::unchanged(Outcome::Done));
-    }
-    let until = tombstone.data_kept_until;
-    if at < until {
-        return Err(MetadataError::GracePeriod { topic, at, until });
-    }
-    let mut left = tombstone.clone();
-    left.holders.remove(&node);
-    let (effect, change) = if left.holders.is_empty() {
-        (Effect::Forgotten(topic), MetadataChange::TopicForgotten(topic))
-    } else {
-        (Effect::Tombstone(left), MetadataChange::TopicDataRemoved { topic, node })
-    };
-    Ok(Decision::change(Outcome::Done, effect, change))
 }

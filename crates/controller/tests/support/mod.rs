@@ -2,8 +2,13 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
-use highwater_controller::{FeatureLevel, MetadataCommand, MetadataError, MetadataState, NodeRecord, Outcome};
-use highwater_types::{ClusterId, ConfigOverrides, Incarnation, NodeId, TimestampMs, TopicId};
+use highwater_controller::{
+    FeatureLevel, MetadataCommand, MetadataError, MetadataState, MetadataVersion, NodeMode, NodeRegistration,
+    Outcome, PartitionMove, PartitionRecord,
+};
+use highwater_types::{
+    ClusterId, ConfigOverrides, Incarnation, NodeId, PartitionId, PartitionIndex, TimestampMs, TopicId,
+};
 use uuid::Uuid;
 
 pub const NOW: TimestampMs = TimestampMs(1_000_000);
@@ -20,8 +25,8 @@ pub fn born() -> MetadataCommand {
     MetadataCommand::ClusterBorn { cluster: cluster_id(), feature_level: FeatureLevel::NEWEST, at: NOW }
 }
 
-pub fn node(id: u64) -> NodeRecord {
-    NodeRecord {
+pub fn node(id: u64) -> NodeRegistration {
+    NodeRegistration {
         id: NodeId(id),
         incarnation: Incarnation(id << 8),
         addresses: [("grpc".to_owned(), format!("10.0.0.{id}:7400"))].into(),
@@ -67,13 +72,71 @@ pub fn forget(id: u128, node: u64, at: TimestampMs) -> MetadataCommand {
     MetadataCommand::ForgetTopic { topic: topic_id(id), node: NodeId(node), at }
 }
 
-/// A cluster of three registered nodes.
-pub fn cluster() -> MetadataState {
+/// The node as it registers after its data directory was emptied for the `life`th time.
+pub fn reborn(id: u64, life: u64) -> MetadataCommand {
+    let mut node = node(id);
+    node.incarnation = Incarnation(node.incarnation.0 + life);
+    MetadataCommand::RegisterNode { cluster: cluster_id(), node }
+}
+
+pub fn set_mode(id: u64, mode: NodeMode) -> MetadataCommand {
+    MetadataCommand::SetNodeMode { node: NodeId(id), mode, at: NOW }
+}
+
+/// Removes a node in its first life.
+pub fn remove(id: u64) -> MetadataCommand {
+    MetadataCommand::RemoveNode { node: NodeId(id), incarnation: node(id).incarnation, at: NOW }
+}
+
+pub fn nodes(ids: &[u64]) -> Vec<NodeId> {
+    ids.iter().copied().map(NodeId).collect()
+}
+
+pub fn partition(topic: u128, index: u32) -> PartitionId {
+    PartitionId { topic: topic_id(topic), index: PartitionIndex(index) }
+}
+
+pub fn ready(topic: u128, indexes: std::ops::Range<u32>) -> MetadataCommand {
+    let partitions = indexes.map(PartitionIndex).collect();
+    MetadataCommand::PartitionsReady { topic: topic_id(topic), partitions }
+}
+
+pub fn to(partition: PartitionId, before: &[u64], replicas: &[u64]) -> PartitionMove {
+    PartitionMove { partition, replicas: nodes(replicas), replicas_before: nodes(before) }
+}
+
+pub fn reassign(moves: Vec<PartitionMove>) -> MetadataCommand {
+    MetadataCommand::ReassignPartitions { moves, replication_factors: [].into(), at: NOW }
+}
+
+pub fn cancel(partitions: &[PartitionId]) -> MetadataCommand {
+    MetadataCommand::CancelReassignments { partitions: partitions.to_vec() }
+}
+
+/// What the partition's leader says when the group has the members that are wanted now.
+pub fn done(state: &MetadataState, id: PartitionId) -> MetadataCommand {
+    let record = record(state, id);
+    let since = record.reassignment.as_ref().map_or(MetadataVersion(0), |moving| moving.since);
+    MetadataCommand::ReassignmentDone { partition: id, replicas: record.replicas.to_vec(), since }
+}
+
+pub fn record(state: &MetadataState, id: PartitionId) -> PartitionRecord {
+    state.image().partition(id).expect("live").clone()
+}
+
+/// A cluster of so many registered nodes.
+pub fn cluster_of(count: u64) -> MetadataState {
     let mut state = MetadataState::default();
-    for command in [born(), register(1), register(2), register(3)] {
-        accept(&mut state, &command);
+    accept(&mut state, &born());
+    for id in 1..=count {
+        accept(&mut state, &register(id));
     }
     state
+}
+
+/// A cluster of three registered nodes.
+pub fn cluster() -> MetadataState {
+    cluster_of(3)
 }
 
 /// Applies a command that must be accepted, and that the check must accept too.
