@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, ReadHalf, WriteHalf};
 
+use crate::call::Outcome;
 use crate::codec::decode_answer;
 use crate::error::PeerError;
 use crate::frame::FrameKind;
 use crate::handshake::{self, Local};
 use crate::identity::PeerIdentity;
-use crate::link::{Link, Outcome};
+use crate::link::Link;
 use crate::reader::FrameReader;
 use crate::stream::PeerStream;
 

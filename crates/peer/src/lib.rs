@@ -25,6 +25,7 @@ mod admission;
 mod append_queues;
 mod assembly;
 mod backoff;
+mod call;
 mod codec;
 mod dialled;
 mod error;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::backoff::Backoff;
+use crate::call::{Call, Outcome};
 use crate::codec::{StateSender, encode_question};
 use crate::dialled;
 use crate::error::PeerError;
@@ -75,17 +76,6 @@ enum Phase {
     Closed,
 }
 
-/// What a call comes to.
-pub(crate) enum Outcome {
-    Answered(Reply),
-    /// The peer took nothing, and says why.
-    Refused(String),
-    /// Nothing was sent.
-    NotSent(String),
-    /// The connection broke, or what came back is no answer.
-    Broke(String),
-}
-
 impl Link {
     pub(crate) fn new(
         context: Arc<Context>,
@@ -116,17 +106,9 @@ impl Link {
         question: Question,
         deadline: Duration,
     ) -> Result<Reply, TransportError> {
-        let outcome = match tokio::time::timeout(deadline, self.exchange(question, deadline)).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                return Err(TransportError::Timeout { node: self.to, waited_ms: deadline.as_millis() });
-            }
-        };
-        match outcome {
-            Outcome::Answered(reply) => Ok(reply),
-            Outcome::Refused(reason) => Err(TransportError::Refused { node: self.to, reason }),
-            Outcome::NotSent(reason) => Err(TransportError::Unreachable { node: self.to, reason }),
-            Outcome::Broke(reason) => Err(TransportError::Broken { node: self.to, reason }),
+        match tokio::time::timeout(deadline, self.exchange(question, deadline)).await {
+            Ok(outcome) => outcome.into_result(self.to),
+            Err(_) => Err(TransportError::Timeout { node: self.to, waited_ms: deadline.as_millis() }),
         }
     }
 
@@ -225,7 +207,7 @@ impl Link {
         loop {
             tokio::select! {
                 biased;
-                outcome = &mut call.outcome => return Some(outcome.unwrap_or_else(|_| gone())),
+                outcome = &mut call.outcome => return Some(outcome.unwrap_or_else(|_| Outcome::gone())),
                 on_its_way = &mut written => match on_its_way {
                     Ok(()) => {}
                     Err(_) => return None,
@@ -293,7 +275,7 @@ impl Link {
     }
 
     /// Nobody waits for the answer any more.
-    fn forget(&self, correlation: Correlation, is_unfinished: bool) {
+    pub(crate) fn forget(&self, correlation: Correlation, is_unfinished: bool) {
         let mut state = self.state.lock();
         let was_waiting = state.calls.remove(&correlation).is_some();
         if was_waiting
@@ -303,31 +285,4 @@ impl Link {
             self.outbox.push(Queued::plain(frame));
         }
     }
-}
-
-/// A call that waits for its answer. Dropping it takes it back, as far as that is possible.
-struct Call<'a> {
-    link: &'a Link,
-    correlation: Correlation,
-    outcome: oneshot::Receiver<Outcome>,
-    /// Frames of the call are written only while this lives.
-    interest: Arc<()>,
-    /// Whether the peer waits for more of the request.
-    is_unfinished: bool,
-}
-
-impl Call<'_> {
-    async fn outcome(&mut self) -> Outcome {
-        (&mut self.outcome).await.unwrap_or_else(|_| gone())
-    }
-}
-
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
-        self.link.forget(self.correlation, self.is_unfinished);
-    }
-}
-
-fn gone() -> Outcome {
-    Outcome::Broke("the connection is gone".to_owned())
 }

@@ -10,6 +10,7 @@
 
 pub mod metadata;
 pub mod mutation;
+pub mod peer;
 pub mod records;
 pub mod storage;
 
@@ -33,4 +34,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "checkpoint_copy", run: storage::checkpoint_copy, seeds: storage::checkpoint_seeds },
     Target { name: "metadata_command", run: metadata::metadata_command, seeds: metadata::command_seeds },
     Target { name: "metadata_snapshot", run: metadata::metadata_snapshot, seeds: metadata::snapshot_seeds },
+    Target { name: "peer_frame", run: peer::peer_frame, seeds: peer::peer_frame_seeds },
 ];
