@@ -53,6 +53,11 @@ pub const JOURNAL_GROUP_BYTES_MAX: usize = 8 << 20;
 pub const DISK_RESERVE_BYTES: u64 = JOURNAL_CHECKPOINT_BYTES + JOURNAL_FILE_BYTES;
 /// First allocation of a segment; it grows by doubling from there.
 pub const SEGMENT_FIRST_ALLOCATION_BYTES: u64 = 64 << 10;
+/// Most bytes of states at the starts of segments that a partition holds for its next checkpoint to write. Ten thousand
+/// producers make some 2 MiB.
+pub const BOUNDARY_STATES_BYTES_MAX: usize = 8 << 20;
+/// Most bytes of entries other than batches that a group keeps for followers before it is worth purging for them alone.
+pub const KEPT_ENTRIES_BYTES_MAX: usize = 4 << 20;
 /// Most segments that are mapped at one time, over all partitions.
 pub const MAPPED_SEGMENTS_MAX: usize = 1024;
 

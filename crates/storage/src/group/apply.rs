@@ -8,6 +8,7 @@ use bytes::Bytes;
 use highwater_types::{Offset, TimestampMs};
 
 use super::group_log::{GroupLog, LogError};
+use super::snapshot::GroupSnapshot;
 use crate::applier::{Applied, Applier};
 use crate::entry::{Entry, LogId, Payload};
 
@@ -118,6 +119,9 @@ impl GroupLog {
             let next = applied.last.map_or(0, |last| last.index.0 + 1);
             assert_eq!(entry.id.index.0, next, "group {} applies its log in order", self.id);
             let base_offset = self.store(entry, now)?;
+            if let Some(offset) = base_offset {
+                self.keep_boundary(applied, offset);
+            }
             let Applied { response, log_start } = match &mut applied.machine {
                 Machine::Live(applier) => applier.apply(entry),
                 Machine::Stored(_) => panic!("group {} applies before its state machine is installed", self.id),
@@ -140,6 +144,25 @@ impl GroupLog {
         };
         segments.append(batch, entry.id.index, entry.id.term, now)?;
         Ok(Some(batch.base_offset()))
+    }
+
+    /// When the batch at `offset`, which is not applied yet, is the first of its segment: keeps the state as of the entry before
+    /// it, for the log may start there one day.
+    fn keep_boundary(&self, applied: &AppliedState, offset: Offset) {
+        let starts = self.segments.as_ref().is_some_and(|segments| segments.starts_segment(offset));
+        let Some(last) = applied.last.filter(|_| starts) else { return };
+        let mut state = self.state.lock();
+        if state.boundaries.reach(offset) {
+            return;
+        }
+        let snapshot = GroupSnapshot {
+            last,
+            membership: applied.membership.clone(),
+            next_offset: offset,
+            log_start: state.log_start,
+            state: applied.snapshot(),
+        };
+        state.boundaries.keep(&snapshot);
     }
 
     /// Moves the entry out of the tail and the watermarks forward. What lies below a new log start stays

@@ -12,6 +12,7 @@ use highwater_types::{GroupId, Offset, RaftIndex};
 use parking_lot::Mutex;
 
 use super::apply::AppliedState;
+use super::boundaries::Boundaries;
 use super::options::{Durability, GroupOptions};
 use super::tail::{Tail, TailEntry, offset_after};
 use crate::disk::Disk;
@@ -61,6 +62,22 @@ pub enum LogError {
     /// The state above the log could not be restored.
     #[error(transparent)]
     Restore(#[from] crate::applier::RestoreError),
+    /// A state from the leader cannot take the place of the log.
+    #[error("the state that group {group} was sent cannot be installed: {reason}")]
+    Install {
+        /// The group.
+        group: GroupId,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The disk failed while a state from the leader was written.
+    #[error("writing the state that group {group} was sent failed: {source}")]
+    InstallIo {
+        /// The group.
+        group: GroupId,
+        /// What the disk said.
+        source: Arc<std::io::Error>,
+    },
 }
 
 impl LogError {
@@ -72,6 +89,7 @@ impl LogError {
                 SegmentError::Io { source, .. } => crate::disk::is_no_space(source),
                 _ => false,
             },
+            Self::InstallIo { source, .. } => crate::disk::is_no_space(source),
             _ => false,
         }
     }
@@ -81,7 +99,11 @@ impl LogError {
         match self {
             Self::Segment(error) => error.is_damage(),
             Self::Quarantined { .. } | Self::Restore(_) => true,
-            Self::Journal(_) | Self::Read { .. } | Self::NotContiguous { .. } => false,
+            Self::Journal(_)
+            | Self::Read { .. }
+            | Self::NotContiguous { .. }
+            | Self::Install { .. }
+            | Self::InstallIo { .. } => false,
         }
     }
 }
@@ -134,6 +156,7 @@ pub(crate) struct Opened {
     pub(crate) applied: Option<LogId>,
     pub(crate) membership: Option<Entry>,
     pub(crate) kept: BTreeMap<RaftIndex, Entry>,
+    pub(crate) boundaries: Boundaries,
     pub(crate) tail: Tail,
     pub(crate) log_start: Offset,
     pub(crate) state: Bytes,
@@ -150,6 +173,7 @@ pub(super) struct LogState {
     /// What the newest durable checkpoint has applied.
     pub(super) checkpointed: Option<LogId>,
     pub(super) kept: BTreeMap<RaftIndex, Entry>,
+    pub(super) boundaries: Boundaries,
     pub(super) tail: Tail,
     pub(super) log_start: Offset,
     pub(super) high_watermark: Offset,
@@ -190,6 +214,7 @@ impl GroupLog {
                 applied: opened.applied,
                 checkpointed: opened.applied,
                 kept: opened.kept,
+                boundaries: opened.boundaries,
                 tail: opened.tail,
                 log_start: opened.log_start,
                 high_watermark: high_watermark.max(opened.log_start),

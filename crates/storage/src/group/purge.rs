@@ -1,34 +1,140 @@
-//! Forgetting the start of a log: which entries nobody needs, and letting them go.
+//! Forgetting the start of a log: which entries nobody needs, letting them go, and the state that stands for them.
 //!
-//! An entry may go once it is below the log start (a batch, by whole segments) or part of the state
-//! above the log (any other entry), and a durable checkpoint has taken that in.
+//! A log with batches is cut at a [boundary](super::boundaries) at or below its log start, once a durable checkpoint lists it.
+//! A log without any is its state above the log and the newest entries; the state as of now stands for all before.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use highwater_types::Offset;
+use highwater_types::limits::KEPT_ENTRIES_BYTES_MAX;
 
+use super::boundaries::{Boundary, StateMark, remove_files};
 use super::group_log::{GroupLog, LogError, LogState};
-use crate::entry::LogId;
+use super::snapshot::GroupSnapshot;
+use crate::disk::blocking;
+use crate::entry::{Entry, LogId};
 use crate::journal::frame::{Change, Frame};
-use crate::segment::SegmentedLog;
+use crate::layout;
+use crate::segment::{SegmentError, SegmentedLog};
 
 /// Entries other than batches that a group keeps before it is worth purging for them alone.
-const KEPT_ENTRIES_MAX: usize = 256;
+pub(super) const KEPT_ENTRIES_MAX: usize = 256;
+
+/// A state for a follower whose next entry is gone.
+#[derive(Debug, Clone)]
+pub struct BuiltSnapshot {
+    /// The newest entry that it takes in.
+    pub last: LogId,
+    /// The membership entry in force at `last`.
+    pub membership: Option<Entry>,
+    /// A [`GroupSnapshot`], encoded. Empty, and of no use to anybody, when the file that held it is damaged.
+    pub bytes: Bytes,
+}
+
+impl BuiltSnapshot {
+    fn new(snapshot: GroupSnapshot, bytes: Bytes) -> Self {
+        Self { last: snapshot.last, membership: snapshot.membership, bytes }
+    }
+}
 
 impl GroupLog {
-    /// The newest entry that can be purged, when it is worth it.
+    /// The newest entry that can be purged, when it is worth it. Of a log with batches, its state was read and is whole, so
+    /// this may wait for the disk.
     pub fn purge_point(&self) -> Option<LogId> {
-        let membership = self.applied.lock().membership.as_ref().map(|entry| entry.id);
-        let state = self.state.lock();
-        let point = match &self.segments {
-            Some(segments) => last_below_log_start(segments, &state)?,
-            None => state.checkpointed?,
+        let Some(segments) = &self.segments else {
+            let state = self.state.lock();
+            let point = state.checkpointed.filter(|point| Some(*point) > state.purged)?;
+            return is_worth_it(&state, point).then_some(point);
         };
-        let frees_segments = self
-            .segments
-            .as_ref()
-            .is_some_and(|segments| detach_end(segments, point) > segments.start_offset());
-        let worth = frees_segments || state.kept.range(..=point.index).count() > KEPT_ENTRIES_MAX;
-        (worth && Some(point) > state.purged && Some(point) <= state.checkpointed && membership <= Some(point))
-            .then_some(point)
+        loop {
+            let boundary = {
+                let state = self.state.lock();
+                let newest = state.boundaries.iter().rev().find(|boundary| may_be_purged(boundary, &state))?;
+                let point = newest.last();
+                if detach_end(segments, point) <= segments.start_offset() && !is_worth_it(&state, point) {
+                    return None;
+                }
+                newest.clone()
+            };
+            if self.read_boundary(&boundary).is_some() {
+                return Some(boundary.last());
+            }
+        }
+    }
+
+    /// The state as of the [purge point](Self::purge_point), or when there is none as of what is purged already. `None` when
+    /// nothing is, and nothing can be. From here on [`GroupLog::current_snapshot`] gives no older one.
+    pub async fn build_snapshot(self: &Arc<Self>) -> Option<BuiltSnapshot> {
+        let log = self.clone();
+        blocking(&*self.services.disk, move || {
+            let point = match &log.segments {
+                Some(_) => log.purge_point(),
+                None => log.applied_id(),
+            };
+            {
+                let mut state = log.state.lock();
+                state.boundaries.given_out = state.boundaries.given_out.max(point);
+            }
+            log.newest_snapshot()
+        })
+        .await
+    }
+
+    /// The newest state that was built, or the one that stands for what is purged; `None` when there is neither.
+    pub async fn current_snapshot(self: &Arc<Self>) -> Option<BuiltSnapshot> {
+        let log = self.clone();
+        blocking(&*self.services.disk, move || log.newest_snapshot()).await
+    }
+
+    fn newest_snapshot(&self) -> Option<BuiltSnapshot> {
+        let (point, candidates) = {
+            let state = self.state.lock();
+            let point = state.purged.max(state.boundaries.given_out)?;
+            if self.segments.is_none() {
+                drop(state);
+                return self.snapshot_now();
+            }
+            // A later one will do as well, as long as it takes no record from a reader that is still to be read.
+            let will_do = |boundary: &&Boundary| boundary.last() >= point && boundary.offset <= state.log_start;
+            (point, state.boundaries.iter().filter(will_do).cloned().collect::<Vec<_>>())
+        };
+        if let Some(built) = candidates.iter().find_map(|boundary| self.read_boundary(boundary)) {
+            return Some(built);
+        }
+        tracing::error!(
+            group = %self.id, %point,
+            "the state where the log starts is damaged: a replica that is behind it cannot be brought up from here"
+        );
+        Some(BuiltSnapshot { last: point, membership: None, bytes: Bytes::new() })
+    }
+
+    /// The state as of the last applied entry.
+    fn snapshot_now(&self) -> Option<BuiltSnapshot> {
+        let snapshot = {
+            let applied = self.applied.lock();
+            let state = self.state.lock();
+            GroupSnapshot {
+                last: applied.last?,
+                membership: applied.membership.clone(),
+                next_offset: state.high_watermark,
+                log_start: state.log_start,
+                state: applied.snapshot(),
+            }
+        };
+        let bytes = snapshot.encode();
+        Some(BuiltSnapshot::new(snapshot, bytes))
+    }
+
+    fn read_boundary(&self, boundary: &Boundary) -> Option<BuiltSnapshot> {
+        match boundary.read(&*self.services.disk, &layout::group_directory(self.id)) {
+            Ok((bytes, snapshot)) => Some(BuiltSnapshot::new(snapshot, bytes)),
+            Err(reason) => {
+                tracing::warn!(group = %self.id, reason, "a state where the log could start is damaged; it is passed over");
+                self.state.lock().boundaries.found_unreadable(boundary.last());
+                None
+            }
+        }
     }
 
     /// Forgets the entries up to `upto`, inclusive, and takes the segments that held them out of the log; their files are deleted
@@ -53,6 +159,7 @@ impl GroupLog {
             }
             state.purged = Some(upto);
             state.kept.retain(|index, _| *index > upto.index);
+            state.boundaries.drop_before(upto);
             self.submit(vec![Frame::new(self.id, &Change::Purge(upto))], false, Box::new(|_| ()));
         }
         match &self.segments {
@@ -67,15 +174,37 @@ impl GroupLog {
         }
     }
 
-    /// Notes what a durable checkpoint has applied.
-    pub(crate) fn checkpointed(&self, applied: Option<LogId>) {
-        let mut state = self.state.lock();
-        state.checkpointed = state.checkpointed.max(applied);
+    /// Notes what a durable checkpoint has applied, and removes the files of states that it no longer lists.
+    pub(crate) fn checkpointed(&self, applied: Option<LogId>, states: &StateMark) -> Result<(), SegmentError> {
+        let gone = {
+            let mut state = self.state.lock();
+            state.checkpointed = state.checkpointed.max(applied);
+            state.boundaries.checkpointed(states)
+        };
+        remove_files(&*self.services.disk, &layout::group_directory(self.id), &gone)
     }
 }
 
+/// Whether a log may be purged up to the boundary: nothing below it can be read, and it survives a crash.
+fn may_be_purged(boundary: &Boundary, state: &LogState) -> bool {
+    let point = Some(boundary.last());
+    boundary.is_durable()
+        && !boundary.is_unreadable
+        && boundary.offset <= state.log_start
+        && point > state.purged
+        && point <= state.checkpointed
+}
+
+/// Whether the entries up to `point` that are no batches are worth a purge.
+fn is_worth_it(state: &LogState, point: LogId) -> bool {
+    let kept = state.kept.range(..=point.index);
+    let (count, bytes) =
+        kept.fold((0, 0), |(count, bytes), (_, entry)| (count + 1, bytes + entry.payload.size_bytes()));
+    count > KEPT_ENTRIES_MAX || bytes > KEPT_ENTRIES_BYTES_MAX
+}
+
 /// Takes the segments whose entries all lie at or below `upto` out of the log.
-pub(crate) fn detach(segments: &SegmentedLog, upto: LogId) -> Result<(), crate::segment::SegmentError> {
+pub(crate) fn detach(segments: &SegmentedLog, upto: LogId) -> Result<(), SegmentError> {
     let end = detach_end(segments, upto);
     if end >= segments.next_offset() {
         segments.seal_active()?;
@@ -91,19 +220,4 @@ fn detach_end(segments: &SegmentedLog, upto: LogId) -> Offset {
         .into_iter()
         .take_while(|info| info.last_index.is_some_and(|last| last <= upto.index));
     gone.last().map_or(segments.start_offset(), |info| info.next)
-}
-
-/// The last entry before the first segment that still has readable records.
-fn last_below_log_start(segments: &SegmentedLog, state: &LogState) -> Option<LogId> {
-    let readable = segments.segments().into_iter().find(|info| info.next > state.log_start);
-    let Some(first_index) = readable.and_then(|info| info.first_index) else { return state.applied };
-    let kept = state.kept.range(..first_index).next_back().map(|(_, entry)| entry.id);
-    let runs = segments.run_table();
-    let batch = runs
-        .runs()
-        .iter()
-        .rev()
-        .find(|run| run.last_index() < first_index)
-        .map(|run| LogId { term: run.term, index: run.last_index() });
-    kept.max(batch)
 }

@@ -50,6 +50,26 @@ pub struct GroupSection {
     /// Why the log itself is damaged, when it is: the group stays quarantined.
     #[prost(string, optional, tag = "13")]
     pub broken: Option<String>,
+    /// The entries after which the log may start, in order, each with its state's file.
+    #[prost(message, repeated, tag = "14")]
+    pub boundaries: Vec<BoundaryRecord>,
+}
+
+/// An entry whose state lies in a file of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct BoundaryRecord {
+    /// The entry.
+    #[prost(message, required, tag = "1")]
+    pub last: LogIdMessage,
+    /// Where the first batch after it starts.
+    #[prost(int64, tag = "2")]
+    pub offset: i64,
+    /// The file's length in bytes.
+    #[prost(uint64, tag = "3")]
+    pub length: u64,
+    /// CRC32C of the whole file.
+    #[prost(uint32, tag = "4")]
+    pub crc: u32,
 }
 
 /// A [`Vote`], persisted.

@@ -163,6 +163,19 @@ impl Tail {
         Some(slot.entry)
     }
 
+    /// Takes out the entries up to `last`, which a state from the leader takes in. Those after it stay when they follow it;
+    /// otherwise all go, and the next one comes after `last`, at `start_offset`.
+    pub(crate) fn advance(&mut self, last: LogId, start_offset: Offset) {
+        match self.offset_after(last) {
+            Some(_) => {
+                while self.first <= last.index {
+                    self.pop_applied();
+                }
+            }
+            None => *self = Self::new(last.index.next(), start_offset),
+        }
+    }
+
     /// An empty tail in the place of this one.
     pub(crate) fn emptied(&self) -> Self {
         Self::new(self.first, self.start_offset)

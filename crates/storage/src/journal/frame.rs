@@ -16,6 +16,10 @@
 //! frame header, followed by its payload
 //!  0             4      5          8          28         32      40     48
 //!  ├─payload_len─┼─kind─┼─reserved─┼─group_id─┼─reserved─┼─index─┼─term─┤
+//!
+//! payload of an install
+//!  0             8           16          20
+//!  ├─next_offset─┼─state_len─┼─state_crc─┤
 //! ```
 //!
 //! `crc` covers the header after itself, seeded with the journal's id, so that bytes which
@@ -25,7 +29,7 @@
 //! tail (R1). Flag 1 marks the last group of a file: the file of the next generation must be there.
 
 use bytes::{Buf, BufMut, Bytes};
-use highwater_types::{GroupId, NodeId, RaftIndex, Term};
+use highwater_types::{GroupId, NodeId, Offset, RaftIndex, Term};
 
 use crate::entry::{Entry, LogId, Payload, Vote};
 
@@ -61,6 +65,9 @@ const KIND_TRUNCATE: u8 = 7;
 const KIND_PURGE: u8 = 8;
 const KIND_CREATE: u8 = 9;
 const KIND_REMOVE: u8 = 10;
+const KIND_INSTALL: u8 = 11;
+
+const INSTALL_LEN: usize = 20;
 
 /// Why a journal file was begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,6 +234,21 @@ pub enum Change {
     Create(Bytes),
     /// The group is gone; its data may be deleted.
     Remove,
+    /// The leader's state takes the place of all entries up to its last.
+    Install(Install),
+}
+
+/// A state that a follower was given. It lies in a file of its own, which was durable before the frame was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Install {
+    /// The newest entry that it takes in.
+    pub last: LogId,
+    /// Where the first batch after `last` starts.
+    pub next_offset: Offset,
+    /// The file's length in bytes.
+    pub state_len: u64,
+    /// CRC32C of the whole file.
+    pub state_crc: u32,
 }
 
 /// One change, laid out for the vectored write: a small head and a shared body.
@@ -263,6 +285,13 @@ impl Frame {
             Change::Purge(id) => (KIND_PURGE, *id, Bytes::new()),
             Change::Create(options) => (KIND_CREATE, none, options.clone()),
             Change::Remove => (KIND_REMOVE, none, Bytes::new()),
+            Change::Install(install) => {
+                let mut body = Vec::with_capacity(INSTALL_LEN);
+                body.put_i64_le(install.next_offset.0);
+                body.put_u64_le(install.state_len);
+                body.put_u32_le(install.state_crc);
+                (KIND_INSTALL, install.last, body.into())
+            }
         };
         Self::lay_out(group, kind, id, &[], body)
     }
@@ -357,7 +386,17 @@ impl FrameHeader {
             KIND_PURGE => Change::Purge(self.id),
             KIND_CREATE => Change::Create(payload),
             KIND_REMOVE => Change::Remove,
+            KIND_INSTALL => Change::Install(self.install(payload)?),
             _ => return None,
         })
+    }
+
+    fn install(&self, mut payload: Bytes) -> Option<Install> {
+        if payload.len() != INSTALL_LEN || self.id.index.0 == u64::MAX {
+            return None;
+        }
+        let next_offset = Offset(payload.get_i64_le());
+        let (state_len, state_crc) = (payload.get_u64_le(), payload.get_u32_le());
+        (next_offset >= Offset::ZERO).then_some(Install { last: self.id, next_offset, state_len, state_crc })
     }
 }

@@ -68,6 +68,24 @@ impl SegmentedLog {
         Ok(log)
     }
 
+    /// A log that holds nothing and goes on at `start`, beside files that are left as they are.
+    pub(crate) fn beside(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        options: SegmentOptions,
+        maps: Arc<MapBudget>,
+        start: Offset,
+        is_read_only: bool,
+    ) -> Self {
+        let log = Self::with(disk, dir, options, maps, Published::new(RunTable::new(start)));
+        {
+            let mut writer = log.writer.lock();
+            writer.dir_exists = true;
+            writer.read_only = is_read_only;
+        }
+        log
+    }
+
     fn opened(
         disk: Arc<dyn Disk>,
         dir: PathBuf,

@@ -213,6 +213,11 @@ impl SegmentedLog {
         self.published.read().runs.next_offset()
     }
 
+    /// Whether the newest segment starts at `offset`.
+    pub(crate) fn starts_segment(&self, offset: Offset) -> bool {
+        self.published.read().segments.last().is_some_and(|last| last.extent.base == offset)
+    }
+
     /// Bytes of all batches held.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {

@@ -15,10 +15,9 @@ use tokio::sync::oneshot;
 use super::{Store, StoreError};
 use crate::checkpoint::{self, Checkpoint};
 use crate::disk::blocking;
-use crate::group::{Captured, GroupLog};
+use crate::group::{Captured, GroupLog, SyncWork};
 use crate::journal::{Journal, JournalError, Position, Progress};
 use crate::layout;
-use crate::segment::CheckpointWork;
 
 /// Files that an uncommitted tail may hold back before it is written again.
 const FILES_HELD_BACK_MAX: u64 = 2;
@@ -37,7 +36,7 @@ impl Store {
         let captured: Vec<Captured> = groups.iter().map(|log| log.capture(&progress)).collect();
         let marks: Vec<_> = captured
             .iter()
-            .map(|group| (group.section.applied.map(Into::into), group.work.as_ref().map(CheckpointWork::mark)))
+            .map(|group| (group.section.applied.map(Into::into), group.work.mark(), group.states.clone()))
             .collect();
         let removed: Vec<GroupId> = self.removed.lock().iter().copied().collect();
         durable(journal).await?;
@@ -50,7 +49,7 @@ impl Store {
         let disk = self.services.disk.clone();
         let written = blocking(&*self.services.disk, move || {
             for work in work {
-                work.sync().map_err(Arc::new)?;
+                work.sync(&*disk).map_err(Arc::new)?;
             }
             checkpoint::write(&*disk, Path::new(layout::CHECKPOINT), &checkpoint)
                 .map_err(StoreError::io("writing the checkpoint"))
@@ -64,8 +63,8 @@ impl Store {
                 return Ok(());
             };
             let held_back = journal.progress().next.generation.saturating_sub(FILES_HELD_BACK_MAX);
-            for (log, (applied, mark)) in groups.iter().zip(marks) {
-                log.checkpointed(applied);
+            for (log, (applied, mark, states)) in groups.iter().zip(marks) {
+                log.checkpointed(applied, &states).map_err(Arc::new)?;
                 if let (Some(segments), Some(mark)) = (log.segments(), mark) {
                     segments.delete_detached(mark).map_err(Arc::new)?;
                 }
@@ -91,7 +90,7 @@ pub(super) fn assemble(
     captured: Vec<Captured>,
     removed: &[GroupId],
     progress: &Progress,
-) -> (Checkpoint, Vec<CheckpointWork>, Position) {
+) -> (Checkpoint, Vec<SyncWork>, Position) {
     let mut replay_from = progress.next;
     let mut sections = Vec::with_capacity(captured.len());
     let mut work = Vec::new();
@@ -100,7 +99,7 @@ pub(super) fn assemble(
             replay_from = group.replay_from;
         }
         sections.push(group.section);
-        work.extend(group.work);
+        work.push(group.work);
     }
     let checkpoint = Checkpoint {
         replay_from: Some(replay_from.into()),

@@ -2,6 +2,7 @@
 //! tie them together.
 
 mod checkpointing;
+mod group_replay;
 mod open;
 mod recovery;
 
@@ -16,7 +17,7 @@ use tokio::sync::oneshot;
 pub use open::{OpenError, StoreOptions};
 
 use crate::disk::{Disk, blocking};
-use crate::group::{GroupLog, GroupOptions, Opened, Services, Tail};
+use crate::group::{Boundaries, GroupLog, GroupOptions, Opened, Services, Tail};
 use crate::journal::frame::{Change, Frame};
 use crate::journal::{Journal, JournalError, Submission};
 use crate::layout;
@@ -134,6 +135,7 @@ impl Store {
             applied: None,
             membership: None,
             kept: BTreeMap::new(),
+            boundaries: Boundaries::default(),
             tail: Tail::new(RaftIndex::ZERO, Offset::ZERO),
             log_start: Offset::ZERO,
             state: bytes::Bytes::new(),

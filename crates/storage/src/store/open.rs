@@ -168,7 +168,7 @@ impl Store {
         checkpoint.journal_id = base.journal_id;
         checkpoint.durable_lsn = progress.durable_lsn;
         for work in work {
-            work.sync()?;
+            work.sync(&*disk)?;
         }
         checkpoint::write(&*disk, Path::new(layout::CHECKPOINT), &checkpoint)
             .map_err(OpenError::io("writing the checkpoint"))?;
