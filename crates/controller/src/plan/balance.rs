@@ -64,21 +64,27 @@ fn even_replicas(load: &mut Load, partitions: &mut [Movable<'_>]) {
     }
     let mut by_count: BTreeSet<(u32, usize, NodeId)> =
         load.serving().map(|(node, held)| (held.replicas, held.rank, node)).collect();
-    // Pairs between which nothing can go: each is looked through once.
+    // How far the giver's list was looked through for the taker: what did not fit once is not looked at
+    // again, so that a plan for a large cluster takes no longer than its lists are long.
+    let mut looked_through: BTreeMap<(NodeId, NodeId), usize> = BTreeMap::new();
     let mut exhausted = BTreeSet::new();
     while let Some((from, to)) = uneven_pair(&by_count, &exhausted) {
         let fits = |place: &usize| {
             let replicas = &partitions[*place].replicas;
-            let is_no_worse = load.on_rack_of(to, replicas, from) <= load.on_rack_of(from, replicas, from);
-            !replicas.contains(&to) && is_no_worse
+            replicas.contains(&from)
+                && !replicas.contains(&to)
+                && load.on_rack_of(to, replicas, from) <= load.on_rack_of(from, replicas, from)
         };
-        let candidates = held.get_mut(&from).expect("every serving node is there");
-        let Some(chosen) = candidates.iter().position(fits) else {
+        // What has gone from a node stays in its list, and does not fit any more.
+        let cursor = looked_through.entry((from, to)).or_insert(0);
+        let rest = &held[&from][*cursor..];
+        let Some(chosen) = rest.iter().position(fits) else {
             exhausted.insert((from, to));
             continue;
         };
-        let place = candidates.swap_remove(chosen);
-        held.get_mut(&to).expect("every serving node is there").push(place);
+        let place = rest[chosen];
+        *cursor += chosen + 1;
+        held.entry(to).or_default().push(place);
         let replicas = &mut partitions[place].replicas;
         let position = replicas.iter().position(|replica| *replica == from).expect("it is held there");
         replicas[position] = to;
@@ -111,33 +117,39 @@ fn uneven_pair(
     None
 }
 
+/// For two nodes, the partitions that the first leads and the second could: those of which the first has
+/// lost the lead stay in the lists until they are met.
+type Handovers = BTreeMap<NodeId, BTreeMap<NodeId, Vec<usize>>>;
+
+fn add_handovers(handovers: &mut Handovers, place: usize, replicas: &[NodeId]) {
+    let of_leader = handovers.entry(replicas[0]).or_default();
+    for other in &replicas[1..] {
+        of_leader.entry(*other).or_default().push(place);
+    }
+}
+
 /// Changes which replica is preferred as leader, until no chain of such changes leads from a node to
 /// one that leads at least two partitions less.
 fn even_leaders(load: &mut Load, partitions: &mut [Movable<'_>]) {
-    let mut led: BTreeMap<NodeId, Vec<usize>> = load.serving().map(|(node, _)| (node, Vec::new())).collect();
+    let serving: BTreeSet<NodeId> = load.serving().map(|(node, _)| node).collect();
+    let mut handovers = Handovers::new();
     for (place, partition) in partitions.iter().enumerate() {
-        if let Some(led) = led.get_mut(&partition.replicas[0]) {
-            led.push(place);
-        }
+        add_handovers(&mut handovers, place, &partition.replicas);
     }
     let mut settled = BTreeSet::new();
     loop {
         let unsettled = load.serving().filter(|(node, _)| !settled.contains(node));
         let Some((from, _)) = unsettled.max_by_key(|(_, held)| (held.leaders, held.rank)) else { return };
-        let Some(chain) = chain_to_fewer(load, partitions, &led, from) else {
+        let Some(chain) = chain_to_fewer(load, &serving, partitions, &mut handovers, from) else {
             settled.insert(from);
             continue;
         };
         for (place, to) in chain {
             let replicas = &mut partitions[place].replicas;
             let position = replicas.iter().position(|replica| *replica == to).expect("it is a replica");
-            let leader = replicas[0];
+            load.move_leader(replicas[0], to);
             replicas.swap(0, position);
-            load.move_leader(leader, to);
-            let of_leader = led.get_mut(&leader).expect("every serving node is there");
-            let listed = of_leader.iter().position(|other| *other == place).expect("it leads it");
-            of_leader.swap_remove(listed);
-            led.get_mut(&to).expect("every serving node is there").push(place);
+            add_handovers(&mut handovers, place, replicas);
         }
     }
 }
@@ -146,25 +158,27 @@ fn even_leaders(load: &mut Load, partitions: &mut [Movable<'_>]) {
 /// less, one that leads at least two less leads one more, and those between lead as many as before.
 fn chain_to_fewer(
     load: &Load,
+    serving: &BTreeSet<NodeId>,
     partitions: &[Movable<'_>],
-    led: &BTreeMap<NodeId, Vec<usize>>,
+    handovers: &mut Handovers,
     from: NodeId,
 ) -> Option<Vec<(usize, NodeId)>> {
     let most = load.node(from).leaders;
     let mut reached: BTreeMap<NodeId, (usize, NodeId)> = BTreeMap::new();
     let mut queue = VecDeque::from([from]);
     while let Some(leader) = queue.pop_front() {
-        for place in &led[&leader] {
-            for next in &partitions[*place].replicas[1..] {
-                if *next == from || reached.contains_key(next) || !led.contains_key(next) {
-                    continue;
-                }
-                reached.insert(*next, (*place, leader));
-                if load.node(*next).leaders + 2 <= most {
-                    return Some(chain_back(&reached, *next, from));
-                }
-                queue.push_back(*next);
+        let Some(of_leader) = handovers.get_mut(&leader) else { continue };
+        for (next, places) in of_leader {
+            if *next == from || reached.contains_key(next) || !serving.contains(next) {
+                continue;
             }
+            while places.pop_if(|place| partitions[*place].replicas[0] != leader).is_some() {}
+            let Some(place) = places.last() else { continue };
+            reached.insert(*next, (*place, leader));
+            if load.node(*next).leaders + 2 <= most {
+                return Some(chain_back(&reached, *next, from));
+            }
+            queue.push_back(*next);
         }
     }
     None
