@@ -4,6 +4,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use highwater_consensus::{Transport as _, TransportError};
 use highwater_peer::{Admission, AdmitAll, Dialer, NotAdmitted, PeerIdentity, PeerLimits, ServeOptions};
@@ -44,6 +45,7 @@ async fn refusal(
         let error = transport.call(member(dialled), group(1), heartbeat(), PATIENCE).await.unwrap_err();
         let TransportError::Unreachable { reason, .. } = error else { panic!("{error}") };
         reasons.push(reason);
+        tokio::time::advance(Duration::from_millis(5)).await;
     }
     assert_eq!(network.attempts(), 1, "what a person has to put right is not tried in a loop");
     assert!(reasons.iter().all(|reason| *reason == reasons[0]));
