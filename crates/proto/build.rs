@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
+    "highwater/internal/v1/cluster_service.proto",
     "highwater/v1/admin_service.proto",
     "highwater/v1/errors.proto",
     "highwater/v1/log_service.proto",

@@ -4,30 +4,35 @@
 //! It does not know who calls it: a listener of any protocol, or a test. One file per
 //! concern adds its requests to [`Broker`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use futures_util::stream::BoxStream;
 use highwater_consensus::{ConsensusError, Group, GroupHost, Origin};
-use highwater_controller::{FeatureLevel, MetadataCommand, MetadataImage, MetadataResponse, NodeRegistration};
+use highwater_controller::MetadataImage;
 use highwater_storage::{Durability, GroupOptions};
 use highwater_types::{Clock, ClusterId, ErrorCode, GroupId, Incarnation, NodeId, Random, limits};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::{ByteBudget, BytesPermit};
 use crate::error::BrokerError;
 use crate::hosting::Hosting;
+use crate::leaders::Leaders;
 use crate::maintenance;
 use crate::metadata::Metadata;
 use crate::producer_ids::ProducerIds;
 use crate::reconciler::Reconciler;
+use crate::remote::{LeadersUpdate, Remote};
+use crate::{cluster, supervisor};
 
 /// The name under which a node registers where clients reach it.
 pub const CLIENT_LISTENER: &str = "grpc";
+/// The same for its peers.
+pub const PEER_LISTENER: &str = "peer";
 
 /// How long the metadata group may take to serve at the start.
 const METADATA_START_DEADLINE: Duration = Duration::from_secs(60);
@@ -43,8 +48,14 @@ pub struct BrokerOptions {
     pub cluster: ClusterId,
     /// Where clients reach it, `host:port`.
     pub client_address: String,
-    /// Whether this node may begin the cluster's metadata, if it has not begun yet.
-    pub bootstrap: bool,
+    /// Where its peers reach it, `host:port`; none for a node that is to stay alone.
+    pub peer_address: Option<String>,
+    /// Where it stands.
+    pub rack: Option<String>,
+    /// Where clients reach some nodes of the cluster, for one that knows nothing else of it yet.
+    pub seeds: Vec<String>,
+    /// Whether this node began the cluster: it begins the cluster's metadata, if they have not begun yet.
+    pub founder: bool,
     /// Partitions of a topic that is created without saying how many.
     pub default_partitions: u32,
     /// Replicas of a topic that is created without saying how many.
@@ -58,6 +69,8 @@ pub struct Broker {
     pub(crate) options: BrokerOptions,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
+    pub(crate) remote: Arc<dyn Remote>,
+    pub(crate) leaders: Leaders,
     pub(crate) metadata: Metadata,
     pub(crate) metadata_group: Group,
     pub(crate) hosting: Arc<Hosting>,
@@ -81,16 +94,19 @@ impl Broker {
     pub async fn start(
         options: BrokerOptions,
         host: Arc<GroupHost>,
+        remote: Arc<dyn Remote>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Arc<Self>, BrokerError> {
         let metadata = Metadata::new();
-        let metadata_group = start_metadata(&host, &metadata, options.bootstrap).await?;
+        let metadata_group = start_metadata(&host, &metadata, options.founder).await?;
         let hosting = Arc::new(Hosting::new(options.node, host, Arc::clone(&clock)));
         let broker = Arc::new(Self {
             options,
             clock,
             random,
+            remote,
+            leaders: Leaders::new(),
             metadata,
             metadata_group,
             hosting,
@@ -102,42 +118,23 @@ impl Broker {
             tasks: Mutex::default(),
         });
         let read_only = broker.read_only().is_some();
+        let mut tasks = broker.tasks.lock().await;
         if !read_only {
+            tasks.push(tokio::spawn(cluster::follow_nodes(Arc::clone(&broker))));
+            tasks.push(tokio::spawn(supervisor::supervise_metadata(Arc::clone(&broker))));
             broker.join_cluster().await?;
         }
         let images = broker.metadata.watch();
         let mut reconciler = Reconciler::new(Arc::clone(&broker), images);
         reconciler.catch_up().await;
-        let mut tasks = broker.tasks.lock().await;
         tasks.push(tokio::spawn(reconciler.run()));
         if !read_only {
+            tasks.push(tokio::spawn(supervisor::supervise_partitions(Arc::clone(&broker))));
             tasks.push(tokio::spawn(maintenance::upkeep(Arc::clone(&broker))));
             tasks.push(tokio::spawn(maintenance::checkpoints(Arc::clone(&broker))));
         }
         drop(tasks);
         Ok(broker)
-    }
-
-    /// Makes sure that the cluster has its identity and knows this node.
-    async fn join_cluster(&self) -> Result<(), BrokerError> {
-        let at = self.clock.now();
-        let feature_level = FeatureLevel::NEWEST;
-        let cluster = self.options.cluster;
-        if self.image().cluster().is_none() {
-            let born = MetadataCommand::ClusterBorn { cluster, feature_level, at };
-            self.propose(&born).await?;
-        }
-        let address = self.options.client_address.clone();
-        let node = NodeRegistration {
-            id: self.options.node,
-            incarnation: self.options.incarnation,
-            addresses: BTreeMap::from([(CLIENT_LISTENER.to_owned(), address)]),
-            rack: None,
-            feature_level_newest: feature_level,
-            registered_at: at,
-        };
-        self.propose(&MetadataCommand::RegisterNode { cluster, node }).await?;
-        Ok(())
     }
 
     /// Why the node serves for reading only what its last checkpoint proves whole, when it does.
@@ -231,20 +228,18 @@ impl Broker {
         &self.clock
     }
 
-    pub(crate) fn image(&self) -> MetadataImage {
-        self.metadata.image()
+    /// Which partitions this node leads: all at first, then each change.
+    pub fn follow_led(&self) -> BoxStream<'static, LeadersUpdate> {
+        self.leaders.follow_own()
     }
 
-    /// Commits a metadata command within the deadline for admin requests.
-    pub(crate) async fn propose(&self, command: &MetadataCommand) -> Result<MetadataResponse, BrokerError> {
-        let deadline = Duration::from_millis(limits::ADMIN_TIMEOUT_MS);
-        let proposed = timeout(deadline, self.metadata.propose(&self.metadata_group, command));
-        proposed.await.unwrap_or_else(|_| {
-            let ms = limits::ADMIN_TIMEOUT_MS;
-            let message =
-                format!("the cluster's metadata did not answer within {ms} ms; the change may yet take place");
-            Err(BrokerError::new(ErrorCode::Timeout, message))
-        })
+    /// The cluster that the node belongs to, and the node.
+    pub fn identity(&self) -> (ClusterId, NodeId) {
+        (self.options.cluster, self.options.node)
+    }
+
+    pub(crate) fn image(&self) -> MetadataImage {
+        self.metadata.image()
     }
 }
 
@@ -257,20 +252,24 @@ pub(crate) fn stopping() -> BrokerError {
 async fn start_metadata(
     host: &Arc<GroupHost>,
     metadata: &Metadata,
-    bootstrap: bool,
+    founder: bool,
 ) -> Result<Group, BrokerError> {
     let failed = |reason: String| {
         let message = format!("the cluster's metadata cannot be served: {reason}");
         BrokerError::new(ErrorCode::Unavailable, message)
     };
     let options = GroupOptions { durability: Durability::Fsync, segments: None };
-    let origin = if bootstrap { Origin::New([host.member()].into()) } else { Origin::Existing };
+    let origin = if founder { Origin::New([host.member()].into()) } else { Origin::Existing };
     let group = host
         .start_group(GroupId::Metadata, options, origin, metadata.applier())
         .await
         .map_err(|error| failed(error.to_string()))?;
-    match group.wait_serving(METADATA_START_DEADLINE).await {
+    // Of several voters this node need not lead, and one that joins has yet to learn of the cluster.
+    let is_alone = group.status().voters.iter().all(|voters| voters.iter().eq([&host.node()]));
+    let wait = if is_alone && founder { METADATA_START_DEADLINE } else { Duration::ZERO };
+    match group.wait_serving(wait).await {
         Ok(()) => {}
+        Err(ConsensusError::NoLeader { .. }) if wait.is_zero() => {}
         // What the last checkpoint knew of the cluster still tells which records can be read.
         Err(ConsensusError::Quarantined { reason }) if metadata.image().cluster().is_some() => {
             tracing::error!(

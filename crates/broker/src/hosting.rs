@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use highwater_consensus::{ConsensusError, Group, GroupHost, Origin};
+use highwater_consensus::{ConsensusError, Group, GroupHost, Member, Origin};
 use highwater_controller::{PartitionPhase, PartitionRecord, TopicRecord};
 use highwater_partition::{Partition, PartitionApplier};
 use highwater_types::{
-    Clock, ErrorCode, GroupId, NodeId, PartitionId, PartitionIndex, TopicConfig, TopicId, limits,
+    Clock, ErrorCode, GroupId, Incarnation, NodeId, PartitionId, PartitionIndex, TopicConfig, TopicId, limits,
 };
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -126,9 +126,9 @@ impl Hosting {
         topics.iter().filter(|(_, hosted)| waits(hosted)).map(|(id, _)| *id).collect()
     }
 
-    /// Starts those partitions of a topic that are placed here and are not running, and says which
-    /// of them were initialized only now. What failed for a reason that passes is tried again.
-    pub(crate) async fn start_topic(&self, topic: &TopicRecord) -> Vec<PartitionIndex> {
+    /// Starts those partitions of a topic that are placed here and are not running. What failed for a reason that passes is
+    /// tried again.
+    pub(crate) async fn start_topic(&self, topic: &TopicRecord) {
         let config = self.config_of(topic);
         let missing: Vec<_> = {
             let topics = self.topics.read();
@@ -136,7 +136,7 @@ impl Hosting {
             (0u32..)
                 .map(PartitionIndex)
                 .zip(&topic.partitions)
-                .filter(|(_, partition)| partition.replicas.contains(&self.node))
+                .filter(|(_, partition)| partition.is_held_by(self.node))
                 .filter_map(|(index, partition)| match hosted.and_then(|h| h.partitions.get(&index)) {
                     None => Some((index, partition.clone(), false)),
                     Some(slot) if slot.is_to_start_again() => Some((index, partition.clone(), true)),
@@ -150,24 +150,15 @@ impl Hosting {
                 let id = PartitionId { topic: topic.id, index };
                 let slot = self.start_partition(id, topic, &partition, config).await;
                 report(id, topic, &slot, is_again);
-                (index, partition.phase, slot)
+                (index, slot)
             }
         });
         let started: Vec<_> =
             stream::iter(starts).buffer_unordered(limits::PARTITION_STARTS_MAX).collect().await;
         let mut topics = self.topics.write();
-        let Some(hosted) = topics.get_mut(&topic.id) else {
-            return Vec::new();
-        };
-        let mut created = Vec::new();
-        for (index, phase, slot) in started {
-            if phase == PartitionPhase::Creating && matches!(slot, Slot::Running(..)) {
-                created.push(index);
-            }
-            hosted.partitions.insert(index, slot);
+        if let Some(hosted) = topics.get_mut(&topic.id) {
+            hosted.partitions.extend(started);
         }
-        created.sort_unstable();
-        created
     }
 
     /// The receiving end of a topic's configuration; the topic is hosted from then on.
@@ -189,12 +180,8 @@ impl Hosting {
     ) -> Slot {
         let (applier, applied) = PartitionApplier::new();
         let options = group_options(&topic.config);
-        let origin = match placed.phase {
-            PartitionPhase::Creating => Origin::New([self.host.member()].into()),
-            PartitionPhase::Ready => Origin::Existing,
-        };
         let group = GroupId::Partition(id);
-        match self.host.start_group(group, options, origin, Box::new(applier)).await {
+        match self.host.start_group(group, options, origin(placed), Box::new(applier)).await {
             Ok(group) => {
                 wait_until_settled(id, &group).await;
                 let clock = Arc::clone(&self.clock);
@@ -231,6 +218,21 @@ impl Hosting {
         stream::iter(stops).buffer_unordered(limits::PARTITION_STARTS_MAX).collect::<()>().await;
     }
 
+    /// Stops a partition that this node holds no more and removes its data. Only ever called when the metadata, as new as the
+    /// cluster's, say so.
+    ///
+    /// # Errors
+    /// When some of it is still there; calling again is safe.
+    pub(crate) async fn leave(&self, id: PartitionId) -> Result<(), ConsensusError> {
+        let slot =
+            self.topics.write().get_mut(&id.topic).and_then(|hosted| hosted.partitions.remove(&id.index));
+        self.host.stop_group(GroupId::Partition(id)).await;
+        if let Some(Slot::Running(partition, _)) = slot {
+            partition.wake_waiters();
+        }
+        self.host.remove_group(GroupId::Partition(id)).await
+    }
+
     /// Removes the data of a deleted topic. Only ever called for a committed tombstone.
     ///
     /// # Errors
@@ -246,17 +248,23 @@ impl Hosting {
             .await
     }
 
+    /// The groups of all running partitions.
+    pub(crate) fn groups(&self) -> Vec<(PartitionId, Group)> {
+        let topics = self.topics.read();
+        let slots = topics.iter().flat_map(|(topic, hosted)| {
+            hosted.partitions.iter().map(|(index, slot)| (PartitionId { topic: *topic, index: *index }, slot))
+        });
+        slots
+            .filter_map(|(id, slot)| match slot {
+                Slot::Running(_, group) => Some((id, group.clone())),
+                Slot::Failed(_) => None,
+            })
+            .collect()
+    }
+
     /// The groups below.
     pub(crate) fn host(&self) -> &Arc<GroupHost> {
         &self.host
-    }
-
-    /// The partitions of a topic that run here.
-    pub(crate) fn running_of(&self, topic: TopicId) -> Vec<PartitionIndex> {
-        let topics = self.topics.read();
-        let Some(hosted) = topics.get(&topic) else { return Vec::new() };
-        let running = hosted.partitions.iter().filter(|(_, slot)| matches!(slot, Slot::Running(..)));
-        running.map(|(index, _)| *index).collect()
     }
 
     /// Whether segments have left a log whose files only a checkpoint can free.
@@ -298,9 +306,24 @@ fn report(id: PartitionId, topic: &TopicRecord, slot: &Slot, is_again: bool) {
     }
 }
 
+/// Where a partition's log comes from. A new one begins with the members that it had when it was created, the same at each of them.
+fn origin(placed: &PartitionRecord) -> Origin {
+    let member =
+        |(node, incarnation): &(NodeId, Incarnation)| Member { node: *node, incarnation: *incarnation };
+    match &placed.initial {
+        Some(initial) if placed.phase == PartitionPhase::Creating => {
+            Origin::New(initial.iter().map(member).collect())
+        }
+        _ => Origin::Existing,
+    }
+}
+
 /// Waits until a started group has a leader that serves, is quarantined or waits for room on the disk; not for ever: a
-/// group that takes longer answers for itself.
+/// group that takes longer answers for itself. A group of several voters is not waited for: the others may start later.
 async fn wait_until_settled(id: PartitionId, group: &Group) {
+    if group.status().voters.iter().any(|voters| voters.len() > 1) {
+        return;
+    }
     let mut status = group.watch();
     let settled = status.wait_for(|status| {
         let follows = status.leader.is_some() && !status.is_leader;

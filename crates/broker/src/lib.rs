@@ -18,31 +18,37 @@
 mod admin;
 mod broker;
 mod budget;
+mod cluster;
 mod error;
 mod fetch;
 mod group_options;
 mod hosting;
+mod leaders;
 mod maintenance;
 mod metadata;
 mod offsets;
 mod power_loss;
 mod produce;
 mod producer_ids;
+mod proposing;
 mod reconciler;
+mod remote;
 mod request;
 mod routing;
 mod subscribe;
+mod supervisor;
 mod topics;
 
 pub use admin::{
     AddPartitions, AlterTopic, CreateTopic, CreatedTopic, DeleteRecords, ListTopics, ListedTopics,
     PartitionDescription, PartitionOffsets, TopicDescription, TopicSummary,
 };
-pub use broker::{Broker, BrokerOptions, CLIENT_LISTENER};
+pub use broker::{Broker, BrokerOptions, CLIENT_LISTENER, PEER_LISTENER};
 pub use budget::{ByteBudget, BytesPermit};
 pub use error::{BrokerError, LeaderHint};
 pub use highwater_partition::NewRecord;
 pub use produce::PendingProduce;
+pub use remote::{Alone, LeadersUpdate, Remote, RemoteProposed};
 pub use request::{
     ClusterDescription, Fetch, FetchOutcome, FetchPartition, Fetched, FoundOffset, ListedOffsets, OffsetQuery,
     Produce, ProduceData, Produced, ProducerIdentity, TopicRef,

@@ -54,16 +54,18 @@ impl Metadata {
         })
     }
 
-    /// Commits a command. On return its effect is in [`Metadata::image`]. Dropping the future
-    /// leaves open whether the command is committed.
-    pub(crate) async fn propose(
-        &self,
-        group: &Group,
-        command: &MetadataCommand,
-    ) -> Result<MetadataResponse, BrokerError> {
-        let proposal = Proposal::Control(codec::encode_command(command));
-        let proposed = group.propose(proposal).await.map_err(|error| translate(&error))?;
-        match codec::decode_response(&proposed.response) {
+    /// Commits an encoded command and returns the encoded answer. On return its effect is in [`Metadata::image`]. Dropping the
+    /// future leaves open whether the command is committed.
+    pub(crate) async fn propose(&self, group: &Group, command: Bytes) -> Result<Bytes, BrokerError> {
+        // What cannot be read must not get into the log: every node would fail to apply it.
+        codec::decode_command(&command).map_err(|error| BrokerError::invalid_request(error.to_string()))?;
+        let proposed = group.propose(Proposal::Control(command)).await.map_err(|error| translate(&error))?;
+        Ok(proposed.response)
+    }
+
+    /// What the state machine answered: a refusal is an error.
+    pub(crate) fn read_response(&self, response: &[u8]) -> Result<MetadataResponse, BrokerError> {
+        match codec::decode_response(response) {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(refusal)) => Err(BrokerError::new(refusal.code, refusal.message)
                 .with_metadata_version(self.images.borrow().version().0)),

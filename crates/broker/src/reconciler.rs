@@ -57,6 +57,8 @@ impl Reconciler {
                 MetadataChange::TopicCreated(topic) | MetadataChange::PartitionsAdded { topic, .. } => {
                     to_start.push(topic)
                 }
+                // Perhaps to this node. Whom it moved away from removes its data in the upkeep.
+                MetadataChange::PartitionReassigned(partition) => to_start.push(partition.topic),
                 MetadataChange::TopicConfigChanged(topic) => {
                     if let Some(topic) = image.topic(topic) {
                         self.broker.hosting.reconfigure(topic);
@@ -72,7 +74,6 @@ impl Reconciler {
                 | MetadataChange::NodeModeChanged(_)
                 | MetadataChange::NodeRemoved(_)
                 | MetadataChange::PartitionReady(_)
-                | MetadataChange::PartitionReassigned(_)
                 | MetadataChange::PartitionSettled(_)
                 | MetadataChange::PartitionLeft { .. }
                 | MetadataChange::TopicDataRemoved { .. }
@@ -94,18 +95,12 @@ impl Reconciler {
     async fn start_topics(&self, image: &MetadataImage, topics: &[TopicId]) {
         let broker = &self.broker;
         stream::iter(topics.iter().filter_map(|topic| image.topic(*topic)))
-            .for_each_concurrent(limits::PARTITION_STARTS_MAX, |topic| broker.start_topic(topic))
+            .for_each_concurrent(limits::PARTITION_STARTS_MAX, |topic| broker.hosting.start_topic(topic))
             .await;
     }
 }
 
 impl Broker {
-    /// Starts a topic's partitions and tells the cluster which of them were created.
-    async fn start_topic(&self, topic: &TopicRecord) {
-        let created = self.hosting.start_topic(topic).await;
-        self.mark_ready(topic, created).await;
-    }
-
     /// Tells the cluster that partitions were initialized.
     pub(crate) async fn mark_ready(&self, topic: &TopicRecord, partitions: Vec<PartitionIndex>) {
         if partitions.is_empty() {
@@ -113,7 +108,7 @@ impl Broker {
         }
         let ready = MetadataCommand::PartitionsReady { topic: topic.id, partitions };
         if let Err(error) = self.propose(&ready).await {
-            // The topic may have been deleted meanwhile. Otherwise the node's upkeep says it again.
+            // The topic may have been deleted meanwhile. Otherwise it is said again.
             tracing::warn!(topic = %topic.name, %error, "a new topic's partitions could not be marked ready");
         }
     }

@@ -72,7 +72,10 @@ impl Broker {
         if !record.replicas.contains(&self.options.node) {
             let mut error =
                 about(BrokerError::new(ErrorCode::NotLeader, "this node has no replica of the partition"));
-            error.leader = record.replicas.first().and_then(|node| leader_hint(image, *node));
+            let id = PartitionId { topic: topic.id, index };
+            // A replica knows better who leads, when nobody has said so here.
+            let node = self.leaders.leader(id).or_else(|| record.replicas.first().copied());
+            error.leader = node.and_then(|node| leader_hint(image, node));
             return Err(error);
         }
         let id = PartitionId { topic: topic.id, index };

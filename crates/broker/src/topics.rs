@@ -10,7 +10,7 @@ use highwater_controller::{
     ConfigChange, MetadataCommand, MetadataError, MetadataImage, PartitionPhase, TopicRecord, place,
 };
 use highwater_types::limits::{ADMIN_TIMEOUT_MS, PARTITIONS_PER_TOPIC_MAX};
-use highwater_types::{ErrorCode, NodeId, PartitionIndex, TopicId, TopicName};
+use highwater_types::{ErrorCode, NodeId, PartitionId, PartitionIndex, TopicId, TopicName};
 use tokio::time::timeout;
 
 use crate::admin::{
@@ -144,14 +144,11 @@ impl Broker {
         let route = match self.route_within(image, topic, index) {
             Ok(route) => route,
             Err(error) => {
-                let offsets = Some(Err(error));
-                return PartitionDescription {
-                    partition: index,
-                    leader: None,
-                    leader_epoch: 0,
-                    replicas,
-                    offsets,
-                };
+                let leader = self.leaders.leader(PartitionId { topic: topic.id, index });
+                // Only a replica can tell the offsets; that is no failure of the partition.
+                let is_elsewhere = error.code == ErrorCode::NotLeader;
+                let offsets = (!is_elsewhere || include_offsets).then_some(Err(error));
+                return PartitionDescription { partition: index, leader, leader_epoch: 0, replicas, offsets };
             }
         };
         let described = route.partition.describe();

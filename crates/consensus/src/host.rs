@@ -63,6 +63,7 @@ pub struct GroupHost {
     peers: Mutex<BTreeSet<NodeId>>,
     groups: Mutex<BTreeMap<GroupId, Group>>,
     failure: watch::Sender<Option<String>>,
+    changes: watch::Sender<u64>,
 }
 
 impl GroupHost {
@@ -75,6 +76,7 @@ impl GroupHost {
             parts,
             groups: Mutex::default(),
             failure: watch::Sender::new(None),
+            changes: watch::Sender::new(0),
         });
         tokio::spawn(driver::drive(Arc::downgrade(&host)));
         host
@@ -88,6 +90,16 @@ impl GroupHost {
     /// The node, and the life of its data.
     pub fn member(&self) -> Member {
         self.parts.member
+    }
+
+    /// Changes whenever some group's status does.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Whether a node supports this one, which means that it is alive and reachable both ways.
+    pub fn is_reachable(&self, node: NodeId) -> bool {
+        self.liveness.supported_by(node, std::time::Duration::ZERO).is_some()
     }
 
     /// Says which nodes the cluster has beside this one.
@@ -237,6 +249,7 @@ impl GroupHost {
             failure: self.failure.clone(),
             gate: gate.clone(),
             driver: self.driver.clone(),
+            changes: self.changes.clone(),
         };
         tokio::spawn(following.run());
         let group = self.handle(log, Some(raft.clone()), status, gate, room, acks, runs);
@@ -384,11 +397,12 @@ struct Following {
     failure: watch::Sender<Option<String>>,
     gate: Arc<ApplyGate>,
     driver: Arc<Driver>,
+    changes: watch::Sender<u64>,
 }
 
 impl Following {
     async fn run(self) {
-        let Self { raft, mut applied_term, status, id, failure, gate, driver } = self;
+        let Self { raft, mut applied_term, status, id, failure, gate, driver, changes } = self;
         let mut server = raft.server_metrics();
         let metrics = raft.metrics();
         drop(raft);
@@ -401,6 +415,7 @@ impl Following {
             });
             if is_new {
                 driver.attend(id);
+                changes.send_modify(|count| *count += 1);
             }
             let changed = tokio::select! {
                 changed = server.changed() => changed.is_ok(),

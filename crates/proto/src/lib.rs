@@ -1,4 +1,4 @@
-//! The public gRPC API, generated from `proto/highwater/v1` at build time, and the one
+//! The gRPC API, generated from `proto/highwater` at build time, and the one
 //! place where an error becomes a gRPC status and a status an error again.
 //!
 //! It never decides anything: what a message means is said in the `.proto` files.
@@ -9,6 +9,14 @@ mod status;
 #[allow(missing_docs, unreachable_pub, clippy::all, rustdoc::all)]
 pub mod v1 {
     tonic::include_proto!("highwater.v1");
+}
+
+/// Package `highwater.internal.v1`: what nodes say to each other over gRPC.
+pub mod internal {
+    #[allow(missing_docs, unreachable_pub, clippy::all, rustdoc::all)]
+    pub mod v1 {
+        tonic::include_proto!("highwater.internal.v1");
+    }
 }
 
 pub use status::ERROR_DOMAIN;

@@ -33,9 +33,9 @@ pub struct NodeConfig {
     pub advertised_peer: Option<String>,
     /// Where the machine stands: replicas are spread over racks.
     pub rack: Option<String>,
-    /// Peer addresses of nodes of the cluster to join, as host:port.
+    /// gRPC addresses of nodes of the cluster to join, as host:port.
     pub seeds: Vec<String>,
-    /// The nodes that found the cluster, for a node without data.
+    /// The nodes that found the cluster, for a node without data: the first of them begins it, the others join.
     pub first_voters: Vec<FirstVoter>,
     /// Whether listeners without TLS may be reachable from other machines.
     pub insecure: bool,
@@ -56,8 +56,8 @@ pub struct NodeConfig {
 pub struct FirstVoter {
     /// Its id.
     pub node: NodeId,
-    /// Where the other nodes find it, as host:port.
-    pub peer: String,
+    /// Its gRPC address, as host:port.
+    pub address: String,
 }
 
 impl NodeConfig {
@@ -82,6 +82,15 @@ impl NodeConfig {
             default_partitions: 1,
             journal: JournalOptions::default(),
         }
+    }
+
+    /// Where a node without data asks for the cluster to join; empty for one that begins a cluster.
+    pub(crate) fn addresses_to_join(&self) -> Vec<String> {
+        if self.first_voters.first().is_some_and(|first| first.node == self.node) {
+            return Vec::new();
+        }
+        let others = self.first_voters.iter().filter(|voter| voter.node != self.node);
+        self.seeds.iter().cloned().chain(others.map(|voter| voter.address.clone())).collect()
     }
 
     /// The same on ports that the system chooses: for tests.

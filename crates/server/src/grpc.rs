@@ -3,6 +3,7 @@
 //! It translates and bounds; it decides nothing about data. One file for each concern.
 
 mod admin_service;
+mod cluster_service;
 mod convert;
 mod fetch;
 mod format;
@@ -10,7 +11,7 @@ mod list_offsets;
 mod log_service;
 mod produce;
 mod produce_stream;
-mod status;
+pub(crate) mod status;
 mod subscribe;
 
 use std::io;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use futures_util::Stream;
 use highwater_broker::{Broker, BrokerError, ByteBudget};
 use highwater_proto::DESCRIPTORS;
+use highwater_proto::internal::v1::cluster_service_server::ClusterServiceServer;
 use highwater_proto::v1::admin_service_server::AdminServiceServer;
 use highwater_proto::v1::log_service_server::LogServiceServer;
 use highwater_types::{ErrorCode, limits};
@@ -33,6 +35,7 @@ use tonic_health::server::HealthReporter;
 use tower_layer::{Identity, Stack};
 
 use self::admin_service::Admin;
+use self::cluster_service::Cluster;
 use self::log_service::Log;
 use crate::connection::{ClientStream, Connection};
 use crate::date::DateLayer;
@@ -95,6 +98,10 @@ impl Grpc {
             .layer(OutboundLayer)
             .layer(InboundLayer::new(InboundBudget::new(limits::NODE_INBOUND_BYTES_MAX)))
             .add_service(log)
+            .add_service(ClusterServiceServer::new(Cluster {
+                broker: Arc::clone(&broker),
+                stopping: stopping.clone(),
+            }))
             .add_service(AdminServiceServer::new(Admin { broker }))
             .add_service(reflection)
             .add_service(health);

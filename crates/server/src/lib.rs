@@ -19,6 +19,7 @@ mod inbound;
 mod listener;
 mod node;
 mod outbound;
+mod remote;
 
 use std::io;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use connection::ClientStream;
 pub use error::{NodeFailure, ShutdownError, StartError};
 pub use listener::Listener;
 pub use node::{Node, NodeData, NodeParts};
+pub use remote::Dial;
 
 /// Serves the gRPC API of a broker that the caller put together, over connections that the caller brings, until
 /// `stopping`. A whole node is [`Node::start_with`].

@@ -59,6 +59,11 @@ impl Listener {
         self.address
     }
 
+    /// Its connections, as they come.
+    pub(crate) fn incoming(self) -> BoxStream<'static, io::Result<Box<dyn ClientStream>>> {
+        self.incoming
+    }
+
     /// Its connections, [`limited`].
     pub(crate) fn limited(
         self,

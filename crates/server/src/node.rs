@@ -4,6 +4,7 @@
 
 mod open;
 mod parts;
+mod peers;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use highwater_broker::{Broker, BrokerOptions};
 use highwater_consensus::{GroupHost, HostParts, Member};
+use highwater_peer::{AdmitAll, PeerIdentity, PeerLimits, PeerOptions, PeerTransport};
 use highwater_storage::directory::{DataDirectory, Shutdown};
 use highwater_storage::disk::blocking;
 use highwater_types::NodeId;
@@ -23,7 +25,9 @@ use crate::config::NodeConfig;
 use crate::error::{NodeFailure, ShutdownError, StartError};
 use crate::grpc::Grpc;
 use crate::http::{self, Health, Readiness};
+use crate::remote::{Channels, OtherNodes};
 use open::{Opened, open};
+use peers::serve_peers;
 
 pub use parts::{NodeData, NodeParts};
 
@@ -41,6 +45,8 @@ pub struct Node {
     cut: CancellationToken,
     failure: watch::Receiver<Option<NodeFailure>>,
     listeners: Vec<JoinHandle<()>>,
+    /// Serving the other nodes goes on until the groups have stopped.
+    peers: (CancellationToken, JoinHandle<()>),
 }
 
 impl Node {
@@ -59,7 +65,9 @@ impl Node {
     /// # Errors
     /// As [`Node::start`].
     pub async fn start_with(config: NodeConfig, parts: NodeParts) -> Result<Self, StartError> {
-        let NodeParts { clock, random, data, grpc: grpc_listener, http: http_listener, transport } = parts;
+        let NodeParts { clock, random, data, .. } = parts;
+        let (grpc_listener, http_listener, peer_listener) = (parts.grpc, parts.http, parts.peer);
+        let channels = Arc::new(Channels::new(parts.dial));
         let (grpc, http) = (grpc_listener.address(), http_listener.address());
         let (report, failure) = watch::channel(None);
         let (stopping, cut) = (CancellationToken::new(), CancellationToken::new());
@@ -71,17 +79,32 @@ impl Node {
         let http_task = tokio::spawn(http::serve(incoming, readiness.clone(), stopping.clone()));
         let stop_http = stopping.clone().drop_guard();
 
-        let Opened { directory, store } = open(&config, data, report.clone(), &clock, &random).await?;
+        let Opened { directory, store } =
+            open(&config, data, &channels, report.clone(), &clock, &random).await?;
+        let identity = PeerIdentity {
+            cluster: directory.identity().cluster,
+            node: config.node,
+            incarnation: directory.identity().incarnation,
+            process: directory.epoch(),
+        };
+        let peer_options =
+            PeerOptions { identity, admission: Arc::new(AdmitAll), limits: PeerLimits::default() };
+        let transport = PeerTransport::new(peer_options, parts.dialer, Arc::clone(&random));
         let host = GroupHost::new(HostParts {
             member: Member { node: config.node, incarnation: directory.identity().incarnation },
             epoch: directory.epoch(),
             store,
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
-            transport,
+            transport: transport.clone(),
         });
-        let options = broker_options(&config, &directory, grpc);
-        let broker = match Broker::start(options, Arc::clone(&host), clock, random).await {
+        let options = broker_options(&config, &directory, grpc, peer_listener.address());
+        // Before the broker: a group of several nodes comes up only when they reach each other.
+        let peer_stopping = CancellationToken::new();
+        let peer_task = serve_peers(&host, identity, peer_listener, parts.own_thread, peer_stopping.clone());
+        let stop_peers = peer_stopping.clone().drop_guard();
+        let remote = Arc::new(OtherNodes::new(transport, channels));
+        let broker = match Broker::start(options, Arc::clone(&host), remote, clock, random).await {
             Ok(broker) => broker,
             Err(error) => {
                 if let Err(error) = host.shutdown().await {
@@ -106,8 +129,10 @@ impl Node {
         readiness.set(health);
         undo.disarm();
         stop_http.disarm();
+        stop_peers.disarm();
         let listeners = vec![grpc_task, http_task];
-        Ok(Self { config, grpc, http, directory, broker, readiness, stopping, cut, failure, listeners })
+        let peers = (peer_stopping, peer_task);
+        Ok(Self { config, grpc, http, directory, broker, readiness, stopping, cut, failure, listeners, peers })
     }
 
     /// Where gRPC listens.
@@ -164,7 +189,13 @@ impl Node {
             }
         }
         self.cut.cancel();
-        self.broker.shutdown().await?;
+        let shut_down = self.broker.shutdown().await;
+        let (stop_peers, peers) = self.peers;
+        stop_peers.cancel();
+        if let Err(error) = peers.await {
+            tracing::error!(%error, "serving the other nodes failed");
+        }
+        shut_down?;
         // What a damaged journal still holds was not made durable elsewhere.
         if self.failure.borrow().is_some() || self.broker.read_only().is_some() {
             return Ok(());
@@ -175,14 +206,22 @@ impl Node {
     }
 }
 
-fn broker_options(config: &NodeConfig, directory: &DataDirectory, grpc: SocketAddr) -> BrokerOptions {
+fn broker_options(
+    config: &NodeConfig,
+    directory: &DataDirectory,
+    grpc: SocketAddr,
+    peer: SocketAddr,
+) -> BrokerOptions {
     let identity = directory.identity();
     BrokerOptions {
         node: config.node,
         incarnation: identity.incarnation,
         cluster: identity.cluster,
-        client_address: grpc.to_string(),
-        bootstrap: true,
+        client_address: config.advertised_grpc.clone().unwrap_or_else(|| grpc.to_string()),
+        peer_address: Some(config.advertised_peer.clone().unwrap_or_else(|| peer.to_string())),
+        rack: config.rack.clone(),
+        seeds: config.addresses_to_join(),
+        founder: identity.founder,
         default_partitions: config.default_partitions,
         default_replication_factor: 1,
         maintenance_interval: config.maintenance_interval,

@@ -19,7 +19,7 @@ use highwater_client::v1::CreateTopicRequest;
 use highwater_client::{
     Client, ClientConfig, ConsumerConfig, Delivered, ProducerConfig, ProducerRecord, StartPosition,
 };
-use highwater_consensus::NoPeers;
+use highwater_peer::{Dialer, PeerStream};
 use highwater_proto::v1::DescribeClusterRequest;
 use highwater_proto::v1::admin_service_client::AdminServiceClient;
 use highwater_records::Record;
@@ -77,6 +77,16 @@ impl Clock for Stopped {
     }
 }
 
+/// A network without other nodes.
+struct Nowhere;
+
+#[tonic::async_trait]
+impl Dialer for Nowhere {
+    async fn connect(&self, _address: &str) -> io::Result<Box<dyn PeerStream>> {
+        Err(io::ErrorKind::ConnectionRefused.into())
+    }
+}
+
 /// A port in memory: what connects to it arrives at its listener.
 #[derive(Clone)]
 struct Port(mpsc::UnboundedSender<DuplexStream>);
@@ -124,7 +134,13 @@ impl Simulated {
             data: NodeData::Disk(Arc::new(disk.for_process())),
             grpc: grpc_listener,
             http: http_listener,
-            transport: Arc::new(NoPeers),
+            peer: Listener::new(
+                SocketAddr::from(([127, 0, 0, 1], 7401)),
+                tokio_stream::pending::<io::Result<DuplexStream>>(),
+            ),
+            dialer: Arc::new(Nowhere),
+            dial: Arc::new(|endpoint| endpoint.connect_lazy()),
+            own_thread: false,
         };
         let node = Node::start_with(config, parts).await.expect("the node starts");
         Self { node, grpc, _http: http }

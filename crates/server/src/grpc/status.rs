@@ -1,7 +1,8 @@
 //! Errors of the broker as the API shows them.
 
-use highwater_broker::BrokerError;
+use highwater_broker::{BrokerError, LeaderHint};
 use highwater_proto::v1;
+use highwater_types::{ErrorCode, NodeId, PartitionIndex};
 use tonic::Status;
 
 /// The error as it stands in an answer or in a stream.
@@ -20,10 +21,23 @@ pub(crate) fn status(error: BrokerError) -> Status {
     detail(error).into_status()
 }
 
+/// What another node answered, as an error of the broker's.
+pub(crate) fn from_status(status: &Status) -> BrokerError {
+    let Some(detail) = v1::ErrorDetail::from_status(status) else {
+        let message = format!("another node could not be asked: {}", status.message());
+        return BrokerError::new(ErrorCode::Unavailable, message);
+    };
+    let code = detail.error_code().unwrap_or(ErrorCode::Internal);
+    let mut error = BrokerError::new(code, detail.message);
+    error.topic = Some(detail.topic).filter(|topic| !topic.is_empty());
+    error.partition = detail.partition.map(PartitionIndex);
+    error.metadata_version = detail.metadata_version;
+    error.leader = detail.leader.map(|hint| LeaderHint { node: NodeId(hint.node_id), address: hint.address });
+    error
+}
+
 #[cfg(test)]
 mod tests {
-    use highwater_broker::LeaderHint;
-    use highwater_types::{ErrorCode, NodeId, PartitionIndex};
     use tonic::Code;
 
     use super::*;
@@ -35,7 +49,7 @@ mod tests {
             .with_partition(PartitionIndex(3))
             .with_metadata_version(7);
         error.leader = Some(LeaderHint { node: NodeId(2), address: "10.0.0.2:7400".to_owned() });
-        let status = status(error);
+        let status = status(error.clone());
         assert_eq!(status.code(), Code::Unavailable);
         let detail = v1::ErrorDetail::from_status(&status).expect("our own");
         assert_eq!(detail.code, "NOT_LEADER");
@@ -43,5 +57,7 @@ mod tests {
         assert_eq!((detail.topic.as_str(), detail.partition), ("orders", Some(3)));
         assert_eq!(detail.metadata_version, 7);
         assert_eq!(detail.leader.map(|leader| leader.node_id), Some(2));
+        let again = from_status(&status);
+        assert_eq!((again.code, again.leader), (ErrorCode::NotLeader, error.leader));
     }
 }

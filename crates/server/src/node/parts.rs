@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use highwater_consensus::{NoPeers, Transport};
+use highwater_peer::{Dialer, TcpDialer};
 use highwater_storage::disk::Disk;
 use highwater_types::{Clock, Random, SystemClock, SystemRandom};
 
 use crate::config::NodeConfig;
 use crate::error::StartError;
 use crate::listener::Listener;
+use crate::remote::Dial;
 
 /// What a node runs on.
 pub struct NodeParts {
@@ -23,8 +24,14 @@ pub struct NodeParts {
     pub grpc: Listener,
     /// Where HTTP requests come from.
     pub http: Listener,
-    /// The way to the other nodes.
-    pub transport: Arc<dyn Transport>,
+    /// Where the other nodes of the cluster connect.
+    pub peer: Listener,
+    /// How this node connects to theirs.
+    pub dialer: Arc<dyn Dialer>,
+    /// How it makes a channel to their gRPC listeners.
+    pub dial: Dial,
+    /// Whether what must not wait, such as telling the others that this node is alive, gets a thread of its own.
+    pub own_thread: bool,
 }
 
 /// Where a node's data is.
@@ -36,7 +43,7 @@ pub enum NodeData {
 }
 
 impl NodeParts {
-    /// The machine's, for a node that is alone. The listeners are bound on return.
+    /// The machine's. The listeners are bound on return.
     ///
     /// # Errors
     /// When a listener cannot be bound to its address, or must not be.
@@ -47,7 +54,10 @@ impl NodeParts {
             data: NodeData::Directory,
             grpc: Listener::bind("gRPC", config.grpc, config.insecure).await?,
             http: Listener::bind("HTTP", config.http, config.insecure).await?,
-            transport: Arc::new(NoPeers),
+            peer: Listener::bind("the peers' listener", config.peer, config.insecure).await?,
+            dialer: Arc::new(TcpDialer),
+            dial: Arc::new(|endpoint| endpoint.connect_lazy()),
+            own_thread: true,
         })
     }
 }

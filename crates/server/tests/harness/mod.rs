@@ -18,7 +18,7 @@ use highwater_proto::v1::admin_service_client::AdminServiceClient;
 use highwater_proto::v1::log_service_client::LogServiceClient;
 use highwater_records::{Batch, BatchBuilder};
 use highwater_server::{Node, NodeConfig};
-use highwater_types::{Clock as _, ProducerEpoch, ProducerId, Sequence, SystemClock, TimestampMs};
+use highwater_types::{Clock as _, NodeId, ProducerEpoch, ProducerId, Sequence, SystemClock, TimestampMs};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -44,6 +44,13 @@ impl TestNode {
     pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         Self::start_in(directory, |config| config).await
+    }
+
+    /// Another node of the cluster that the node at `seed` belongs to.
+    pub(crate) async fn join(id: u64, seed: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let seeds = vec![seed.to_owned()];
+        Self::start_in(directory, |config| NodeConfig { node: NodeId(id), seeds, ..config }).await
     }
 
     /// A node on a directory, with changes to its configuration.
@@ -103,10 +110,22 @@ impl TestNode {
 
     /// Creates a topic with the settings given.
     pub(crate) async fn create(&self, name: &str, partitions: u32, configs: &[(&str, &str)]) -> String {
+        self.create_replicated(name, partitions, 0, configs).await
+    }
+
+    /// The same with a number of replicas; 0 for the node's default.
+    pub(crate) async fn create_replicated(
+        &self,
+        name: &str,
+        partitions: u32,
+        replication_factor: u32,
+        configs: &[(&str, &str)],
+    ) -> String {
         let configs = configs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let request = v1::CreateTopicRequest {
             name: name.to_owned(),
             partitions,
+            replication_factor,
             configs,
             ..v1::CreateTopicRequest::default()
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream;
-use highwater_broker::{Broker, BrokerOptions};
+use highwater_broker::{Alone, Broker, BrokerOptions};
 use highwater_consensus::{GroupHost, HostParts, Member, NoPeers};
 use highwater_server::serve_grpc;
 use highwater_storage::disk::Disk;
@@ -52,7 +52,10 @@ pub(crate) async fn serve(store: Arc<Store>, cluster: ClusterId) -> Channel {
         incarnation: Incarnation(1),
         cluster,
         client_address: address.to_string(),
-        bootstrap: true,
+        peer_address: None,
+        rack: None,
+        seeds: Vec::new(),
+        founder: true,
         default_partitions: 1,
         default_replication_factor: 1,
         maintenance_interval: Duration::from_secs(3600),
@@ -65,7 +68,7 @@ pub(crate) async fn serve(store: Arc<Store>, cluster: ClusterId) -> Channel {
         random: Arc::clone(&random),
         transport: Arc::new(NoPeers),
     });
-    let broker = Broker::start(options, host, clock, random).await.expect("started");
+    let broker = Broker::start(options, host, Arc::new(Alone), clock, random).await.expect("started");
     let incoming = stream::unfold(listener, |listener| async move {
         let accepted = listener.accept().await.map(|(stream, _)| stream);
         Some((accepted, listener))

@@ -68,6 +68,7 @@ pub(super) fn give_birth(
         disk.create_dir_all(Path::new(name))?;
     }
     let identity = Identity {
+        founder: options.cluster.is_none(),
         cluster: options.cluster.unwrap_or_else(|| ClusterId::draw(random)),
         node: options.node,
         incarnation: Incarnation(random.next_u64()),

@@ -7,6 +7,7 @@
 //! node 1                      the node's number
 //! incarnation 00c0ffee…       16 hexadecimal digits
 //! created_ms 1760000000000    milliseconds since the Unix epoch
+//! founder true                whether the node began the cluster; it joined it otherwise
 //! crc32c 8f00a1b2
 //! ```
 
@@ -34,6 +35,8 @@ pub struct Identity {
     pub incarnation: Incarnation,
     /// When the directory was born, by the wall clock of that time.
     pub created: TimestampMs,
+    /// Whether this directory began the cluster: only then may a node without metadata begin some.
+    pub founder: bool,
 }
 
 impl Identity {
@@ -64,6 +67,7 @@ impl Identity {
             .with("node", self.node)
             .with("incarnation", self.incarnation)
             .with("created_ms", self.created)
+            .with("founder", self.founder)
             .write(disk, IDENTITY)
     }
 
@@ -87,6 +91,8 @@ impl Identity {
             node: NodeId(text.field("node")?.parse().ok()?),
             incarnation: Incarnation(u64::from_str_radix(text.field("incarnation")?, 16).ok()?),
             created: TimestampMs(text.field("created_ms")?.parse().ok()?),
+            // A directory from before nodes could join began its cluster.
+            founder: text.field("founder").is_none_or(|founder| founder == "true"),
         })
     }
 }

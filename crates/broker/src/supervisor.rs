@@ -1,0 +1,238 @@
+//! What a leader does for its group beside appending: it tells the cluster that a new partition is ready, brings the group's members
+//! to what the metadata wants, and hands the leadership to whom it belongs.
+//!
+//! The metadata's placement is what is wanted; who is a member is what the group says. Only the leader closes the gap, one safe
+//! step at a time, and any later leader goes on from there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use highwater_consensus::{Desired, Group, Member, Reconciled};
+use highwater_controller::{
+    FeatureLevel, MetadataCommand, MetadataImage, NodeMode, PartitionPhase, plan_metadata_voters,
+};
+use highwater_types::{NodeId, PartitionId, PartitionIndex, Term, TopicId};
+use tokio::time::{sleep, timeout};
+
+use crate::broker::Broker;
+
+/// How long until the next look at what is not settled yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How long until the next look when nothing happens: leadership that belongs elsewhere is handed over then.
+const LOOK_ANYWAY: Duration = Duration::from_secs(5);
+/// How long a change of a group's membership may take before it is looked at afresh.
+const STEP_DEADLINE: Duration = Duration::from_secs(10);
+/// Groups whose members are changed at one time.
+const STEPS_AT_ONCE: usize = 32;
+/// Voters of the metadata group, once there are as many nodes.
+const METADATA_VOTERS: usize = 3;
+/// Most of them.
+const METADATA_VOTERS_MAX: usize = 5;
+/// Partitions that are handed over at one time.
+const HAND_OVERS_AT_ONCE: usize = 16;
+
+/// What a look at a group found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looked {
+    Settled,
+    Unsettled,
+}
+
+/// Looks after the partitions that this node leads, until the broker stops.
+pub(crate) async fn supervise_partitions(broker: Arc<Broker>) {
+    let stopping = broker.stopping.clone();
+    let mut images = broker.metadata.watch();
+    let mut changes = broker.hosting.host().changes();
+    let mut settled = BTreeMap::new();
+    loop {
+        images.borrow_and_update();
+        changes.borrow_and_update();
+        let found = broker.look_after_partitions(&mut settled).await;
+        let pause = if found == Looked::Settled { LOOK_ANYWAY } else { LOOK_AGAIN };
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            changed = images.changed() => if changed.is_err() { return },
+            changed = changes.changed() => if changed.is_err() { return },
+            () = sleep(pause) => {}
+        }
+    }
+}
+
+/// Looks after the metadata group while this node leads it, until the broker stops.
+pub(crate) async fn supervise_metadata(broker: Arc<Broker>) {
+    let stopping = broker.stopping.clone();
+    let mut images = broker.metadata.watch();
+    let mut status = broker.metadata_group.watch();
+    loop {
+        images.borrow_and_update();
+        status.borrow_and_update();
+        let found = broker.look_after_metadata().await;
+        let pause = if found == Looked::Settled { LOOK_ANYWAY } else { LOOK_AGAIN };
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            changed = images.changed() => if changed.is_err() { return },
+            changed = status.changed() => if changed.is_err() { return },
+            () = sleep(pause) => {}
+        }
+    }
+}
+
+impl Broker {
+    async fn look_after_partitions(&self, settled: &mut BTreeMap<PartitionId, (u64, Term)>) -> Looked {
+        let image = self.image();
+        let version = image.version().0;
+        let led: Vec<(PartitionId, Group, Term)> = self
+            .hosting
+            .groups()
+            .into_iter()
+            .filter_map(|(id, group)| {
+                let status = group.status();
+                status.is_serving.then_some((id, group, status.term))
+            })
+            .collect();
+        self.leaders.lead(led.iter().map(|(id, _, term)| (*id, *term)).collect());
+        settled.retain(|id, _| led.iter().any(|(led, _, _)| led == id));
+        self.tell_ready(&image, &led).await;
+        self.hand_over(&image, &led).await;
+        let open = led.into_iter().filter(|(id, _, term)| settled.get(id) != Some(&(version, *term)));
+        let looked: Vec<_> = stream::iter(open)
+            .map(|(id, group, term)| {
+                let image = &image;
+                async move { (id, term, self.look_after(image, id, &group).await) }
+            })
+            .buffer_unordered(STEPS_AT_ONCE)
+            .collect()
+            .await;
+        let mut all = Looked::Settled;
+        for (id, term, found) in looked {
+            match found {
+                Looked::Settled => drop(settled.insert(id, (version, term))),
+                Looked::Unsettled => all = Looked::Unsettled,
+            }
+        }
+        all
+    }
+
+    /// Tells the cluster which of its new partitions have a leader.
+    async fn tell_ready(&self, image: &MetadataImage, led: &[(PartitionId, Group, Term)]) {
+        let mut ready: BTreeMap<TopicId, Vec<PartitionIndex>> = BTreeMap::new();
+        for (id, _, _) in led {
+            if image.partition(*id).is_some_and(|partition| partition.phase == PartitionPhase::Creating) {
+                ready.entry(id.topic).or_default().push(id.index);
+            }
+        }
+        for (topic, partitions) in ready {
+            if let Some(topic) = image.topic(topic) {
+                self.mark_ready(topic, partitions).await;
+            }
+        }
+    }
+
+    async fn look_after(&self, image: &MetadataImage, id: PartitionId, group: &Group) -> Looked {
+        let Some(record) = image.partition(id) else { return Looked::Settled };
+        if record.phase == PartitionPhase::Creating {
+            return Looked::Unsettled;
+        }
+        let voters = record.replicas.iter().filter_map(|node| member(image, *node)).collect();
+        if self.step(group, &Desired { voters, learners: BTreeSet::new() }).await == Looked::Unsettled {
+            return Looked::Unsettled;
+        }
+        let Some(moved) = &record.reassignment else { return Looked::Settled };
+        let (replicas, since) = (Arc::clone(&record.replicas), moved.since);
+        let done = MetadataCommand::ReassignmentDone { partition: id, replicas: replicas.to_vec(), since };
+        match self.propose(&done).await {
+            Ok(_) => tracing::info!(partition = %id, ?replicas, "the partition's replicas have moved"),
+            Err(error) => {
+                tracing::warn!(partition = %id, %error, "the cluster was not told that a move is done")
+            }
+        }
+        Looked::Unsettled
+    }
+
+    /// Hands over what should be led elsewhere: by the preferred replica, or by any other while this node is about to stop.
+    async fn hand_over(&self, image: &MetadataImage, led: &[(PartitionId, Group, Term)]) {
+        let own = self.options.node;
+        let serves = |node: NodeId| {
+            let serving = image.node(node).is_some_and(|record| record.mode == NodeMode::Serving);
+            serving && (node == own || self.hosting.host().is_reachable(node))
+        };
+        let successors = led.iter().filter_map(|(id, group, _)| {
+            let replicas = &image.partition(*id)?.replicas;
+            let successor = replicas.iter().copied().find(|node| serves(*node))?;
+            (successor != own).then_some((id, group, successor))
+        });
+        stream::iter(successors)
+            .for_each_concurrent(HAND_OVERS_AT_ONCE, |(id, group, successor)| async move {
+                match group.hand_over(successor).await {
+                    Ok(()) => tracing::debug!(partition = %id, %successor, "handed the leadership over"),
+                    Err(error) => tracing::debug!(partition = %id, %error, "the leadership stays here for now"),
+                }
+            })
+            .await;
+    }
+
+    async fn look_after_metadata(&self) -> Looked {
+        let group = &self.metadata_group;
+        let status = group.status();
+        if !status.is_serving {
+            return Looked::Settled;
+        }
+        let image = self.image();
+        self.raise_feature_level(&image).await;
+        let current: BTreeSet<NodeId> = status.voters.iter().flatten().copied().collect();
+        let reachable = |node: &NodeId| *node == self.options.node || self.hosting.host().is_reachable(*node);
+        let alive = image.nodes().map(|node| node.id).filter(reachable);
+        // A voter that is away for a moment stays one: to replace it for good takes a person's word.
+        let away = current.iter().filter(|node| image.node(**node).is_some()).copied();
+        let trusted: BTreeSet<NodeId> = away.chain(alive).collect();
+        let wanted = METADATA_VOTERS.max(current.len() | 1).min(METADATA_VOTERS_MAX);
+        let Ok(voters) = plan_metadata_voters(&image, &current, wanted, &trusted) else {
+            return Looked::Settled;
+        };
+        let all: BTreeSet<Member> =
+            image.nodes().map(|node| Member { node: node.id, incarnation: node.incarnation }).collect();
+        let voters: BTreeSet<Member> = voters.into_iter().filter_map(|node| member(&image, node)).collect();
+        // Who is not registered yet cannot be a member.
+        if voters.is_empty() {
+            return Looked::Unsettled;
+        }
+        let learners = all.difference(&voters).copied().collect();
+        self.step(group, &Desired { voters, learners }).await
+    }
+
+    /// Raises the level of features in use to what every node supports.
+    async fn raise_feature_level(&self, image: &MetadataImage) {
+        let Some(cluster) = image.cluster() else { return };
+        let supported = image.nodes().map(|node| node.feature_level_newest).min();
+        let Some(level) = supported.map(|level| level.min(FeatureLevel::NEWEST)) else { return };
+        if level > cluster.feature_level {
+            match self.propose(&MetadataCommand::RaiseFeatureLevel { level }).await {
+                Ok(_) => {
+                    tracing::info!(%level, "every node supports a newer level of features, which is in use now")
+                }
+                Err(error) => tracing::warn!(%level, %error, "the level of features could not be raised"),
+            }
+        }
+    }
+
+    async fn step(&self, group: &Group, desired: &Desired) -> Looked {
+        match timeout(STEP_DEADLINE, group.reconcile(desired)).await {
+            Ok(Ok(Reconciled::Done)) => Looked::Settled,
+            Ok(Ok(Reconciled::Stepped | Reconciled::CatchingUp(_))) => Looked::Unsettled,
+            Ok(Err(error)) => {
+                tracing::debug!(group = %group.id(), %error, "the group's members could not be changed yet");
+                Looked::Unsettled
+            }
+            Err(_) => {
+                tracing::warn!(group = %group.id(), "changing the group's members takes long");
+                Looked::Unsettled
+            }
+        }
+    }
+}
+
+fn member(image: &MetadataImage, node: NodeId) -> Option<Member> {
+    image.node(node).map(|record| Member { node, incarnation: record.incarnation })
+}

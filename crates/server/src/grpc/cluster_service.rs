@@ -1,0 +1,68 @@
+//! What other nodes ask of this one beside replication.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use highwater_broker::{Broker, BrokerError, LeadersUpdate};
+use highwater_proto::internal::v1;
+use highwater_proto::internal::v1::cluster_service_server::ClusterService;
+use highwater_types::{PartitionId, Term};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::status::status;
+
+/// The service between nodes.
+pub(crate) struct Cluster {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) stopping: CancellationToken,
+}
+
+#[tonic::async_trait]
+impl ClusterService for Cluster {
+    async fn identify(
+        &self,
+        _request: Request<v1::IdentifyRequest>,
+    ) -> Result<Response<v1::IdentifyResponse>, Status> {
+        let (cluster, node) = self.broker.identity();
+        Ok(Response::new(v1::IdentifyResponse { cluster_id: cluster.to_string(), node_id: node.0 }))
+    }
+
+    async fn propose(
+        &self,
+        request: Request<v1::ProposeRequest>,
+    ) -> Result<Response<v1::ProposeResponse>, Status> {
+        let v1::ProposeRequest { cluster_id, command } = request.into_inner();
+        let cluster = cluster_id.parse().map_err(|_| {
+            status(BrokerError::invalid_request(format!("'{cluster_id}' is no id of a cluster")))
+        })?;
+        let proposed = self.broker.receive_proposal(cluster, command).await.map_err(status)?;
+        let (response, metadata_version) = (proposed.response, proposed.metadata_version);
+        Ok(Response::new(v1::ProposeResponse { response, metadata_version }))
+    }
+
+    type FollowLeadersStream = BoxStream<'static, Result<v1::FollowLeadersResponse, Status>>;
+
+    async fn follow_leaders(
+        &self,
+        _request: Request<v1::FollowLeadersRequest>,
+    ) -> Result<Response<Self::FollowLeadersStream>, Status> {
+        let updates = self.broker.follow_led().map(|update| Ok(message(&update)));
+        Ok(Response::new(updates.take_until(self.stopping.clone().cancelled_owned()).boxed()))
+    }
+}
+
+fn message(update: &LeadersUpdate) -> v1::FollowLeadersResponse {
+    let partitions = |partitions: &[(PartitionId, Term)]| partitions.iter().map(led_partition).collect();
+    v1::FollowLeadersResponse {
+        is_first: update.is_first,
+        led: partitions(&update.led),
+        left: partitions(&update.left),
+    }
+}
+
+fn led_partition((id, term): &(PartitionId, Term)) -> v1::LedPartition {
+    let topic_id = id.topic.0.as_bytes().to_vec().into();
+    v1::LedPartition { topic_id, partition: id.index.0, term: term.0 }
+}
