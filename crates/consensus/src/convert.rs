@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::Bytes;
-use highwater_storage::{Entry, LogError, LogId, NewEntry, NewPayload, Payload, Vote};
+use highwater_storage::{Entry, GroupSnapshot, LogError, LogId, NewEntry, NewPayload, Payload, Vote};
 use highwater_types::{NodeId, RaftIndex, Term};
 use openraft::alias::{EntryOf, LogIdOf, SnapshotOf, VoteOf};
 use openraft::raft::{
@@ -174,10 +174,16 @@ pub(crate) fn snapshot_transfer(
 /// The inverse of [`snapshot_transfer`].
 ///
 /// # Errors
-/// When the membership cannot be read.
+/// When the membership cannot be read, or the state is not whole or not the one that the rest describes.
 pub(crate) fn raft_snapshot(
     transfer: SnapshotTransfer,
 ) -> Result<(VoteOf<Types>, SnapshotOf<Types, Bytes>), io::Error> {
+    let state = GroupSnapshot::decode(&transfer.state).map_err(io::Error::other)?;
+    let members = state.membership.as_ref().map(|entry| entry.id);
+    if Some(state.last) != transfer.last || members != transfer.membership.as_ref().map(|(id, _)| *id) {
+        let (last, stated) = (state.last, transfer.last);
+        return Err(io::Error::other(format!("a state as of {last} was sent as one as of {stated:?}")));
+    }
     let last_membership = match transfer.membership {
         None => StoredMembership::default(),
         Some((id, bytes)) => StoredMembership::new(Some(raft_log_id(id)), membership::decode(&bytes)?),

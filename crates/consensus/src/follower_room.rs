@@ -44,6 +44,13 @@ impl FollowerRoom {
         }
     }
 
+    /// The log goes on after the entry at `index` without having applied those before it: gives back what was set aside for them.
+    pub(crate) fn passed(&self, index: RaftIndex) {
+        let mut held = self.held.lock();
+        let after = held.split_off(&index.next());
+        drop(std::mem::replace(&mut *held, after));
+    }
+
     /// Nothing above `last` is in the log or on its way there: gives back what was set aside for it.
     pub(crate) fn cut_after(&self, last: Option<LogId>) {
         let end = last.map_or(RaftIndex::ZERO, |last| last.index.next());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use highwater_storage::{AppliedEntry, Entry, GroupLog, Payload};
+use highwater_storage::{AppliedEntry, BuiltSnapshot, Entry, GroupLog, Payload};
 use highwater_types::{Clock, Term};
 use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
@@ -27,8 +27,9 @@ const APPLY_ENTRIES_MAX: usize = 64;
 pub(crate) struct StateMachine {
     log: Arc<GroupLog>,
     clock: Arc<dyn Clock>,
-    /// The term of the last applied entry: a leader serves once it has applied one of its own (R18).
-    applied_term: watch::Sender<Term>,
+    /// The term of the last applied entry: a leader serves once it has applied one of its own (R18). It is closed when this state
+    /// machine and all that it builds are gone: nothing of the core touches the log from then on.
+    applied_term: Arc<watch::Sender<Term>>,
     gate: Arc<ApplyGate>,
     room: Arc<FollowerRoom>,
 }
@@ -41,7 +42,7 @@ impl StateMachine {
         gate: Arc<ApplyGate>,
         room: Arc<FollowerRoom>,
     ) -> Self {
-        Self { log, clock, applied_term, gate, room }
+        Self { log, clock, applied_term: Arc::new(applied_term), gate, room }
     }
 
     async fn apply_chunk(&self, chunk: Vec<Result<EntryResponder<Types>, io::Error>>) -> Result<(), io::Error> {
@@ -116,30 +117,43 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        SnapshotBuilder { log: self.log.clone() }
+        SnapshotBuilder { log: self.log.clone(), _applied_term: self.applied_term.clone() }
     }
 
+    /// Durable on return, as openraft purges the log up to it then.
     async fn install_snapshot(
         &mut self,
         meta: &SnapshotMetaOf<Types>,
-        _snapshot: Bytes,
+        snapshot: Bytes,
     ) -> Result<(), io::Error> {
-        // A group of one voter has nobody to send it a snapshot.
-        Err(io::Error::other(format!("group {} was sent a snapshot {meta} but has no peers", self.log.id())))
+        let Some(last) = meta.last_log_id.as_ref().map(convert::log_id) else { return Ok(()) };
+        let mut is_first = true;
+        while let Err(error) = self.log.install_snapshot(snapshot.clone()).await {
+            self.gate.failed(error, is_first).await.map_err(convert::io_error)?;
+            is_first = false;
+        }
+        if !is_first {
+            self.gate.resumed();
+        }
+        self.applied_term.send_if_modified(|current| std::mem::replace(current, last.term) != last.term);
+        self.room.passed(last.index);
+        tracing::info!(group = %self.log.id(), %last, "the log goes on after the state that the leader sent");
+        Ok(())
     }
 
+    /// openraft asks for it once a purge is scheduled, and ends the leader when there is none then.
     async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<Types, Bytes>>, io::Error> {
-        let (purged, _) = self.log.bounds();
-        match purged {
-            None => Ok(None),
-            Some(_) => SnapshotBuilder { log: self.log.clone() }.build_snapshot().await.map(Some),
-        }
+        self.log.current_snapshot().await.map(raft_snapshot).transpose()
     }
 }
 
 fn applied_state(log: &GroupLog) -> Result<(Option<LogIdOf<Types>>, StoredMembershipOf<Types>), io::Error> {
     let (applied, membership) = log.applied();
-    let members = match membership {
+    Ok((applied.map(convert::raft_log_id), stored_membership(membership)?))
+}
+
+fn stored_membership(membership: Option<Entry>) -> Result<StoredMembershipOf<Types>, io::Error> {
+    Ok(match membership {
         None => StoredMembership::default(),
         Some(entry) => match &entry.payload {
             Payload::Membership(bytes) => {
@@ -152,24 +166,31 @@ fn applied_state(log: &GroupLog) -> Result<(Option<LogIdOf<Types>>, StoredMember
                 )));
             }
         },
-    };
-    Ok((applied.map(convert::raft_log_id), members))
+    })
 }
 
-/// Makes the snapshot that lets the log's start be purged. Its last entry is the purge point, not the
-/// last applied entry (R17).
+fn raft_snapshot(built: BuiltSnapshot) -> Result<SnapshotOf<Types, Bytes>, io::Error> {
+    let last_membership = stored_membership(built.membership)?;
+    let meta = SnapshotMeta { last_log_id: Some(convert::raft_log_id(built.last)), last_membership };
+    Ok(Snapshot { meta, snapshot: built.bytes })
+}
+
+/// Makes the snapshot that lets the log's start be purged. Of a log with batches it is the state as of the purge point,
+/// not as of the last applied entry (R17).
 pub(crate) struct SnapshotBuilder {
     log: Arc<GroupLog>,
+    /// See [`StateMachine`].
+    _applied_term: Arc<watch::Sender<Term>>,
 }
 
 impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
     type SnapshotData = Bytes;
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, Bytes>, io::Error> {
-        let (_, last_membership) = applied_state(&self.log)?;
-        let (purged, _) = self.log.bounds();
-        let upto = self.log.purge_point().or(purged);
-        let meta = SnapshotMeta { last_log_id: upto.map(convert::raft_log_id), last_membership };
-        Ok(Snapshot { meta, snapshot: Bytes::new() })
+        match self.log.build_snapshot().await {
+            Some(built) => raft_snapshot(built),
+            // openraft passes over it, as it is not newer than none.
+            None => Ok(Snapshot { meta: SnapshotMeta::default(), snapshot: Bytes::new() }),
+        }
     }
 }

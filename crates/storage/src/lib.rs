@@ -28,7 +28,8 @@ pub use applier::{Applied, Applier, RestoreError};
 pub use directory::layout;
 pub use entry::{Entry, LogId, Payload, Vote};
 pub use group::{
-    AppliedEntry, Durability, GroupLog, GroupOptions, LogError, NewEntry, NewPayload, Reservation, ReserveError,
+    AppliedEntry, BuiltSnapshot, Durability, GroupLog, GroupOptions, GroupSnapshot, LogError, NewEntry,
+    NewPayload, Reservation, ReserveError, SnapshotError,
 };
 pub use segment::SegmentOptions;
 pub use store::{OnFailure, OpenError, Store, StoreError, StoreOptions};

@@ -13,6 +13,7 @@ use highwater_storage::Store;
 use highwater_storage::disk::SimDisk;
 use highwater_types::{GroupId, Incarnation, NodeId, Offset, ProcessEpoch, SystemClock, SystemRandom};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Counter, SERVING, batch, group_options, options, partition, small_journal, values};
@@ -52,6 +53,8 @@ struct Running {
     host: Arc<GroupHost>,
     epoch: ProcessEpoch,
     pings: JoinHandle<()>,
+    /// Closed when the process is gone, with all its connections.
+    gone: watch::Sender<()>,
 }
 
 /// The network as one process sees it; a process that was killed reaches nobody.
@@ -92,8 +95,19 @@ impl Transport for Link {
         deadline: Duration,
     ) -> Result<PeerReply, TransportError> {
         let host = self.request_arrives(to.node)?;
+        let mut gone = self.net.state.lock().running.get(&to.node).map(|running| running.gone.subscribe());
+        let is_gone = async {
+            if let Some(gone) = &mut gone {
+                while gone.changed().await.is_ok() {}
+            }
+        };
         let handled = host.receive(self.from, to.incarnation, group, request);
-        let answered = tokio::time::timeout(deadline, handled).await;
+        let answered = tokio::select! {
+            answered = tokio::time::timeout(deadline, handled) => answered,
+            () = is_gone => {
+                return Err(TransportError::Unreachable { node: to.node, reason: "it is gone".to_owned() });
+            }
+        };
         self.answer_arrives(to.node)?;
         match answered {
             Ok(Ok(reply)) => Ok(reply),
@@ -152,7 +166,11 @@ impl Cluster {
             transport: Arc::new(Link { net: self.net.clone(), from: Sender { node, epoch } }),
         });
         let pings = tokio::spawn(host.watch_nodes());
-        self.net.state.lock().running.insert(node, Running { host: host.clone(), epoch, pings });
+        self.net
+            .state
+            .lock()
+            .running
+            .insert(node, Running { host: host.clone(), epoch, pings, gone: watch::Sender::new(()) });
         self.introduce();
         let origin = match is_new && founders.contains(&member) {
             true => Origin::New(founders),
@@ -205,6 +223,11 @@ impl Cluster {
     /// Mends all links.
     pub fn heal(&self) {
         self.net.state.lock().cut.clear();
+    }
+
+    /// The disk of a node, to be damaged.
+    pub fn disk(&self, node: NodeId) -> SimDisk {
+        self.disks.lock()[&node].clone()
     }
 
     /// The host of a running node.
