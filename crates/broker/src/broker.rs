@@ -122,7 +122,10 @@ impl Broker {
         if !read_only {
             tasks.push(tokio::spawn(cluster::follow_nodes(Arc::clone(&broker))));
             tasks.push(tokio::spawn(supervisor::supervise_metadata(Arc::clone(&broker))));
-            broker.join_cluster().await?;
+            if let Err(error) = broker.join_cluster().await {
+                broker.stopping.cancel();
+                return Err(error);
+            }
         }
         let images = broker.metadata.watch();
         let mut reconciler = Reconciler::new(Arc::clone(&broker), images);

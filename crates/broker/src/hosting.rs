@@ -6,7 +6,7 @@
 //! - Data is removed only on a committed tombstone, after its grace period (R10). A partition that the
 //!   metadata does not mention is left alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,7 +181,8 @@ impl Hosting {
         let (applier, applied) = PartitionApplier::new();
         let options = group_options(&topic.config);
         let group = GroupId::Partition(id);
-        match self.host.start_group(group, options, origin(placed), Box::new(applier)).await {
+        match self.host.start_group(group, options, origin(self.host.member(), placed), Box::new(applier)).await
+        {
             Ok(group) => {
                 wait_until_settled(id, &group).await;
                 let clock = Arc::clone(&self.clock);
@@ -307,14 +308,14 @@ fn report(id: PartitionId, topic: &TopicRecord, slot: &Slot, is_again: bool) {
 }
 
 /// Where a partition's log comes from. A new one begins with the members that it had when it was created, the same at each of them.
-fn origin(placed: &PartitionRecord) -> Origin {
-    let member =
-        |(node, incarnation): &(NodeId, Incarnation)| Member { node: *node, incarnation: *incarnation };
-    match &placed.initial {
-        Some(initial) if placed.phase == PartitionPhase::Creating => {
-            Origin::New(initial.iter().map(member).collect())
-        }
-        _ => Origin::Existing,
+/// A node whose disk was emptied since then is none of them: it may have voted.
+fn origin(own: Member, placed: &PartitionRecord) -> Origin {
+    let member = |(node, incarnation): &(NodeId, Incarnation)| Member { node: *node, incarnation: *incarnation };
+    let initial: BTreeSet<Member> =
+        placed.initial.iter().flat_map(|initial| initial.iter()).map(member).collect();
+    match placed.phase {
+        PartitionPhase::Creating if initial.contains(&own) => Origin::New(initial),
+        PartitionPhase::Creating | PartitionPhase::Ready => Origin::Existing,
     }
 }
 

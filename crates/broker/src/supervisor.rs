@@ -20,6 +20,8 @@ use crate::broker::Broker;
 
 /// How long until the next look at what is not settled yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How long what happens together is waited for: a node that is gone changes all of its groups.
+const SETTLE: Duration = Duration::from_millis(20);
 /// How long until the next look when nothing happens: leadership that belongs elsewhere is handed over then.
 const LOOK_ANYWAY: Duration = Duration::from_secs(5);
 /// How long a change of a group's membership may take before it is looked at afresh.
@@ -57,6 +59,7 @@ pub(crate) async fn supervise_partitions(broker: Arc<Broker>) {
             changed = changes.changed() => if changed.is_err() { return },
             () = sleep(pause) => {}
         }
+        sleep(SETTLE).await;
     }
 }
 
