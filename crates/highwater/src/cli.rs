@@ -46,6 +46,8 @@ pub(crate) enum OutputFormat {
 pub(crate) enum Command {
     /// Run a node on this machine, for trying things out
     Dev(commands::dev::DevArgs),
+    /// Run a node as a service, from a configuration file, the environment and flags
+    Serve(commands::serve::ServeArgs),
     /// Create, list, describe, change and delete topics
     #[command(subcommand)]
     Topic(commands::topic::TopicCommand),
@@ -58,17 +60,18 @@ pub(crate) enum Command {
     Consume(commands::consume::ConsumeArgs),
     /// Look at the data directory of a stopped node: journal, segments, batches, every checksum
     Inspect(commands::inspect::InspectArgs),
+    /// Ask a node whether it serves: for health checks
+    Health(commands::health::HealthArgs),
 }
 
 impl Command {
-    /// What is logged to stderr unless HIGHWATER_LOG says otherwise.
-    pub(crate) fn log_level(&self) -> &'static str {
+    /// What is logged to stderr unless HIGHWATER_LOG says otherwise; nothing for a command whose settings say that.
+    pub(crate) fn log_level(&self) -> Option<&'static str> {
         match self {
+            Self::Serve(_) => None,
             // A node is quiet as long as all is well, and says in its own words what is not.
-            Self::Dev(_) => "warn,openraft=error",
-            Self::Topic(_) | Self::Cluster(_) | Self::Produce(_) | Self::Consume(_) | Self::Inspect(_) => {
-                "warn"
-            }
+            Self::Dev(_) => Some("warn,openraft=error"),
+            _ => Some("warn"),
         }
     }
 }

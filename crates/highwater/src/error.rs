@@ -5,6 +5,8 @@ use std::io;
 use highwater_client::ClientError;
 use highwater_types::ErrorCode;
 
+use crate::settings::Problem;
+
 /// What the process ends with when its node's disk failed.
 const DISK_FAILED: u8 = 74;
 const _: () = assert!(DISK_FAILED as i32 == highwater_types::exit_code::DISK_FAILED);
@@ -36,6 +38,18 @@ pub(crate) enum CliError {
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(io::Error),
+    /// The settings of a node are not what they should be.
+    #[error("{}", listed(.problems))]
+    Settings { problems: Vec<Problem> },
+    /// Not a URL that can be asked.
+    #[error("{url} is no URL such as http://127.0.0.1:7402/readyz")]
+    BadUrl { url: String },
+    /// Nobody answers.
+    #[error("{url} does not answer: {cause}")]
+    NoAnswer { url: String, cause: io::Error },
+    /// The node says that it does not serve.
+    #[error("{url} answers: {answer}")]
+    Unwell { url: String, answer: String },
     /// The node does not start.
     #[error("{0}")]
     NodeStart(highwater_server::StartError),
@@ -54,12 +68,13 @@ pub(crate) enum CliError {
 }
 
 impl CliError {
-    /// 2 for what is wrong with the command line, 74 when the disk failed, 1 for everything else.
+    /// 2 for what is wrong with the command line or the settings, 74 when the disk failed, 1 for everything else.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Client(ClientError::InvalidAddress { .. } | ClientError::NoServers) | Self::NoJson { .. } => {
-                2
-            }
+            Self::Client(ClientError::InvalidAddress { .. } | ClientError::NoServers)
+            | Self::NoJson { .. }
+            | Self::Settings { .. }
+            | Self::BadUrl { .. } => 2,
             Self::NodeFailed(highwater_server::NodeFailure::Disk { .. }) => DISK_FAILED,
             Self::NodeShutdown(error) if error.is_disk_failure() => DISK_FAILED,
             _ => 1,
@@ -72,7 +87,10 @@ impl CliError {
             Self::NoJson { instead, .. } => instead.map(str::to_owned),
             Self::Client(error) | Self::Undelivered { cause: error, .. } => hint(error),
             Self::NodeStart(highwater_server::StartError::PortInUse { .. }) => {
-                Some("`--grpc-port 0` and `--http-port 0` take free ports".to_owned())
+                Some(
+                    "`dev --grpc-port 0 --http-port 0` takes free ports; the settings listen.* of `serve` too take port 0"
+                        .to_owned(),
+                )
             }
             Self::NodeShutdown(error) if error.is_disk_failure() => {
                 Some("check the disk, then start the node again".to_owned())
@@ -87,6 +105,15 @@ impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe { Self::OutputClosed } else { Self::Output(error) }
     }
+}
+
+/// Problems as a list, or as a sentence when there is one.
+fn listed(problems: &[Problem]) -> String {
+    if let [problem] = problems {
+        return problem.to_string();
+    }
+    let lines = problems.iter().map(|problem| format!("\n  {problem}"));
+    format!("the settings have {} problems:{}", problems.len(), lines.collect::<String>())
 }
 
 fn hint(error: &ClientError) -> Option<String> {

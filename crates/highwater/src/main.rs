@@ -6,26 +6,20 @@
 mod cli;
 mod commands;
 mod error;
+mod logging;
 mod output;
+mod settings;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
 
 use cli::Cli;
 use error::CliError;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter =
-        EnvFilter::try_from_env("HIGHWATER_LOG").unwrap_or_else(|_| EnvFilter::new(cli.command.log_level()));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
     match commands::run(cli) {
         // Whoever read our output has enough of it.
         Ok(()) | Err(CliError::OutputClosed) => ExitCode::SUCCESS,

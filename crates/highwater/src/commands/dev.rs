@@ -1,20 +1,14 @@
 //! `highwater dev`: one whole node on this machine, for trying things out.
-//!
-//! The first Ctrl-C or SIGTERM ends it in good order; a second one ends it at once, which loses
-//! nothing either: the next start recovers. When the disk fails it ends with a code of its own.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 use highwater_server::{GRPC_PORT, HTTP_PORT, Node, NodeConfig};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::node_process::{self, Voice};
 use crate::error::CliError;
-use crate::output::{print_text, say};
-
-/// How the shell reports a process that Ctrl-C ended.
-const INTERRUPTED: i32 = 130;
+use crate::output::print_text;
 
 /// Where the node listens and keeps its data.
 #[derive(Debug, Args)]
@@ -35,24 +29,7 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), CliError> {
     let mut config = NodeConfig::local(args.data);
     config.grpc.set_port(args.grpc_port);
     config.http.set_port(args.http_port);
-    let mut stop = StopSignals::new().map_err(CliError::Start)?;
-    let node = tokio::select! {
-        started = Node::start(config) => started.map_err(CliError::NodeStart)?,
-        // Nothing was promised to anybody yet.
-        () = stop.received() => return Ok(()),
-    };
-    print_text(&banner(&node))?;
-    tokio::select! {
-        failure = node.failed() => return Err(CliError::NodeFailed(failure)),
-        () = stop.received() => {}
-    }
-    say("stopping; press Ctrl-C again to stop at once");
-    tokio::select! {
-        ended = node.shutdown() => ended.map_err(CliError::NodeShutdown)?,
-        () = stop.received() => std::process::exit(INTERRUPTED),
-    }
-    say("stopped");
-    Ok(())
+    node_process::run(config, Voice::Words, |node| print_text(&banner(node))).await
 }
 
 /// What to know and to type next.
@@ -76,23 +53,4 @@ fn banner(node: &Node) -> String {
 /// What commands need to find a node that is not on the usual port.
 fn server_option(grpc: SocketAddr) -> String {
     if grpc.port() == GRPC_PORT { String::new() } else { format!(" --server {grpc}") }
-}
-
-/// Ctrl-C and SIGTERM.
-struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl StopSignals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn received(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

@@ -4,14 +4,18 @@
 pub(crate) mod cluster;
 pub(crate) mod consume;
 pub(crate) mod dev;
+pub(crate) mod health;
 pub(crate) mod inspect;
+mod node_process;
 pub(crate) mod produce;
+pub(crate) mod serve;
 pub(crate) mod topic;
 
 use highwater_client::Client;
 
 use crate::cli::{Cli, Command, GlobalArgs, OutputFormat};
 use crate::error::CliError;
+use crate::logging;
 
 /// Runs the command that was typed.
 pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
@@ -19,7 +23,12 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
     if global.output == OutputFormat::Json {
         has_json(&command)?;
     }
+    if let Some(level) = command.log_level() {
+        logging::start(level);
+    }
     match command {
+        Command::Serve(args) => serve(&args, global.output),
+        Command::Health(args) => health::run(&args),
         Command::Inspect(args) => inspect::run(&args, global.output),
         Command::Dev(args) => block_on(dev::run(args)),
         Command::Topic(command) => {
@@ -37,11 +46,24 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
 fn has_json(command: &Command) -> Result<(), CliError> {
     let (command, instead) = match command {
         Command::Topic(_) | Command::Cluster(_) | Command::Inspect(_) => return Ok(()),
+        Command::Serve(args) if args.check => return Ok(()),
+        Command::Serve(_) => ("serve", Some("`--check` has one, and `--log-format json` logs as JSON")),
         Command::Dev(_) => ("dev", None),
+        Command::Health(_) => ("health", None),
         Command::Produce(_) => ("produce", Some("`--format json` reads records as JSON")),
         Command::Consume(_) => ("consume", Some("`--format json` prints records as JSON")),
     };
     Err(CliError::NoJson { command, instead })
+}
+
+/// Runs a node with the settings that hold, or answers what was asked about them.
+fn serve(args: &serve::ServeArgs, format: OutputFormat) -> Result<(), CliError> {
+    if let Some(answered) = args.answer(format) {
+        return answered;
+    }
+    let effective = args.resolve()?;
+    logging::start_configured(&effective.config);
+    block_on(serve::run(effective))
 }
 
 fn connect(global: &GlobalArgs) -> Result<Client, CliError> {
