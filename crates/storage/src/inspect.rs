@@ -1,6 +1,6 @@
 //! Looking at a data directory offline: what is there, and everything that is wrong with it.
 //!
-//! Reads every checksum of the journal, the checkpoint, the segments and the indexes. Changes nothing and takes
+//! Reads every checksum of the journal, the checkpoint, the segments, the indexes and the kept states. Changes nothing and takes
 //! no lock: the result is meaningful only when no process has the directory open.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use crate::checkpoint::{self, Checkpoint, CheckpointError};
 use crate::directory::Identity;
 use crate::disk::Disk;
 use crate::entry::{Entry, Payload};
-use crate::group::GroupSection;
+use crate::group::{GroupSection, StateFile};
 use crate::journal::Position;
 use crate::journal::frame::{Change, FrameHeader};
 use crate::journal::scan::{self, Ending, ScanError, ScanStart};
@@ -140,6 +140,10 @@ pub fn inspect(disk: &Arc<dyn Disk>, root: &Path) -> Result<Inspection, InspectE
             let found = verify_partition(disk, &layout::group_directory(id), Some(manifest));
             inspection.findings.extend(found.into_iter().map(|finding| finding.to_string()));
         }
+        if let Some(id) = id {
+            let listed = section.boundaries.iter().map(StateFile::from);
+            inspection.check_states(disk, id, listed);
+        }
     }
     Ok(inspection)
 }
@@ -175,6 +179,12 @@ impl Inspection {
         Ok(Some(base))
     }
 
+    /// Reads the states that a group's log may start with.
+    fn check_states(&mut self, disk: &Arc<dyn Disk>, id: GroupId, files: impl Iterator<Item = StateFile>) {
+        let directory = layout::group_directory(id);
+        self.findings.extend(files.filter_map(|file| file.read(&**disk, &directory).err()));
+    }
+
     fn read_journal(&mut self, disk: &Arc<dyn Disk>, base: &Checkpoint) -> Result<(), InspectError> {
         let Some(from) = base.replay_from else { return Ok(()) };
         let directory = Path::new(layout::JOURNAL);
@@ -187,6 +197,7 @@ impl Inspection {
             .iter()
             .filter_map(|section| Some((group_id(section)?, section.replay_from_lsn)))
             .collect();
+        let mut installs: BTreeMap<GroupId, StateFile> = BTreeMap::new();
         let groups = &mut self.groups;
         let findings = &mut self.findings;
         let scanned = scan::scan(disk, directory, &start, &mut |frame| {
@@ -201,12 +212,20 @@ impl Inspection {
                 Ok(_) if replayed_from.get(&id).is_some_and(|from| frame.group.lsn < *from) => {}
                 Ok(Change::Append(entry)) => note_entry(groups, id, entry.payload),
                 // Its files may be gone already.
-                Ok(Change::Remove) => groups.retain(|group| group.id != id),
+                Ok(Change::Remove) => {
+                    installs.remove(&id);
+                    groups.retain(|group| group.id != id);
+                }
+                // Only the newest is read by a start.
+                Ok(Change::Install(install)) => drop(installs.insert(id, StateFile::from(install))),
                 Ok(_) => {}
                 Err(problem) => findings.push(format!("journal {}, group {id}: {problem}", frame.group)),
             }
             Ok(())
         });
+        for (id, file) in installs {
+            self.check_states(disk, id, std::iter::once(file));
+        }
         match scanned {
             Ok(end) => {
                 if let Ending::Corrupt(corruption) = &end.ending {

@@ -32,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "journal_frame", run: storage::journal_frame, seeds: storage::frame_seeds },
     Target { name: "journal_scan", run: storage::journal_scan, seeds: storage::journal_seeds },
     Target { name: "checkpoint_copy", run: storage::checkpoint_copy, seeds: storage::checkpoint_seeds },
+    Target { name: "group_snapshot", run: storage::group_snapshot, seeds: storage::snapshot_seeds },
     Target { name: "metadata_command", run: metadata::metadata_command, seeds: metadata::command_seeds },
     Target { name: "metadata_snapshot", run: metadata::metadata_snapshot, seeds: metadata::snapshot_seeds },
     Target { name: "peer_frame", run: peer::peer_frame, seeds: peer::peer_frame_seeds },

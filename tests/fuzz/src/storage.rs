@@ -4,14 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use highwater_storage::GroupSnapshot;
 use highwater_storage::checkpoint::{self, Checkpoint};
 use highwater_storage::disk::{Disk, SimDisk};
 use highwater_storage::entry::{Entry, LogId, Payload, Vote};
 use highwater_storage::journal::frame::{
-    Change, FIRST_GROUP_POSITION, FileHeader, Frame, FrameHeader, GroupHeader, Origin,
+    Change, FIRST_GROUP_POSITION, FileHeader, Frame, FrameHeader, GroupHeader, Install, Origin,
 };
 use highwater_storage::journal::{Position, file, scan};
-use highwater_types::{FilePosition, GroupId, NodeId, RaftIndex, Term};
+use highwater_types::{FilePosition, GroupId, NodeId, Offset, RaftIndex, Term};
 
 const JOURNAL_ID: u64 = 0x5eed;
 const FILE_BYTES: usize = 8192;
@@ -113,6 +114,29 @@ pub fn checkpoint_seeds() -> Vec<Vec<u8>> {
     }
 }
 
+/// A group's state, from a file or from another node.
+pub fn group_snapshot(data: &[u8]) {
+    if let Ok(snapshot) = GroupSnapshot::decode(&Bytes::copy_from_slice(data)) {
+        assert!(snapshot.log_start <= snapshot.next_offset);
+        assert!(snapshot.membership.as_ref().is_none_or(|entry| entry.id <= snapshot.last));
+        assert!(GroupSnapshot::decode(&snapshot.encode()).is_ok(), "what was read can be read again");
+    }
+}
+
+/// A state with all of its parts.
+pub fn snapshot_seeds() -> Vec<Vec<u8>> {
+    let id = |index| LogId { term: Term(3), index: RaftIndex(index) };
+    let members = Entry { id: id(9), payload: Payload::Membership(Bytes::from_static(b"members")) };
+    let snapshot = GroupSnapshot {
+        last: id(17),
+        membership: Some(members),
+        next_offset: Offset(70),
+        log_start: Offset(12),
+        state: Bytes::from_static(b"some state"),
+    };
+    vec![snapshot.encode().to_vec()]
+}
+
 fn changes() -> Vec<Change> {
     let id = LogId { term: Term(3), index: RaftIndex(17) };
     let entry = |payload| Change::Append(Entry { id, payload });
@@ -126,6 +150,7 @@ fn changes() -> Vec<Change> {
         Change::Purge(id),
         Change::Create(Bytes::from_static(&[8, 1])),
         Change::Remove,
+        Change::Install(Install { last: id, next_offset: Offset(70), state_len: 88, state_crc: 0x5eed }),
     ]
 }
 

@@ -65,8 +65,7 @@ impl Boundary {
 
 impl From<&BoundaryRecord> for Boundary {
     fn from(record: &BoundaryRecord) -> Self {
-        let file = StateFile { last: record.last.into(), length: record.length, crc: record.crc };
-        Self::durable(file, Offset(record.offset))
+        Self::durable(record.into(), Offset(record.offset))
     }
 }
 

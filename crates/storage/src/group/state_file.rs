@@ -12,9 +12,11 @@ use bytes::Bytes;
 use highwater_types::RaftIndex;
 use highwater_types::limits::PEER_SNAPSHOT_BYTES_MAX;
 
+use super::section::BoundaryRecord;
 use super::snapshot::GroupSnapshot;
 use crate::disk::Disk;
 use crate::entry::LogId;
+use crate::journal::frame::Install;
 
 /// What names a state file: enough to tell whether it is the one that was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,18 @@ pub(crate) struct StateFile {
     pub(crate) length: u64,
     /// CRC32C of the whole file.
     pub(crate) crc: u32,
+}
+
+impl From<&BoundaryRecord> for StateFile {
+    fn from(record: &BoundaryRecord) -> Self {
+        Self { last: record.last.into(), length: record.length, crc: record.crc }
+    }
+}
+
+impl From<Install> for StateFile {
+    fn from(install: Install) -> Self {
+        Self { last: install.last, length: install.state_len, crc: install.state_crc }
+    }
 }
 
 impl StateFile {

@@ -147,8 +147,8 @@ impl GroupReplay {
     /// group stands as the checkpoint has it, damaged: what it promised since is not to be had.
     fn land(&mut self, disk: &dyn Disk, directory: &Path) -> Option<Landed> {
         let install = self.install.take()?;
-        let Install { last, next_offset, state_len: length, state_crc: crc } = install;
-        let file = StateFile { last, length, crc };
+        let Install { last, next_offset, .. } = install;
+        let file = StateFile::from(install);
         let end = self.segments.as_ref().map_or(Offset::ZERO, |manifest| Offset(manifest.next_offset));
         let snapshot = match file.read(disk, directory) {
             Ok((_, snapshot)) if snapshot.next_offset == next_offset && next_offset >= end => snapshot,
