@@ -36,6 +36,7 @@ pub struct Node {
     config: NodeConfig,
     grpc: SocketAddr,
     http: SocketAddr,
+    peer: SocketAddr,
     directory: DataDirectory,
     broker: Arc<Broker>,
     readiness: Readiness,
@@ -68,7 +69,7 @@ impl Node {
         let NodeParts { clock, random, data, .. } = parts;
         let (grpc_listener, http_listener, peer_listener) = (parts.grpc, parts.http, parts.peer);
         let channels = Arc::new(Channels::new(parts.dial));
-        let (grpc, http) = (grpc_listener.address(), http_listener.address());
+        let (grpc, http, peer) = (grpc_listener.address(), http_listener.address(), peer_listener.address());
         let (report, failure) = watch::channel(None);
         let (stopping, cut) = (CancellationToken::new(), CancellationToken::new());
         let undo = cut.clone().drop_guard();
@@ -98,7 +99,7 @@ impl Node {
             random: Arc::clone(&random),
             transport: transport.clone(),
         });
-        let options = broker_options(&config, &directory, grpc, peer_listener.address());
+        let options = broker_options(&config, &directory, grpc, peer);
         // Before the broker: a group of several nodes comes up only when they reach each other.
         let peer_stopping = CancellationToken::new();
         let peer_task = serve_peers(&host, identity, peer_listener, parts.own_thread, peer_stopping.clone());
@@ -132,7 +133,20 @@ impl Node {
         stop_peers.disarm();
         let listeners = vec![grpc_task, http_task];
         let peers = (peer_stopping, peer_task);
-        Ok(Self { config, grpc, http, directory, broker, readiness, stopping, cut, failure, listeners, peers })
+        Ok(Self {
+            config,
+            grpc,
+            http,
+            peer,
+            directory,
+            broker,
+            readiness,
+            stopping,
+            cut,
+            failure,
+            listeners,
+            peers,
+        })
     }
 
     /// Where gRPC listens.
@@ -143,6 +157,11 @@ impl Node {
     /// Where HTTP listens.
     pub fn http_address(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Where the other nodes are listened for.
+    pub fn peer_address(&self) -> SocketAddr {
+        self.peer
     }
 
     /// Where the data is.

@@ -29,6 +29,8 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), CliError> {
     let mut config = NodeConfig::local(args.data);
     config.grpc.set_port(args.grpc_port);
     config.http.set_port(args.http_port);
+    // It is a cluster of its own: nobody looks for it there, and several can run at one time.
+    config.peer.set_port(0);
     node_process::run(config, Voice::Words, |node| print_text(&banner(node))).await
 }
 

@@ -92,10 +92,11 @@ fn kind_of(origin: &Origin) -> &'static str {
 
 /// What to know and to type next.
 fn announce(node: &Node, voice: Voice) -> Result<(), CliError> {
-    let (id, grpc, http, data) = (node.id(), node.grpc_address(), node.http_address(), node.data().display());
+    let (id, data) = (node.id(), node.data().display());
+    let (grpc, peer, http) = (node.grpc_address(), node.peer_address(), node.http_address());
     let version = env!("CARGO_PKG_VERSION");
     if voice == Voice::Log {
-        tracing::info!(node = id.0, %grpc, %http, %data, version, "the node is running");
+        tracing::info!(node = id.0, %grpc, %peer, %http, %data, version, "the node is running");
         return Ok(());
     }
     let server = if grpc.port() == GRPC_PORT && grpc.ip().is_loopback() {
@@ -106,6 +107,7 @@ fn announce(node: &Node, voice: Voice) -> Result<(), CliError> {
     print_text(&format!(
         "highwater {version} is running as node {id}\n\
          \n  gRPC  {grpc}\
+         \n  peer  {peer}\
          \n  HTTP  http://{http}/readyz\
          \n  data  {data}\n\
          \nSee `highwater cluster describe{server}` and `highwater topic list{server}`.\n"
