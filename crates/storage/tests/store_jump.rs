@@ -240,6 +240,51 @@ fn a_follower_whose_power_goes_at_any_operation_of_a_jump_has_jumped_or_not() {
     });
 }
 
+/// The frame of the jump is in the page cache only, where a start sees it; then the power goes during that start.
+#[test]
+fn a_jump_whose_sync_failed_costs_nothing_when_the_power_goes_during_the_next_start() {
+    in_runtime(async {
+        let id = partition(GROUP);
+        let leader = lead(id).await;
+        for behind in DISTANCES {
+            for operations in 0.. {
+                let what = format!("{behind:?}, {operations} operations");
+                let (disk, random) = (SimDisk::new(operations), Seeded::new(operations));
+                let store = open(disk.for_process(), &random).unwrap();
+                let log = create(&store, id);
+                follow(&store, id, &leader, behind).await.unwrap();
+                let before = look(&log);
+                for journal in disk.files().iter().filter(|name| name.ends_with(".journal")) {
+                    disk.fail_sync_of(journal);
+                }
+                assert!(log.install_snapshot(leader.snapshot.clone()).await.is_err(), "{what}");
+                disk.kill();
+                disk.clear_faults();
+                drop((store, log));
+                disk.crash_after_ops(operations);
+                let opened = open(disk.for_process(), &random);
+                if !disk.is_power_cut() {
+                    assert!(operations > 10, "{what}");
+                    assert_eq!(look(&opened.unwrap().group(id).unwrap()).applied, Some(leader.point.last));
+                    break;
+                }
+                disk.crash();
+                drop(opened);
+                let store = open(disk.for_process(), &random).unwrap();
+                let log = store.group(id).unwrap();
+                let seen = look(&log);
+                assert_eq!(seen.quarantine, None, "{what}");
+                if seen.applied < Some(leader.point.last) {
+                    assert_eq!((seen.last, seen.entries), (before.last, before.entries), "{what}");
+                }
+                log.install(Box::new(Chain::default())).unwrap();
+                catch_up(&store, id, &leader).await.unwrap();
+                check_caught_up(&log, &leader, &what);
+            }
+        }
+    });
+}
+
 #[test]
 fn entries_after_the_state_stay_when_they_follow_it_and_go_when_they_do_not() {
     in_runtime(async {

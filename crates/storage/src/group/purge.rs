@@ -95,8 +95,12 @@ impl GroupLog {
                 drop(state);
                 return self.snapshot_now();
             }
-            // A later one will do as well, as long as it takes no record from a reader that is still to be read.
-            let will_do = |boundary: &&Boundary| boundary.last() >= point && boundary.offset <= state.log_start;
+            // A later one will do as well, as long as it takes no record that is still to be read from a reader. The log start
+            // itself may lag behind what is purged, until the entry that moved it is applied again.
+            let will_do = |boundary: &&Boundary| {
+                let is_unread = boundary.last() > point && boundary.offset <= state.log_start;
+                boundary.last() == point || is_unread
+            };
             (point, state.boundaries.iter().filter(will_do).cloned().collect::<Vec<_>>())
         };
         if let Some(built) = candidates.iter().find_map(|boundary| self.read_boundary(boundary)) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use highwater_storage::{Durability, GroupLog, LogId, Payload, Vote};
+use highwater_storage::{Durability, GroupLog, GroupSnapshot, LogId, Payload, Vote};
 use highwater_types::{Offset, RaftIndex};
 use parking_lot::Mutex;
 
@@ -169,6 +169,20 @@ impl GroupModel {
         assert!(seen.purged <= self.purged.max(self.checkpointed_purge), "group {name} purged too much");
         self.adopt(&seen, applied);
         seen
+    }
+
+    /// What a replica behind the log's start would be given is the state as of what is purged.
+    pub async fn check_snapshot(&self, log: &Arc<GroupLog>) {
+        let name = log.id();
+        let Some(built) = log.current_snapshot().await else {
+            assert_eq!(log.bounds().0, None, "group {name} has nothing that stands for what is purged");
+            return;
+        };
+        let found = GroupSnapshot::decode(&built.bytes).unwrap_or_else(|error| panic!("group {name}: {error}"));
+        let (chain, start, high) = self.state_after(found.last.index.0 + 1);
+        assert_eq!(Some(found.last), log.bounds().0, "group {name}");
+        assert_eq!(Chain::decode(&found.state), Some(chain), "group {name} as of {}", found.last);
+        assert_eq!((found.log_start, found.next_offset), (start, high), "group {name} as of {}", found.last);
     }
 
     fn check_entries(&mut self, seen: &Seen, must_have: u64, length: u64) {

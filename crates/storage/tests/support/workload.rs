@@ -68,7 +68,7 @@ impl Workload {
                 continue;
             }
             self.disk.crash_after_ops(u64::MAX / 2);
-            let seen = self.check(death);
+            let seen = self.check(death).await;
             if let Some(previous) = previous {
                 assert_eq!(seen, previous, "seed {}: the second recovery differs", self.seed);
                 return;
@@ -101,7 +101,7 @@ impl Workload {
         self.store = None;
     }
 
-    fn check(&mut self, death: Death) -> BTreeMap<GroupId, Seen> {
+    async fn check(&mut self, death: Death) -> BTreeMap<GroupId, Seen> {
         let store = self.store();
         let found: BTreeSet<GroupId> = store.groups().into_iter().collect();
         for id in &self.removed {
@@ -123,6 +123,7 @@ impl Workload {
         for (id, model) in &mut self.models {
             let log = store.group(*id).expect("it is listed");
             seen.insert(*id, model.check_reopened(&log, death));
+            model.check_snapshot(&log).await;
             log.install(Box::new(Chain::default())).expect("the state can be read");
         }
         for id in &self.removed {
