@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use highwater_consensus::{Durability, Group, GroupOptions, Origin, Proposal};
+use highwater_consensus::{Desired, Durability, Group, GroupOptions, Origin, Proposal, Reconciled};
 use highwater_types::{GroupId, NodeId, Offset};
 use support::cluster::Cluster;
 use support::{Counter, SERVING, expected, wait_until};
@@ -126,6 +126,40 @@ async fn a_follower_whose_power_goes_in_the_middle_of_its_jump_jumps_again() {
         wait_until(|| are_equal(&cluster, leader, away)).await;
         assert_eq!(cluster.values(away), expected(next - 50..next), "after {operations} operations");
     }
+}
+
+#[tokio::test]
+async fn a_replica_that_was_emptied_gets_the_state_as_a_learner_and_then_votes() {
+    let cluster = Cluster::new(35);
+    cluster.start_all(&NODES).await;
+    let leader = cluster.leader().await;
+    for value in 0..ROUND {
+        cluster.produce(leader, value).await.unwrap();
+    }
+    let emptied = other_than(leader);
+    wait_until(|| cluster.values(emptied) == expected(0..ROUND)).await;
+    purge_below(&cluster, leader, ROUND - 50).await;
+    cluster.wipe(emptied);
+    cluster.start(emptied).await;
+    // It is another member now: the newest membership comes after the state that it is given.
+    let voters = NODES.iter().map(|node| cluster.member(*node)).collect();
+    let desired = Desired { voters, ..Desired::default() };
+    let settled = async {
+        loop {
+            let leader = cluster.leader().await;
+            match cluster.group(leader).reconcile(&desired).await {
+                Ok(Reconciled::Done) => return,
+                Ok(Reconciled::Stepped) | Err(_) => {}
+                Ok(Reconciled::CatchingUp(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    tokio::time::timeout(SERVING, settled).await.expect("the membership settles");
+    wait_until(|| are_equal(&cluster, leader, emptied)).await;
+    assert_eq!(cluster.values(emptied), expected(ROUND - 50..ROUND));
+    let other = *NODES.iter().find(|node| **node != leader && **node != emptied).unwrap();
+    cluster.kill(other);
+    assert_eq!(cluster.produce(leader, ROUND).await.unwrap(), Offset(i64::try_from(ROUND).unwrap()));
 }
 
 async fn start_metadata(cluster: &Cluster, node: NodeId, is_new: bool) -> Group {

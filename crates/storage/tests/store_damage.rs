@@ -18,8 +18,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use highwater_storage::disk::{Disk, SimDisk};
 use highwater_storage::journal::JournalOptions;
-use highwater_storage::{Durability, GroupOptions, NewPayload, Payload, Store};
-use highwater_types::GroupId;
+use highwater_storage::{Durability, GroupOptions, GroupSnapshot, NewPayload, Payload, Store};
+use highwater_types::{GroupId, Offset};
 
 use support::*;
 
@@ -48,14 +48,15 @@ fn open_tiny(disk: &SimDisk) -> Result<Arc<Store>, highwater_storage::OpenError>
     Store::open(Arc::new(disk.for_process()), &options(tiny_journal()).0, &Seeded::new(5))
 }
 
-/// A store with a partition and the metadata group: applied and unapplied entries, votes, a truncation. `rounds` sets its size.
+/// A store with a partition and the metadata group: applied and unapplied entries, votes, a truncation; and a group that was given
+/// a leader's state. `rounds` sets its size.
 async fn build(end: End, rounds: u64) -> Files {
     let random = Seeded::new(3);
     let disk = SimDisk::new(3);
     let store = open_tiny(&disk).unwrap();
     let partition = store.create_group(partition(1), group_options(Durability::Fsync, 4096)).unwrap();
-    let metadata = GroupOptions { durability: Durability::Fsync, segments: None };
-    let metadata = store.create_group(GroupId::Metadata, metadata).unwrap();
+    let no_batches = GroupOptions { durability: Durability::Fsync, segments: None };
+    let metadata = store.create_group(GroupId::Metadata, no_batches).unwrap();
     for log in [&partition, &metadata] {
         log.install(Box::new(Chain::default())).unwrap();
         save_vote(log, 1).await.unwrap();
@@ -72,6 +73,8 @@ async fn build(end: End, rounds: u64) -> Files {
             store.checkpoint().await.unwrap();
         }
     }
+    let jumped = store.create_group(support::partition(2), no_batches).unwrap();
+    jumped.install_snapshot(leaders_state()).await.unwrap();
     save_vote(&partition, 2).await.unwrap();
     for _ in 0..10 {
         tokio::task::yield_now().await;
@@ -82,6 +85,12 @@ async fn build(end: End, rounds: u64) -> Files {
         End::PowerCut => disk.crash(),
     }
     disk.files().into_iter().map(|name| (name.clone(), disk.read_cached(&name).unwrap())).collect()
+}
+
+fn leaders_state() -> Bytes {
+    let (next_offset, log_start) = (Offset::ZERO, Offset::ZERO);
+    let state = Bytes::from_static(b"a leader's");
+    GroupSnapshot { last: id(1, 40), membership: None, next_offset, log_start, state }.encode()
 }
 
 fn restore(files: &Files) -> SimDisk {

@@ -215,9 +215,7 @@ impl GroupReplay {
         let boundaries = self.take_boundaries(landed.as_ref());
         let is_kept = read_only || quarantine.is_some();
         if !is_kept {
-            let listed = self.boundaries.iter().map(|boundary| RaftIndex(boundary.last.index));
-            let keep = listed.chain(landed.as_ref().map(|landed| landed.file.last.index)).collect();
-            sweep(&**disk, &directory, &keep).map_err(OpenError::io("removing leftover states"))?;
+            self.sweep_states(&**disk, &directory, landed.as_ref())?;
         }
         let segments = match (&self.segments, self.options.segments) {
             (Some(manifest), Some(options)) => {
@@ -263,6 +261,18 @@ impl GroupReplay {
             state: self.state,
             quarantine,
         })
+    }
+
+    /// Removes the state files that neither the checkpoint nor the journal names: a crash left them over.
+    fn sweep_states(
+        &self,
+        disk: &dyn Disk,
+        directory: &Path,
+        landed: Option<&Landed>,
+    ) -> Result<(), OpenError> {
+        let listed = self.boundaries.iter().map(|boundary| RaftIndex(boundary.last.index));
+        let keep = listed.chain(landed.map(|landed| landed.file.last.index)).collect();
+        sweep(disk, directory, &keep).map_err(OpenError::io("removing leftover states"))
     }
 
     /// The tail must follow the applied entry without a gap, in indexes, terms and offsets.
