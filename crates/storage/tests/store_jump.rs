@@ -345,6 +345,29 @@ fn a_state_that_is_older_changes_nothing_and_one_that_contradicts_is_refused() {
 }
 
 #[test]
+fn a_jump_on_a_full_disk_changes_nothing_and_succeeds_once_there_is_room() {
+    in_runtime(async {
+        for id in [partition(GROUP), GroupId::Metadata] {
+            let leader = lead(id).await;
+            let (disk, random) = (SimDisk::new(13), Seeded::new(13));
+            let store = open(disk.for_process(), &random).unwrap();
+            let log = create(&store, id);
+            follow(&store, id, &leader, DISTANCES[1]).await.unwrap();
+            let before = look(&log);
+            disk.set_capacity(Some(0));
+            for _ in 0..2 {
+                let error = log.install_snapshot(leader.snapshot.clone()).await.unwrap_err();
+                assert!(error.is_no_space(), "{error}");
+                assert_eq!(look(&log), before);
+            }
+            disk.set_capacity(None);
+            catch_up(&store, id, &leader).await.unwrap();
+            check_caught_up(&log, &leader, "with room");
+        }
+    });
+}
+
+#[test]
 fn readers_keep_what_they_read_before_a_jump() {
     in_runtime(async {
         let id = partition(GROUP);

@@ -204,3 +204,55 @@ pub(crate) fn remove_files(disk: &dyn Disk, directory: &Path, gone: &[RaftIndex]
         .try_for_each(|index| state_file::remove(disk, directory, *index))
         .map_err(|source| SegmentError::io("remove a state file from", directory, source))
 }
+
+#[cfg(test)]
+mod tests {
+    use highwater_types::Term;
+
+    use super::*;
+
+    fn snapshot(index: u64, state_bytes: usize) -> GroupSnapshot {
+        GroupSnapshot {
+            last: LogId { term: Term(1), index: RaftIndex(index) },
+            membership: None,
+            next_offset: Offset(i64::try_from(index).unwrap() * 10),
+            log_start: Offset::ZERO,
+            state: vec![0; state_bytes].into(),
+        }
+    }
+
+    fn indexes(boundaries: &Boundaries) -> Vec<u64> {
+        boundaries.iter().map(|boundary| boundary.last().index.0).collect()
+    }
+
+    #[test]
+    fn states_that_wait_for_a_checkpoint_are_bounded_and_the_newest_stays_whatever_its_size() {
+        let mut boundaries = Boundaries::default();
+        for index in 1..=5 {
+            boundaries.keep(&snapshot(index, BOUNDARY_STATES_BYTES_MAX / 3));
+        }
+        assert_eq!(indexes(&boundaries), [4, 5]);
+        boundaries.keep(&snapshot(6, 2 * BOUNDARY_STATES_BYTES_MAX));
+        assert_eq!(indexes(&boundaries), [6]);
+        // Written ones take no memory.
+        let (_, mark) = boundaries.capture(PathBuf::new());
+        assert_eq!(boundaries.checkpointed(&mark), [1, 2, 3, 4, 5].map(RaftIndex));
+        boundaries.keep(&snapshot(7, 10));
+        assert_eq!(indexes(&boundaries), [6, 7]);
+    }
+
+    #[test]
+    fn of_two_states_at_one_offset_the_first_stays_and_a_file_goes_only_after_a_later_checkpoint() {
+        let mut boundaries = Boundaries::default();
+        boundaries.keep(&snapshot(1, 10));
+        let same = GroupSnapshot { next_offset: Offset(10), ..snapshot(2, 10) };
+        boundaries.keep(&same);
+        assert_eq!(indexes(&boundaries), [1]);
+        boundaries.keep(&snapshot(3, 10));
+        let (_, before) = boundaries.capture(PathBuf::new());
+        boundaries.drop_before(snapshot(3, 0).last);
+        assert_eq!(boundaries.checkpointed(&before), [], "the checkpoint lists it");
+        let (_, after) = boundaries.capture(PathBuf::new());
+        assert_eq!(boundaries.checkpointed(&after), [RaftIndex(1)]);
+    }
+}
