@@ -163,7 +163,9 @@ impl Broker {
         };
         let successors = led.iter().filter_map(|(id, group, _)| {
             let replicas = &image.partition(*id)?.replicas;
-            let successor = replicas.iter().copied().find(|node| serves(*node))?;
+            // While this node serves, the leadership only moves back to where it belongs.
+            let candidates = if serves(own) { &replicas[..1] } else { &replicas[..] };
+            let successor = candidates.iter().copied().find(|node| serves(*node))?;
             (successor != own).then_some((id, group, successor))
         });
         stream::iter(successors)
