@@ -16,7 +16,7 @@ use openraft::errors::ClientWriteError;
 use openraft::impls::OneshotResponder;
 use openraft::raft::ClientWriteResult;
 use openraft::type_config::alias::OneshotReceiverOf;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::convert;
 use crate::error::ConsensusError;
@@ -140,12 +140,19 @@ impl Group {
         let mut metrics = raft.data_metrics();
         let acknowledged = async {
             loop {
-                raft.trigger().heartbeat().await.map_err(|fatal| fatal_error(&fatal))?;
                 // A heartbeat may be lost, so it is sent again.
-                let _ = timeout(lease / 8, metrics.changed()).await;
-                if self.has_lease(lease / 2) || !self.shared.status.borrow().is_leader {
+                raft.trigger().heartbeat().await.map_err(|fatal| fatal_error(&fatal))?;
+                let send_again = Instant::now() + lease / 8;
+                while timeout_at(send_again, metrics.changed()).await.is_ok_and(|changed| changed.is_ok()) {
+                    if self.has_lease(lease / 2) || !self.shared.status.borrow().is_leader {
+                        return Ok(());
+                    }
+                }
+                if !self.shared.status.borrow().is_leader {
                     return Ok(());
                 }
+                // Of a core that has ended the metrics do not change, at once.
+                sleep_until(send_again).await;
             }
         };
         timeout(UNPARK_DEADLINE, acknowledged).await.unwrap_or(Err(ConsensusError::NotLeader { leader: None }))

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +12,7 @@ use highwater_consensus::{
 };
 use highwater_storage::Store;
 use highwater_storage::disk::SimDisk;
-use highwater_types::{GroupId, Incarnation, NodeId, Offset, ProcessEpoch, SystemClock, SystemRandom};
+use highwater_types::{GroupId, Incarnation, NodeId, Offset, ProcessEpoch, Random, SystemClock, SystemRandom};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -162,7 +163,7 @@ impl Cluster {
             epoch,
             store,
             clock: Arc::new(SystemClock),
-            random: Arc::new(SystemRandom),
+            random: Arc::new(Seeded(AtomicU64::new(self.seed << 32 | node.0 << 16 | epoch.0))),
             transport: Arc::new(Link { net: self.net.clone(), from: Sender { node, epoch } }),
         });
         let pings = tokio::spawn(host.watch_nodes());
@@ -285,5 +286,19 @@ impl Cluster {
     /// The committed values on a node.
     pub fn values(&self, node: NodeId) -> Vec<String> {
         values(&self.group(node))
+    }
+}
+
+/// Randomness that a seed gives, so that a run can be had again.
+struct Seeded(AtomicU64);
+
+impl Random for Seeded {
+    fn fill(&self, out: &mut [u8]) {
+        for chunk in out.chunks_mut(8) {
+            let state = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+            let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            chunk.copy_from_slice(&(mixed ^ (mixed >> 31)).to_le_bytes()[..chunk.len()]);
+        }
     }
 }
