@@ -3,6 +3,9 @@
 use highwater_controller::{MetadataCommand, MetadataState};
 use highwater_types::{NodeId, TimestampMs, TopicId};
 
+/// Magic, version, checksum.
+const SNAPSHOT_HEADER_LEN: usize = 12;
+
 /// A command, and a state that takes it.
 pub fn metadata_command(data: &[u8]) {
     if let Ok(command) = MetadataCommand::decode(data) {
@@ -30,8 +33,15 @@ pub fn command_seeds() -> Vec<Vec<u8>> {
     [create, delete].iter().map(|command| command.encode().to_vec()).collect()
 }
 
-/// A snapshot.
+/// A snapshot: as it is, and with its checksum made right.
 pub fn metadata_snapshot(data: &[u8]) {
+    restore(data);
+    if let Some((head, body)) = data.split_at_checked(SNAPSHOT_HEADER_LEN) {
+        restore(&[&head[..8], &crc32c::crc32c(body).to_le_bytes(), body].concat());
+    }
+}
+
+fn restore(data: &[u8]) {
     if let Ok(state) = MetadataState::restore(data) {
         let again = MetadataState::restore(&state.snapshot());
         assert_eq!(again.map(|state| state.snapshot()).ok(), Some(state.snapshot()));
