@@ -89,8 +89,16 @@ impl View<'_> {
         }
     }
 
-    fn partitions(&self) -> impl Iterator<Item = &GroupSummary> {
-        self.inspection.groups.iter().filter(|group| matches!(group.id, GroupId::Partition(_)))
+    /// By the names of their topics, whichever of them the checkpoint or the journal has first.
+    fn partitions(&self) -> Vec<&GroupSummary> {
+        let named = |group: &GroupSummary| match group.id {
+            GroupId::Metadata => None,
+            GroupId::Partition(id) => Some((self.names.get(&id.topic), group.id)),
+        };
+        let mut partitions: Vec<_> =
+            self.inspection.groups.iter().filter(|group| named(group).is_some()).collect();
+        partitions.sort_by_key(|group| named(group));
+        partitions
     }
 
     fn print_table(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -184,7 +192,8 @@ impl View<'_> {
 
     fn to_json(&self) -> Value {
         let inspection = &self.inspection;
-        let partitions: Vec<Value> = self.partitions().map(|group| self.group_json(group)).collect();
+        let partitions: Vec<Value> =
+            self.partitions().into_iter().map(|group| self.group_json(group)).collect();
         json!({
             "directory": self.args.dir,
             "in_use_by_pid": self.in_use,
@@ -270,3 +279,6 @@ impl Journal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
