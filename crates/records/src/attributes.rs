@@ -12,6 +12,8 @@
 
 use std::fmt;
 
+use highwater_types::TimestampType;
+
 use crate::error::RecordsError;
 
 /// How the records of a batch are compressed. The numbers are the format's.
@@ -61,15 +63,6 @@ impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-/// Whose clock the timestamps of a batch are from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TimestampType {
-    /// The producer's: each record has its own.
-    CreateTime,
-    /// The log's: all records have the batch's max timestamp.
-    LogAppendTime,
 }
 
 /// The attribute bits, known to be valid.

@@ -6,9 +6,9 @@ use std::fmt;
 
 use bytes::Bytes;
 use highwater_types::limits::BATCH_DECOMPRESSED_BYTES_MAX;
-use highwater_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
+use highwater_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs, TimestampType};
 
-use crate::attributes::{Compression, TimestampType};
+use crate::attributes::Compression;
 use crate::error::RecordsError;
 use crate::header::{BatchHeader, field};
 use crate::record::Records;

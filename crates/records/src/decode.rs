@@ -12,10 +12,9 @@
 //!
 //! A record's parts never reach beyond its stated length, nor that beyond its input.
 
-use highwater_types::TimestampMs;
 use highwater_types::limits::RECORD_HEADERS_MAX;
+use highwater_types::{TimestampMs, TimestampType};
 
-use crate::attributes::TimestampType;
 use crate::error::RecordsError;
 use crate::header::BatchHeader;
 use crate::input::RecordInput;

@@ -17,9 +17,9 @@
 //! the first 21 bytes, so that a log can stamp base offset and leader epoch without touching it.
 
 use highwater_types::limits::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
-use highwater_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
+use highwater_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs, TimestampType};
 
-use crate::attributes::{Attributes, Compression, TimestampType};
+use crate::attributes::{Attributes, Compression};
 use crate::error::RecordsError;
 
 /// Where each field of the header starts, in bytes from the start of the batch.

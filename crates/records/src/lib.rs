@@ -25,7 +25,7 @@ mod stamped;
 mod varint;
 mod verify;
 
-pub use attributes::{Attributes, Compression, TimestampType};
+pub use attributes::{Attributes, Compression};
 pub use batch::Batch;
 pub use builder::BatchBuilder;
 pub use error::RecordsError;

@@ -3,9 +3,9 @@
 use std::io::BufReader;
 
 use bytes::Bytes;
-use highwater_types::TimestampMs;
+use highwater_types::{TimestampMs, TimestampType};
 
-use crate::attributes::{Compression, TimestampType};
+use crate::attributes::Compression;
 use crate::compression::Decompressor;
 use crate::decode;
 use crate::error::RecordsError;

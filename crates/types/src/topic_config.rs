@@ -23,13 +23,13 @@ pub use table::{SETTINGS, UNSUPPORTED_SETTINGS, UnsupportedSetting};
 /// What a topic was given, by setting name. Everything else has its default.
 pub type ConfigOverrides = BTreeMap<String, String>;
 
-/// Which time a record's timestamp means.
+/// Which time a record's timestamp means; a setting of a topic, and an attribute of each batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum TimestampType {
-    /// The producer's time.
+    /// The producer's time: each record has its own.
     #[default]
     CreateTime,
-    /// The time at which the partition's leader appended the batch.
+    /// The time at which the partition's leader appended the batch: all its records have this one.
     LogAppendTime,
 }
 

@@ -125,7 +125,7 @@ async fn log_append_time_replaces_the_producers_time_whatever_that_is() {
     let stored = scenario.replica.committed()[0].to_batch();
     stored.verify().unwrap();
     assert_eq!(stored.max_timestamp(), TimestampMs(START.0 + 5));
-    assert_eq!(stored.timestamp_type(), highwater_records::TimestampType::LogAppendTime);
+    assert_eq!(stored.timestamp_type(), TimestampType::LogAppendTime);
     let config = scenario.partition.config();
     assert_eq!(config.message_timestamp_type, TimestampType::LogAppendTime);
 }

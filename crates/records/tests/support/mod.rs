@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use highwater_records::{Batch, BatchBuilder, Compression, Header, Record, RecordsError, TimestampType, field};
-use highwater_types::TimestampMs;
+use highwater_records::{Batch, BatchBuilder, Compression, Header, Record, RecordsError, field};
+use highwater_types::{TimestampMs, TimestampType};
 use proptest::test_runner::{Config, RngSeed};
 
 /// A test configuration whose seed is printed when the test fails, and that
