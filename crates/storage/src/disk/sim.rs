@@ -13,6 +13,7 @@ mod content;
 mod control;
 mod faults;
 mod file;
+mod interruption;
 mod names;
 mod random;
 mod state;

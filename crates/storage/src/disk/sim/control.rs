@@ -4,6 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+use super::interruption::Interruption;
 use super::{Names, SimDisk};
 use crate::disk::error::failed;
 use crate::disk::path::components;
@@ -79,6 +80,15 @@ impl SimDisk {
     /// Takes back all ordered faults, not the capacity nor a power cut.
     pub fn clear_faults(&self) {
         self.state.lock().faults = Default::default();
+    }
+}
+
+/// Order between threads, without threads.
+impl SimDisk {
+    /// Runs `run` once, right before the next write to a file: what another thread may do at that moment. It
+    /// may use the disk. Another order takes the place of one that has not run.
+    pub fn before_next_write(&self, run: impl FnOnce() + Send + 'static) {
+        self.state.lock().interruption = Interruption(Some(Box::new(run)));
     }
 }
 

@@ -83,6 +83,10 @@ impl DiskFile for SimFile {
     }
 
     fn write_all_at(&self, parts: &mut [IoSlice<'_>], position: u64) -> io::Result<()> {
+        let interruption = self.0.read("write")?.interruption.take();
+        if let Some(run) = interruption {
+            run();
+        }
         let mut state = self.0.change("write")?;
         let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
         let bytes = parts.concat();

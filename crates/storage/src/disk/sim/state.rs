@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::content::Content;
 use super::faults::Faults;
+use super::interruption::Interruption;
 use super::names::{Inode, Names};
 use super::random::SeededRandom;
 
@@ -32,6 +33,7 @@ pub(super) struct State {
     pub(super) nodes: BTreeMap<Inode, Node>,
     pub(super) random: SeededRandom,
     pub(super) faults: Faults,
+    pub(super) interruption: Interruption,
     /// Bytes that all files together may own.
     pub(super) capacity: Option<u64>,
     /// Counts processes: it goes up when one dies, and handles of an older one are dead.
@@ -54,6 +56,7 @@ impl State {
             nodes: BTreeMap::new(),
             random: SeededRandom::new(seed),
             faults: Faults::default(),
+            interruption: Interruption::default(),
             capacity: None,
             process: 0,
             boot: 0,
