@@ -1,23 +1,13 @@
 //! The short forms, for every change; the long ones are `cargo run -p highwater-crash`.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use highwater_crash::CrashError;
+#[macro_use]
+mod support;
+
 use highwater_crash::power::LoopDisk;
 use highwater_crash::scenario::{killed_under_load, power_cut_under_load};
 
-fn seed() -> u64 {
-    let seed =
-        std::env::var("HIGHWATER_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
-    println!("HIGHWATER_SEED={seed}");
-    seed
-}
-
-fn promise_kept<T>(outcome: Result<T, CrashError>) -> T {
-    match outcome {
-        Ok(value) => value,
-        Err(error) => panic!("{error}"),
-    }
-}
+use support::{promise_kept, seed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_kills_under_load_lose_no_acked_record() {
@@ -30,13 +20,8 @@ async fn fifty_kills_under_load_lose_no_acked_record() {
 async fn power_cuts_under_load_lose_no_acked_record_of_a_durable_topic() {
     const CUTS: u32 = 10;
     let directory = tempfile::tempdir().unwrap();
-    let disk = match LoopDisk::create(directory.path(), CUTS) {
-        Ok(disk) => disk,
-        Err(reason) => {
-            println!("SKIPPED: this machine has no loop mounts: {reason}");
-            return;
-        }
-    };
+    let disk = LoopDisk::create(directory.path(), CUTS);
+    let disk = need!(disk.map_err(|error| format!("no loop mounts here: {error}")));
     let account =
         promise_kept(power_cut_under_load(&disk, &directory.path().join("node.log"), CUTS, seed()).await);
     println!("{account:?}");

@@ -2,37 +2,14 @@
 //! What this machine cannot do is skipped with its reason.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+#[macro_use]
+mod support;
+
 use std::time::Duration;
 
-use highwater_crash::CrashError;
 use highwater_crash::faults::{clock, disk_error, disk_full, many_topics, needs, refused, stop};
 
-fn seed() -> u64 {
-    let seed =
-        std::env::var("HIGHWATER_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
-    println!("HIGHWATER_SEED={seed}");
-    seed
-}
-
-fn promise_kept<T>(outcome: Result<T, CrashError>) -> T {
-    match outcome {
-        Ok(value) => value,
-        Err(error) => panic!("{error}"),
-    }
-}
-
-/// Goes on with what the machine has, or ends the test with the reason why not.
-macro_rules! need {
-    ($need:expr) => {
-        match $need {
-            Ok(there) => there,
-            Err(reason) => {
-                println!("SKIPPED: {reason}");
-                return;
-            }
-        }
-    };
-}
+use support::{promise_kept, seed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_producing_by_name_and_resumes_by_itself() {
