@@ -23,7 +23,7 @@ use crate::state_machine::StateMachine;
 use crate::transport::Transport;
 use crate::type_config::Types;
 
-/// How long a snapshot, which holds no data, may take before a purge is put off.
+/// How long building a snapshot may take before a purge is put off.
 const PURGE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A group as this node sees it.
@@ -78,6 +78,8 @@ pub(crate) struct Shared {
     /// Set while the leadership is handed over: proposals wait.
     pub(crate) handing_over: watch::Sender<bool>,
     pub(crate) transport: Arc<dyn Transport>,
+    /// Closed when nothing applies entries any more, which openraft's shutdown does not wait for.
+    pub(crate) applied_term: watch::Receiver<Term>,
 }
 
 /// A handle on a group of this node. Cheap to clone.

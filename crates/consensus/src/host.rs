@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use highwater_storage::{Applier, GroupLog, GroupOptions, Store};
 use highwater_types::{Clock, GroupId, NodeId, ProcessEpoch, Random, Term};
@@ -99,7 +100,7 @@ impl GroupHost {
 
     /// Whether a node supports this one, which means that it is alive and reachable both ways.
     pub fn is_reachable(&self, node: NodeId) -> bool {
-        self.liveness.supported_by(node, std::time::Duration::ZERO).is_some()
+        self.liveness.supported_by(node, Duration::ZERO).is_some()
     }
 
     /// Says which nodes the cluster has beside this one.
@@ -241,6 +242,7 @@ impl GroupHost {
         })?;
         gate.open();
         let (status_sender, status) = watch::channel(GroupStatus::default());
+        let applied_terms = term_receiver.clone();
         let following = Following {
             raft: raft.clone(),
             applied_term: term_receiver,
@@ -252,7 +254,7 @@ impl GroupHost {
             changes: self.changes.clone(),
         };
         tokio::spawn(following.run());
-        let group = self.handle(log, Some(raft.clone()), status, gate, room, acks, runs);
+        let group = self.handle(log, Some(raft.clone()), status, gate, room, acks, runs, applied_terms);
         if let Err(error) = self.begin(id, &raft, origin).await {
             stop(&group).await;
             return Err(error);
@@ -270,6 +272,7 @@ impl GroupHost {
         room: Arc<FollowerRoom>,
         acks: Arc<Acks>,
         runs: Arc<ProposalRuns>,
+        applied_term: watch::Receiver<Term>,
     ) -> Group {
         let (node, liveness, driver) = (self.node(), self.liveness.clone(), self.driver.clone());
         let shared = Shared {
@@ -287,6 +290,7 @@ impl GroupHost {
             inbound: tokio::sync::Mutex::new(()),
             handing_over: watch::Sender::new(false),
             transport: self.parts.transport.clone(),
+            applied_term,
         };
         Group { shared: Arc::new(shared) }
     }
@@ -298,7 +302,8 @@ impl GroupHost {
         // Nothing ever changes it; leaking one small allocation per damaged group keeps waiters from seeing a closed channel.
         std::mem::forget(sender);
         let gate = Arc::new(ApplyGate::new());
-        self.handle(log, None, status, gate, Arc::default(), Arc::default(), Arc::default())
+        let (_, applied_term) = watch::channel(Term::ZERO);
+        self.handle(log, None, status, gate, Arc::default(), Arc::default(), Arc::default(), applied_term)
     }
 
     /// Lets a group without a past begin, and one with a past go on.
@@ -378,13 +383,21 @@ impl GroupHost {
     }
 }
 
-/// Ends a group's core.
+/// How long what is applied when a group is stopped may take to end.
+const WORKER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Ends a group's core, and waits until nothing is applied to its log any more.
 async fn stop(group: &Group) {
     group.shared.gate.stop();
     if let Some(raft) = group.raft()
         && let Err(error) = raft.shutdown().await
     {
         tracing::warn!(group = %group.id(), %error, "the group's core did not stop as it should");
+    }
+    let mut applied_term = group.shared.applied_term.clone();
+    let worker_ended = async { while applied_term.changed().await.is_ok() {} };
+    if tokio::time::timeout(WORKER_DEADLINE, worker_ended).await.is_err() {
+        tracing::warn!(group = %group.id(), "entries are still being applied to a group that was stopped");
     }
 }
 
