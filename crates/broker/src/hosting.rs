@@ -310,7 +310,8 @@ fn report(id: PartitionId, topic: &TopicRecord, slot: &Slot, is_again: bool) {
 /// Where a partition's log comes from. A new one begins with the members that it had when it was created, the same at each of them.
 /// A node whose disk was emptied since then is none of them: it may have voted.
 fn origin(own: Member, placed: &PartitionRecord) -> Origin {
-    let member = |(node, incarnation): &(NodeId, Incarnation)| Member { node: *node, incarnation: *incarnation };
+    let member =
+        |(node, incarnation): &(NodeId, Incarnation)| Member { node: *node, incarnation: *incarnation };
     let initial: BTreeSet<Member> =
         placed.initial.iter().flat_map(|initial| initial.iter()).map(member).collect();
     match placed.phase {

@@ -107,8 +107,8 @@ async fn run(seed: u64) -> (usize, usize) {
     let leader = cluster.leader().await;
     // One more value settles what came before it.
     settle(&cluster, leader).await;
-    check(seed, &cluster, &ledger.lock()).await;
     let ledger = ledger.lock();
+    check(seed, &cluster, &ledger);
     (ledger.acked.len(), ledger.unknown.len())
 }
 
@@ -149,7 +149,7 @@ async fn settle(cluster: &Cluster, mut leader: NodeId) {
     }
 }
 
-async fn check(seed: u64, cluster: &Cluster, ledger: &Ledger) {
+fn check(seed: u64, cluster: &Cluster, ledger: &Ledger) {
     let logs: Vec<Vec<String>> = NODES.iter().map(|node| cluster.values(*node)).collect();
     for log in &logs {
         assert_eq!(log, &logs[0], "seed {seed}: the replicas differ");
