@@ -44,7 +44,9 @@ pub(crate) enum OutputFormat {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a node on this machine, for trying things out
+    /// Show what the cluster promises: three nodes, real records, a leader killed midway, and an account of it
+    Tour,
+    /// Run nodes on this machine, for trying things out, and play faults on them
     Dev(commands::dev::DevArgs),
     /// Run a node as a service, from a configuration file, the environment and flags
     Serve(commands::serve::ServeArgs),
@@ -71,6 +73,8 @@ impl Command {
             Self::Serve(_) => None,
             // A node is quiet as long as all is well, and says in its own words what is not.
             Self::Dev(_) => Some("warn,openraft=error"),
+            // A node is killed on purpose; what comes of it is in the account.
+            Self::Tour => Some("error"),
             _ => Some("warn"),
         }
     }

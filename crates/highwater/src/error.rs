@@ -1,6 +1,8 @@
 //! Why a command failed, what the user can do about it, and the exit code.
 
 use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
 
 use highwater_client::ClientError;
 use highwater_types::ErrorCode;
@@ -31,7 +33,7 @@ pub(crate) enum CliError {
     Inspect(#[from] highwater_storage::inspect::InspectError),
     /// Something is wrong with a data directory; what, was printed.
     #[error("{problems} problem{} found in {}", if *problems == 1 { " was" } else { "s were" }, directory.display())]
-    Damaged { directory: std::path::PathBuf, problems: usize },
+    Damaged { directory: PathBuf, problems: usize },
     /// The reader of our output went away.
     #[error("the output was closed")]
     OutputClosed,
@@ -59,6 +61,60 @@ pub(crate) enum CliError {
     /// The node did not end as it should.
     #[error("{0}; nothing that was acknowledged is lost, the next start takes a little longer")]
     NodeShutdown(highwater_server::ShutdownError),
+    /// The folder of a cluster on this machine cannot be used.
+    #[error("cannot {doing} {}: {cause}", path.display())]
+    ClusterFolder { doing: &'static str, path: PathBuf, cause: io::Error },
+    /// The folder holds a cluster, and not the one that was asked for.
+    #[error("{} holds a cluster of {nodes} nodes from port {port}", data.display())]
+    OtherCluster { data: PathBuf, nodes: u8, port: u16 },
+    /// The folder holds a node, not a cluster.
+    #[error("{} holds the data of a single node", data.display())]
+    SingleNode { data: PathBuf },
+    /// The folder holds no cluster.
+    #[error("there is no cluster in {}", data.display())]
+    NoCluster { data: PathBuf },
+    /// Another process runs the cluster.
+    #[error("the cluster in {} runs already", data.display())]
+    ClusterInUse { data: PathBuf },
+    /// No process runs the cluster.
+    #[error("nothing runs the cluster in {}", data.display())]
+    ClusterNotRun { data: PathBuf, nodes: u8 },
+    /// The cluster has no node of this number.
+    #[error("there is no node {node}: the nodes are 1 to {nodes}")]
+    NoSuchNode { node: u8, nodes: u8 },
+    /// The ports of all nodes do not fit above the first.
+    #[error("the ports of {nodes} nodes do not fit above port {port}")]
+    PortTooHigh { port: u16, nodes: u8 },
+    /// No free ports were found.
+    #[error("found no free ports on 127.0.0.1")]
+    NoFreePorts,
+    /// A node does not run.
+    #[error("node {node} of {} is not running", data.display())]
+    NodeNotRunning { node: u8, data: PathBuf },
+    /// A node runs already.
+    #[error("node {node} runs already, as process {pid}")]
+    NodeRuns { node: u8, pid: u32 },
+    /// A node's process cannot be signalled.
+    #[error("cannot reach process {pid} of node {node}: {cause}")]
+    Signal { node: u8, pid: u32, cause: io::Error },
+    /// The process that runs the cluster does not start a node.
+    #[error("node {node} was not started: {refusal}")]
+    NodeNotStarted { node: u8, refusal: String },
+    /// A node does not come to serve.
+    #[error("node {node} does not serve after {seconds} s; its log is {}", log.display())]
+    NodeNotReady { node: u8, seconds: u64, log: PathBuf },
+    /// A node's process ended.
+    #[error("node {node} ended ({status}); its log is {}{}", log.display(), quoted(.last))]
+    NodeEnded { node: u8, status: ExitStatus, log: PathBuf, last: String },
+    /// The tour was told to stop before its end.
+    #[error("stopped before the end")]
+    TourStopped,
+    /// The tour came to no end.
+    #[error("the tour got stuck: {doing} took longer than {seconds} s")]
+    TourStuck { doing: &'static str, seconds: u64 },
+    /// The tour found what must never be.
+    #[error("the cluster broke its promise; the account is above")]
+    PromiseBroken,
     /// A command whose results are no table was asked for JSON.
     #[error("`highwater {command}` has no --output json")]
     NoJson { command: &'static str, instead: Option<&'static str> },
@@ -74,7 +130,9 @@ impl CliError {
             Self::Client(ClientError::InvalidAddress { .. } | ClientError::NoServers)
             | Self::NoJson { .. }
             | Self::Settings { .. }
-            | Self::BadUrl { .. } => 2,
+            | Self::BadUrl { .. }
+            | Self::NoSuchNode { .. }
+            | Self::PortTooHigh { .. } => 2,
             Self::NodeFailed(highwater_server::NodeFailure::Disk { .. }) => DISK_FAILED,
             Self::NodeShutdown(error) if error.is_disk_failure() => DISK_FAILED,
             _ => 1,
@@ -85,6 +143,16 @@ impl CliError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::NoJson { instead, .. } => instead.map(str::to_owned),
+            Self::OtherCluster { nodes, .. } => {
+                Some(format!("go on with it with `--nodes {nodes}` and without --port, or name another folder with --data"))
+            }
+            Self::SingleNode { .. } => Some("name another folder with --data".to_owned()),
+            Self::NoCluster { .. } => {
+                Some("--data names the folder of a cluster that `highwater dev --nodes 3` began".to_owned())
+            }
+            Self::ClusterNotRun { data, nodes } => {
+                Some(format!("start all of it with `highwater dev --nodes {nodes} --data {}`", data.display()))
+            }
             Self::Client(error) | Self::Undelivered { cause: error, .. } => hint(error),
             Self::NodeStart(highwater_server::StartError::PortInUse { .. }) => {
                 Some(
@@ -114,6 +182,11 @@ fn listed(problems: &[Problem]) -> String {
     }
     let lines = problems.iter().map(|problem| format!("\n  {problem}"));
     format!("the settings have {} problems:{}", problems.len(), lines.collect::<String>())
+}
+
+/// The last line of a log, if there is something in it.
+fn quoted(last: &str) -> String {
+    if last.is_empty() { String::new() } else { format!(", and ends with:\n  {last}") }
 }
 
 fn hint(error: &ClientError) -> Option<String> {

@@ -2,7 +2,7 @@
 //! no other program that could ask.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 use clap::Args;
@@ -38,6 +38,11 @@ pub(crate) fn run(args: &HealthArgs) -> Result<(), CliError> {
         Some("200") => print_text(&format!("{}\n", body.trim_end())),
         _ => Err(CliError::Unwell { url: url(), answer: body.trim_end().to_owned() }),
     }
+}
+
+/// Whether the node whose HTTP listens here serves.
+pub(crate) fn is_ready(address: SocketAddr) -> bool {
+    ask(&address.to_string(), "readyz").is_ok_and(|answer| answer.split_whitespace().nth(1) == Some("200"))
 }
 
 /// One request over one connection.

@@ -10,6 +10,7 @@ mod node_process;
 pub(crate) mod produce;
 pub(crate) mod serve;
 pub(crate) mod topic;
+pub(crate) mod tour;
 
 use highwater_client::Client;
 
@@ -30,7 +31,11 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Serve(args) => serve(&args, global.output),
         Command::Health(args) => health::run(&args),
         Command::Inspect(args) => inspect::run(&args, global.output),
-        Command::Dev(args) => block_on(dev::run(args)),
+        Command::Dev(args) => match args.fault() {
+            Some(fault) => fault.run(),
+            None => block_on(dev::run(args)),
+        },
+        Command::Tour => block_on(tour::run()),
         Command::Topic(command) => {
             block_on(async { topic::run(command, &connect(&global)?, global.output).await })
         }
@@ -49,6 +54,7 @@ fn has_json(command: &Command) -> Result<(), CliError> {
         Command::Serve(args) if args.check => return Ok(()),
         Command::Serve(_) => ("serve", Some("`--check` has one, and `--log-format json` logs as JSON")),
         Command::Dev(_) => ("dev", None),
+        Command::Tour => ("tour", None),
         Command::Health(_) => ("health", None),
         Command::Produce(_) => ("produce", Some("`--format json` reads records as JSON")),
         Command::Consume(_) => ("consume", Some("`--format json` prints records as JSON")),
@@ -63,7 +69,7 @@ fn serve(args: &serve::ServeArgs, format: OutputFormat) -> Result<(), CliError> 
     }
     let effective = args.resolve()?;
     logging::start_configured(&effective.config);
-    block_on(serve::run(effective))
+    block_on(serve::run(effective, args.stop_when()))
 }
 
 fn connect(global: &GlobalArgs) -> Result<Client, CliError> {

@@ -6,7 +6,7 @@ use clap::Args;
 use highwater_server::{GRPC_PORT, Node, NodeConfig};
 use serde_json::json;
 
-use super::node_process::{self, Voice};
+use super::node_process::{self, StopWhen, Voice};
 use crate::cli::OutputFormat;
 use crate::error::CliError;
 use crate::output::{Table, print_json, print_text, say};
@@ -24,6 +24,10 @@ pub(crate) struct ServeArgs {
     /// Print a file with every setting, its default and what it does
     #[arg(long, conflicts_with_all = ["check", "config"])]
     example: bool,
+    /// Stop, in good order, when standard input ends. It is a pipe from whoever started the node, which so is never
+    /// left running alone: `dev --nodes` and `tour` start their nodes with it
+    #[arg(long, hide = true)]
+    stop_with_input: bool,
     #[command(flatten)]
     flags: Flags,
 }
@@ -36,6 +40,11 @@ impl ServeArgs {
             .map_err(|problems| CliError::Settings { problems })
     }
 
+    /// What ends the node.
+    pub(crate) fn stop_when(&self) -> StopWhen {
+        if self.stop_with_input { StopWhen::ToldOrInputEnds } else { StopWhen::Told }
+    }
+
     /// Answers a question about settings, if one was asked.
     pub(crate) fn answer(&self, format: OutputFormat) -> Option<Result<(), CliError>> {
         if self.example {
@@ -46,14 +55,14 @@ impl ServeArgs {
 }
 
 /// Runs a node until it is told to stop, or fails.
-pub(crate) async fn run(effective: Effective) -> Result<(), CliError> {
+pub(crate) async fn run(effective: Effective, stop_when: StopWhen) -> Result<(), CliError> {
     let config = effective.config;
     let voice = match config.log_format {
         LogFormat::Text => Voice::Words,
         LogFormat::Json => Voice::Log,
     };
     let exposed = exposed(&config.node);
-    node_process::run(config.node, voice, |node| {
+    node_process::run(config.node, voice, stop_when, |node| {
         announce(node, voice)?;
         if let Some(warning) = exposed {
             match voice {

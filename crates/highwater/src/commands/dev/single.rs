@@ -1,37 +1,22 @@
-//! `highwater dev`: one whole node on this machine, for trying things out.
+//! One node in this process.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Args;
 use highwater_server::{GRPC_PORT, HTTP_PORT, Node, NodeConfig};
 
-use super::node_process::{self, Voice};
+use crate::commands::node_process::{self, StopWhen, Voice};
 use crate::error::CliError;
 use crate::output::print_text;
 
-/// Where the node listens and keeps its data.
-#[derive(Debug, Args)]
-pub(crate) struct DevArgs {
-    /// Where the data is kept; created if it does not exist
-    #[arg(long, value_name = "DIR", default_value = "highwater-data")]
-    data: PathBuf,
-    /// The port for gRPC on 127.0.0.1; 0 takes a free one
-    #[arg(long, value_name = "PORT", default_value_t = GRPC_PORT)]
-    grpc_port: u16,
-    /// The port for HTTP (/healthz, /readyz) on 127.0.0.1; 0 takes a free one
-    #[arg(long, value_name = "PORT", default_value_t = HTTP_PORT)]
-    http_port: u16,
-}
-
 /// Runs a node until it is told to stop, or fails.
-pub(crate) async fn run(args: DevArgs) -> Result<(), CliError> {
-    let mut config = NodeConfig::local(args.data);
-    config.grpc.set_port(args.grpc_port);
-    config.http.set_port(args.http_port);
+pub(super) async fn run(data: PathBuf, grpc: Option<u16>, http: Option<u16>) -> Result<(), CliError> {
+    let mut config = NodeConfig::local(data);
+    config.grpc.set_port(grpc.unwrap_or(GRPC_PORT));
+    config.http.set_port(http.unwrap_or(HTTP_PORT));
     // It is a cluster of its own: nobody looks for it there, and several can run at one time.
     config.peer.set_port(0);
-    node_process::run(config, Voice::Words, |node| print_text(&banner(node))).await
+    node_process::run(config, Voice::Words, StopWhen::Told, |node| print_text(&banner(node))).await
 }
 
 /// What to know and to type next.
