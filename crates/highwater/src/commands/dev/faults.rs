@@ -9,7 +9,7 @@ use highwater_storage::directory::locked_by;
 
 use super::cluster::{LOOK, PATIENCE};
 use super::layout::Layout;
-use super::signal::{Blow, strike};
+use super::signal::{Blow, stands_still, strike};
 use super::{CLUSTER_DATA, control};
 use crate::commands::health::is_ready;
 use crate::error::CliError;
@@ -57,7 +57,15 @@ impl FaultCommand {
                 }
                 format!("killed node {node} (process {pid})")
             }
-            Self::Pause(_) => format!("paused node {node} (process {})", strike(&layout, node, Blow::Pause)?),
+            Self::Pause(_) => {
+                let pid = strike(&layout, node, Blow::Pause)?;
+                // Its threads stop one after the other. Only when all have does the kernel end it with its parent.
+                let deadline = Instant::now() + PATIENCE;
+                while !stands_still(pid) && Instant::now() < deadline {
+                    sleep(LOOK);
+                }
+                format!("paused node {node} (process {pid})")
+            }
             Self::Resume(_) => {
                 format!("node {node} goes on (process {})", strike(&layout, node, Blow::Resume)?)
             }

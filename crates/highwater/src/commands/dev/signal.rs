@@ -52,3 +52,13 @@ fn has_open(pid: u32, file: &Path) -> bool {
     let is_it = |file: fs::Metadata| (file.dev(), file.ino()) == (wanted.dev(), wanted.ino());
     open.flatten().any(|entry| fs::metadata(entry.path()).is_ok_and(is_it))
 }
+
+/// Whether every thread of this process is stopped, or it is gone.
+pub(super) fn stands_still(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let text = fs::read_to_string(thread.path().join("stat"));
+        // The state follows the name, which is in parentheses and may have some.
+        text.is_ok_and(|text| text.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')))
+    })
+}
