@@ -3,21 +3,22 @@
 use std::sync::Arc;
 
 use crate::admin::Admin;
+use crate::cluster::Cluster;
 use crate::config::ClientConfig;
-use crate::connections::Connections;
 use crate::consumer::{Consumer, ConsumerConfig};
 use crate::error::ClientError;
 use crate::producer::{Producer, ProducerConfig};
 
-/// A client of one cluster. Cheap to clone; clones share their connections.
+/// A client of one cluster. Cheap to clone; clones share their connections and what they
+/// learnt of the cluster.
 #[derive(Debug, Clone)]
 pub struct Client {
-    config: ClientConfig,
-    connections: Arc<Connections>,
+    cluster: Arc<Cluster>,
 }
 
 impl Client {
-    /// A client of the cluster that these servers (`host:port`) belong to. Connects at the first call.
+    /// A client of the cluster that these servers (`host:port`) belong to; one that is up is enough to find the others.
+    /// Connects at the first call.
     /// Must be called within a Tokio runtime.
     ///
     /// # Errors
@@ -31,21 +32,20 @@ impl Client {
     /// # Errors
     /// As [`Client::connect`].
     pub fn with_config(config: ClientConfig) -> Result<Self, ClientError> {
-        let connections = Arc::new(Connections::new(&config)?);
-        Ok(Self { config, connections })
+        Ok(Self { cluster: Arc::new(Cluster::new(&config)?) })
     }
 
     /// Topics and the cluster.
     pub fn admin(&self) -> Admin {
-        Admin::new(Arc::clone(&self.connections))
+        Admin::new(Arc::clone(&self.cluster))
     }
 
-    /// A producer of its own, with its own buffer, stream and producer id.
+    /// A producer of its own, with its own buffer, streams and producer id.
     ///
     /// # Errors
     /// When a setting is impossible.
     pub fn producer(&self, config: ProducerConfig) -> Result<Producer, ClientError> {
-        Producer::new(Arc::clone(&self.connections), self.config.clone(), config)
+        Producer::new(Arc::clone(&self.cluster), config)
     }
 
     /// A consumer of some partitions of a topic, or of all if `partitions` is empty. It starts at once.
@@ -58,6 +58,6 @@ impl Client {
         partitions: &[highwater_types::PartitionIndex],
         config: ConsumerConfig,
     ) -> Result<Consumer, ClientError> {
-        Consumer::start(Arc::clone(&self.connections), self.config.clone(), topic, partitions, config).await
+        Consumer::start(Arc::clone(&self.cluster), topic, partitions, config).await
     }
 }

@@ -14,12 +14,21 @@ pub type Dial = Arc<dyn Fn(Endpoint) -> Channel + Send + Sync>;
 /// How a [`crate::Client`] connects.
 #[derive(Clone)]
 pub struct ClientConfig {
-    /// Addresses as `host:port`; the first that works is used, and the next after it fails.
+    /// Addresses as `host:port` of some nodes, to begin with; the others are learnt from the cluster.
     pub servers: Vec<String>,
     /// How long one attempt to connect may take.
     pub connect_timeout: Duration,
     /// How long a call may go without an answer before its connection counts as broken.
     pub request_timeout: Duration,
+    /// How often a connection is probed while calls are in progress on it; producers and consumers that have something
+    /// to do always have one.
+    pub keep_alive_interval: Duration,
+    /// How long a probe may go without an answer before the connection counts as broken.
+    pub keep_alive_timeout: Duration,
+    /// A batch that has no answer for so long makes the client look whether its partition's leader has changed.
+    pub stall_timeout: Duration,
+    /// The longest wait between two looks for a leader that is not found; the shortest is half of it.
+    pub leader_retry: Duration,
     /// The first wait before a reconnect or a retry; it doubles from there.
     pub backoff_min: Duration,
     /// The longest wait before a reconnect or a retry.
@@ -37,8 +46,12 @@ impl ClientConfig {
     pub fn new(servers: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             servers: servers.into_iter().map(Into::into).collect(),
-            connect_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(2),
             request_timeout: Duration::from_secs(30),
+            keep_alive_interval: Duration::from_secs(2),
+            keep_alive_timeout: Duration::from_secs(2),
+            stall_timeout: Duration::from_millis(500),
+            leader_retry: Duration::from_millis(100),
             backoff_min: Duration::from_millis(20),
             backoff_max: Duration::from_secs(1),
             clock: Arc::new(SystemClock),
@@ -49,6 +62,12 @@ impl ClientConfig {
 
     pub(crate) fn backoff(&self) -> crate::backoff::Backoff {
         crate::backoff::Backoff::new(self.backoff_min, self.backoff_max, Arc::clone(&self.random))
+    }
+
+    /// Waits for what ends when a leader is found: they stay short.
+    pub(crate) fn leader_backoff(&self) -> crate::backoff::Backoff {
+        let max = self.leader_retry.min(self.backoff_max);
+        crate::backoff::Backoff::new(self.backoff_min.min(max), max, Arc::clone(&self.random))
     }
 }
 

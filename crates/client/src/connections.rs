@@ -1,32 +1,35 @@
-//! The channels to the servers, and which of them is in use.
+//! The channels to the servers: those that the user named, and the nodes that the cluster told of. It decides nothing
+//! about leaders; it knows which server has its turn for what any of them can answer.
 //!
 //! A channel connects at its first call and again after it broke; when it cannot, the call
 //! fails and the next server has its turn. Waiting between attempts is up to the caller.
 
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use highwater_proto::v1::admin_service_client::AdminServiceClient;
 use highwater_proto::v1::log_service_client::LogServiceClient;
 use highwater_types::limits::{GRPC_MESSAGE_BYTES_MAX, HTTP2_FRAME_BYTES};
+use parking_lot::Mutex;
+use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
 
 use crate::config::ClientConfig;
 use crate::error::ClientError;
 
-/// How often a connection is probed; one that does not answer for as long again is broken.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Bytes that the peer may send ahead on one connection.
 const WINDOW_BYTES: u32 = 8 << 20;
+/// How long a server that failed is passed over while there are others.
+const SUSPECT_FOR: Duration = Duration::from_secs(10);
 
 /// One server.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
-    index: usize,
-    /// The address as the user gave it.
-    pub(crate) address: String,
+    /// The address as the user or the cluster gave it.
+    pub(crate) address: Arc<str>,
     channel: Channel,
 }
 
@@ -44,37 +47,103 @@ impl Server {
     }
 }
 
-/// All servers. At least one.
+#[derive(Debug, Default)]
+struct Pool {
+    dialled: BTreeMap<Arc<str>, Server>,
+    /// Every server that can have its turn: the nodes, and the user's addresses that are none of theirs. At least one.
+    turns: Vec<Arc<str>>,
+    current: usize,
+    /// When these could not be reached last.
+    failed: BTreeMap<Arc<str>, Instant>,
+}
+
+/// See the module.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    servers: Vec<Server>,
-    current: AtomicUsize,
-    request_timeout: Duration,
+    config: ClientConfig,
+    seeds: Vec<Arc<str>>,
+    pool: Mutex<Pool>,
 }
 
 impl Connections {
     /// Checks the addresses; connects to none.
     pub(crate) fn new(config: &ClientConfig) -> Result<Self, ClientError> {
-        let server = |(index, address): (usize, &String)| {
-            let channel = (config.dial)(endpoint(address, config)?);
-            Ok(Server { index, address: address.clone(), channel })
-        };
-        let servers = config.servers.iter().enumerate().map(server).collect::<Result<Vec<_>, ClientError>>()?;
-        if servers.is_empty() {
+        let seeds: Vec<Arc<str>> = config.servers.iter().map(|address| Arc::from(address.as_str())).collect();
+        if seeds.is_empty() {
             return Err(ClientError::NoServers);
         }
-        Ok(Self { servers, current: AtomicUsize::new(0), request_timeout: config.request_timeout })
+        let pool = Mutex::new(Pool { turns: seeds.clone(), ..Pool::default() });
+        let connections = Self { config: config.clone(), seeds, pool };
+        for seed in &connections.seeds {
+            connections.server(seed)?;
+        }
+        Ok(connections)
     }
 
-    /// The server to use now.
-    pub(crate) fn current(&self) -> Server {
-        self.servers[self.current.load(Ordering::Relaxed) % self.servers.len()].clone()
+    /// The server at an address.
+    ///
+    /// # Errors
+    /// When it is no address.
+    pub(crate) fn server(&self, address: &Arc<str>) -> Result<Server, ClientError> {
+        let mut pool = self.pool.lock();
+        if let Some(server) = pool.dialled.get(address) {
+            return Ok(server.clone());
+        }
+        let channel = (self.config.dial)(endpoint(address, &self.config)?);
+        let server = Server { address: Arc::clone(address), channel };
+        pool.dialled.insert(Arc::clone(address), server.clone());
+        Ok(server)
     }
 
-    /// After a failure of this server the next one has its turn, unless somebody moved on already.
-    pub(crate) fn move_on_from(&self, server: &Server) {
-        let next = (server.index + 1) % self.servers.len();
-        let _ = self.current.compare_exchange(server.index, next, Ordering::Relaxed, Ordering::Relaxed);
+    /// The address of the server that has its turn now.
+    pub(crate) fn current(&self) -> Arc<str> {
+        let pool = self.pool.lock();
+        Arc::clone(&pool.turns[pool.current])
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.pool.lock().turns.len()
+    }
+
+    /// After a failure of this server another has its turn, unless somebody moved on already.
+    pub(crate) fn move_on_from(&self, address: &Arc<str>) {
+        let now = Instant::now();
+        let mut pool = self.pool.lock();
+        pool.failed.insert(Arc::clone(address), now);
+        if pool.turns[pool.current] == *address {
+            pool.turn(now);
+        }
+    }
+
+    /// Another server has its turn rather than this one, which may have failed.
+    pub(crate) fn avoid(&self, address: &Arc<str>) {
+        let mut pool = self.pool.lock();
+        if pool.turns[pool.current] == *address {
+            pool.turn(Instant::now());
+        }
+    }
+
+    /// Gives the next server its turn though this one did not fail, because what it says did not help.
+    pub(crate) fn rotate(&self) {
+        self.pool.lock().turn(Instant::now());
+    }
+
+    /// These are the cluster's nodes now. Those that are gone are forgotten.
+    pub(crate) fn learn(&self, nodes: impl IntoIterator<Item = Arc<str>>) {
+        let mut turns: Vec<Arc<str>> =
+            nodes.into_iter().filter(|address| endpoint(address, &self.config).is_ok()).collect();
+        for seed in &self.seeds {
+            if !turns.contains(seed) {
+                turns.push(Arc::clone(seed));
+            }
+        }
+        let mut pool = self.pool.lock();
+        let current = &pool.turns[pool.current];
+        pool.current = turns.iter().position(|address| address == current).unwrap_or(0);
+        pool.turns = turns;
+        let Pool { dialled, turns, failed, .. } = &mut *pool;
+        dialled.retain(|address, _| turns.contains(address));
+        failed.retain(|address, _| turns.contains(address));
     }
 
     /// Makes one unary call, on each server in turn until one can be reached. Only for calls that may
@@ -84,7 +153,7 @@ impl Connections {
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let mut outcome = Err(ClientError::NoServers);
-        for _ in 0..self.servers.len() {
+        for _ in 0..self.count() {
             outcome = self.call_once(&call).await;
             if !matches!(outcome, Err(ClientError::Connection { .. })) {
                 break;
@@ -93,28 +162,56 @@ impl Connections {
         outcome
     }
 
-    /// Makes one unary call on the current server.
+    /// Makes one unary call on the server that has its turn.
     pub(crate) async fn call_once<T, F>(&self, call: impl Fn(Server) -> F) -> Result<T, ClientError>
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        let server = self.current();
-        let outcome = match tokio::time::timeout(self.request_timeout, call(server.clone())).await {
-            Ok(Ok(response)) => return Ok(response.into_inner()),
-            Ok(Err(status)) => ClientError::from_status(&status, &server.address),
-            Err(_) => no_answer(&server, self.request_timeout),
+        self.call_at(&self.current(), self.config.request_timeout, call).await
+    }
+
+    /// Makes one unary call on the server at this address.
+    pub(crate) async fn call_at<T, F>(
+        &self,
+        address: &Arc<str>,
+        timeout: Duration,
+        call: impl Fn(Server) -> F,
+    ) -> Result<T, ClientError>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let server = self.server(address)?;
+        let outcome = match tokio::time::timeout(timeout, call(server)).await {
+            Ok(Ok(response)) => {
+                self.pool.lock().failed.remove(address);
+                return Ok(response.into_inner());
+            }
+            Ok(Err(status)) => ClientError::from_status(&status, address),
+            Err(_) => no_answer(address, timeout),
         };
         if matches!(outcome, ClientError::Connection { .. }) {
-            self.move_on_from(&server);
+            self.move_on_from(address);
         }
         Err(outcome)
     }
 }
 
+impl Pool {
+    /// The next that did not fail a moment ago; simply the next if all did.
+    fn turn(&mut self, now: Instant) {
+        let is_suspect =
+            |address: &Arc<str>| self.failed.get(address).is_some_and(|failed| now < *failed + SUSPECT_FOR);
+        let count = self.turns.len();
+        let next = (1..=count).map(|step| (self.current + step) % count);
+        let next = next.clone().find(|index| !is_suspect(&self.turns[*index])).or_else(|| next.clone().next());
+        self.current = next.unwrap_or(0);
+    }
+}
+
 /// The error of a server that does not answer in time.
-pub(crate) fn no_answer(server: &Server, waited: Duration) -> ClientError {
+pub(crate) fn no_answer(server: &str, waited: Duration) -> ClientError {
     let reason = format!("no answer within {} ms", waited.as_millis());
-    ClientError::Connection { server: server.address.clone(), reason }
+    ClientError::Connection { server: server.to_owned(), reason }
 }
 
 fn endpoint(address: &str, config: &ClientConfig) -> Result<Endpoint, ClientError> {
@@ -127,9 +224,8 @@ fn endpoint(address: &str, config: &ClientConfig) -> Result<Endpoint, ClientErro
     Ok(endpoint
         .connect_timeout(config.connect_timeout)
         .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE)
-        .keep_alive_while_idle(true)
+        .http2_keep_alive_interval(config.keep_alive_interval)
+        .keep_alive_timeout(config.keep_alive_timeout)
         .initial_connection_window_size(WINDOW_BYTES)
         .initial_stream_window_size(WINDOW_BYTES)
         .max_frame_size(HTTP2_FRAME_BYTES))
@@ -138,6 +234,10 @@ fn endpoint(address: &str, config: &ClientConfig) -> Result<Endpoint, ClientErro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn address(address: &str) -> Arc<str> {
+        address.into()
+    }
 
     #[tokio::test]
     async fn an_address_that_is_none_is_refused_before_anything_connects() {
@@ -155,6 +255,23 @@ mod tests {
         let first = connections.current();
         connections.move_on_from(&first);
         connections.move_on_from(&first);
-        assert_eq!(connections.current().address, "b:1");
+        assert_eq!(&*connections.current(), "b:1");
+    }
+
+    #[tokio::test]
+    async fn nodes_that_are_learnt_have_their_turns_and_those_that_vanish_are_forgotten() {
+        let connections = Connections::new(&ClientConfig::new(["a:1"])).expect("an address");
+        connections.learn([address("b:1"), address("c:1"), address("no address")]);
+        assert_eq!((&*connections.current(), connections.count()), ("a:1", 3));
+        connections.server(&address("c:1")).expect("an address");
+        connections.move_on_from(&address("a:1"));
+        assert_eq!(&*connections.current(), "b:1");
+        connections.rotate();
+        assert_eq!(&*connections.current(), "c:1");
+        connections.rotate();
+        assert_eq!(&*connections.current(), "b:1", "what failed a moment ago is passed over");
+        connections.learn([address("b:1")]);
+        assert_eq!(connections.count(), 2);
+        assert!(!connections.pool.lock().dialled.contains_key("c:1"));
     }
 }

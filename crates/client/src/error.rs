@@ -59,6 +59,14 @@ pub enum ClientError {
         /// What was wrong.
         what: &'static str,
     },
+    /// No server shows metadata as new as this client has seen it.
+    #[error("the metadata that can be read is of version {version}; version {wanted} was seen before")]
+    StaleMetadata {
+        /// What could be read.
+        version: u64,
+        /// What was seen.
+        wanted: u64,
+    },
     /// The records were not acknowledged within the delivery timeout.
     #[error("not delivered within {timeout_ms} ms{}{}", if *.outcome_unknown { "; the records may or may not have been appended" } else { "" }, after(.last_error.as_deref()))]
     DeliveryTimeout {
@@ -113,7 +121,7 @@ impl ClientError {
     /// Whether the same operation can succeed later without a change to it.
     pub fn is_retriable(&self) -> bool {
         match self {
-            Self::Connection { .. } => true,
+            Self::Connection { .. } | Self::StaleMetadata { .. } => true,
             Self::Api(detail) => detail.retriable,
             _ => false,
         }

@@ -1,12 +1,14 @@
 //! Async client of a Highwater cluster: producer, consumer, admin.
 //!
-//! It knows the API and the batch format, never how a node works inside. Connections are
+//! It knows the API and the batch format, never how a node works inside. It is told of some nodes and learns of the others
+//! from them; what belongs to a partition goes to that partition's leader, and follows it when it moves. Connections are
 //! made when they are needed and made again when they break, with growing waits in between; all queues are
 //! bounded. Every public async function says whether it is cancel-safe.
 
 mod admin;
 mod backoff;
 mod client;
+mod cluster;
 mod config;
 mod connections;
 mod consumer;

@@ -2,11 +2,18 @@
 
 use std::sync::Arc;
 
-use highwater_proto::v1::{DescribeTopicsRequest, describe_topics_result};
+use highwater_proto::v1::TopicDescription;
 use highwater_types::PartitionIndex;
 
-use crate::connections::Connections;
 use crate::error::ClientError;
+
+/// A partition of one life of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PartitionKey {
+    pub(crate) topic: Arc<str>,
+    pub(crate) topic_id: Arc<str>,
+    pub(crate) partition: PartitionIndex,
+}
 
 /// A topic, as the cluster described it at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,24 +25,11 @@ pub(crate) struct TopicMetadata {
 }
 
 impl TopicMetadata {
-    /// Asks the cluster, once.
-    pub(crate) async fn load(connections: &Connections, name: &str) -> Result<Self, ClientError> {
-        let request = || DescribeTopicsRequest { names: vec![name.to_owned()], include_offsets: false };
-        let call =
-            |server: crate::connections::Server| async move { server.admin().describe_topics(request()).await };
-        let response = connections.call_any(call).await?;
-        let protocol = |what| ClientError::Protocol { server: connections.current().address, what };
-        let result = response.results.into_iter().next().and_then(|result| result.result);
-        match result.ok_or_else(|| protocol("no result for a topic"))? {
-            describe_topics_result::Result::Error(detail) => Err(detail.into()),
-            describe_topics_result::Result::Topic(topic) => {
-                let partitions = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
-                if partitions == 0 {
-                    return Err(protocol("a topic without partitions"));
-                }
-                Ok(Self { name: topic.name.into(), id: topic.topic_id.into(), partitions })
-            }
-        }
+    /// `None` when the description has no partitions.
+    pub(crate) fn of(topic: &TopicDescription) -> Option<Self> {
+        let partitions = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
+        let (name, id) = (topic.name.as_str().into(), topic.topic_id.as_str().into());
+        (partitions > 0).then_some(Self { name, id, partitions })
     }
 
     /// The partition, if there is one of that number.
@@ -48,5 +42,9 @@ impl TopicMetadata {
             partition: partition.0,
             partitions: self.partitions,
         })
+    }
+
+    pub(crate) fn key(&self, partition: PartitionIndex) -> PartitionKey {
+        PartitionKey { topic: Arc::clone(&self.name), topic_id: Arc::clone(&self.id), partition }
     }
 }

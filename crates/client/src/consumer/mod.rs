@@ -1,7 +1,10 @@
 //! Reads partitions of a topic as they grow, batch by batch, through breaks of the connection.
 
 mod config;
+mod push_stream;
+mod reading;
 mod subscription;
+mod taken;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -12,16 +15,15 @@ use bytes::Bytes;
 use highwater_proto::v1::SubscribePush;
 use highwater_records::{Record, split_batches};
 use highwater_types::{Offset, PartitionIndex};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::Stream;
 
-use crate::config::ClientConfig;
-use crate::connections::Connections;
+use crate::cluster::Cluster;
 use crate::error::ClientError;
-use crate::topic::TopicMetadata;
 
 use subscription::{Pushed, Subscription};
+use taken::Taken;
 
 pub use config::{ConsumerConfig, OutOfRange, StartPosition};
 
@@ -58,6 +60,9 @@ struct Current {
 /// Reads some partitions of a topic. A [`Stream`] of batches; in order and without gaps or repeats within each
 /// partition. Dropping it ends it.
 ///
+/// Each partition is read from its leader. When that moves or its node dies, reading goes on at the next one where it
+/// stopped, without an error; a partition without a leader is waited for, as long as [`ConsumerConfig::retry_for`] says.
+///
 /// An error with a partition ends that partition, and the others go on. The stream ends after the last one.
 #[derive(Debug)]
 pub struct Consumer {
@@ -66,14 +71,13 @@ pub struct Consumer {
     /// Where the user is in each partition, by number.
     positions: Vec<Option<Offset>>,
     partitions: Vec<PartitionIndex>,
-    consumed: watch::Sender<u64>,
+    taken: Arc<Taken>,
     task: JoinHandle<()>,
 }
 
 impl Consumer {
     pub(crate) async fn start(
-        connections: Arc<Connections>,
-        client: ClientConfig,
+        cluster: Arc<Cluster>,
         topic: &str,
         partitions: &[PartitionIndex],
         config: ConsumerConfig,
@@ -81,7 +85,7 @@ impl Consumer {
         if config.credit_bytes == 0 {
             return Err(ClientError::InvalidSetting { name: "credit_bytes", value: 0, min: 1 });
         }
-        let topic = TopicMetadata::load(&connections, topic).await?;
+        let topic = cluster.topic(topic).await?;
         let mut partitions: Vec<_> = partitions.iter().map(|p| topic.check(*p)).collect::<Result<_, _>>()?;
         if partitions.is_empty() {
             partitions = (0..topic.partitions).map(PartitionIndex).collect();
@@ -89,12 +93,11 @@ impl Consumer {
         partitions.sort_unstable();
         partitions.dedup();
         let (out, pushes) = mpsc::channel(PUSHES_MAX);
-        let (consumed, consumed_so_far) = watch::channel(0);
+        let taken = Arc::new(Taken::default());
         let positions = vec![None; usize::try_from(topic.partitions).unwrap_or(usize::MAX)];
-        let subscription =
-            Subscription::new(connections, client, config, topic, &partitions, out, consumed_so_far);
+        let subscription = Subscription::new(cluster, config, topic, &partitions, out, Arc::clone(&taken));
         let task = tokio::spawn(subscription.run());
-        Ok(Self { pushes, current: None, positions, partitions, consumed, task })
+        Ok(Self { pushes, current: None, positions, partitions, taken, task })
     }
 
     /// The partitions that this consumer was told to read.
@@ -156,7 +159,7 @@ impl Consumer {
             *position = Some(current.next_offset);
         }
         if current.bytes.is_empty() {
-            self.consumed.send_modify(|consumed| *consumed += current.charged_bytes);
+            self.taken.add(current.partition, current.charged_bytes);
         } else {
             self.current = Some(current);
         }

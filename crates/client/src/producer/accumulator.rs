@@ -17,15 +17,7 @@ use crate::partitioner::partition_for_key;
 use crate::producer::batch::{Batch, BatchNumber};
 use crate::producer::config::ProducerConfig;
 use crate::producer::record::{Delivery, ProducerRecord};
-use crate::topic::TopicMetadata;
-
-/// A partition of one life of a topic.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct PartitionKey {
-    pub(crate) topic: Arc<str>,
-    pub(crate) topic_id: Arc<str>,
-    pub(crate) partition: PartitionIndex,
-}
+use crate::topic::{PartitionKey, TopicMetadata};
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -103,15 +95,15 @@ impl Accumulator {
         }
         let mut partition = self.choose_partition(&mut state, topic, record)?;
         let mut wake = false;
-        if self.close_if_full(&mut state, &key_of(topic, partition), record, timestamp) {
+        if self.close_if_full(&mut state, &topic.key(partition), record, timestamp) {
             wake = true;
             // A keyless record goes on to another partition instead of opening a batch here.
             state.sticky.remove(&topic.id);
             partition = self.choose_partition(&mut state, topic, record)?;
-            self.close_if_full(&mut state, &key_of(topic, partition), record, timestamp);
+            self.close_if_full(&mut state, &topic.key(partition), record, timestamp);
         }
         let State { waiting, next_batch, .. } = &mut *state;
-        let waiting = waiting.entry(key_of(topic, partition)).or_default();
+        let waiting = waiting.entry(topic.key(partition)).or_default();
         let delivery = match &mut waiting.open {
             Some(open) => open.append(record, timestamp, partition, memory),
             none => {
@@ -258,10 +250,6 @@ impl Accumulator {
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
-}
-
-fn key_of(topic: &TopicMetadata, partition: PartitionIndex) -> PartitionKey {
-    PartitionKey { topic: Arc::clone(&topic.name), topic_id: Arc::clone(&topic.id), partition }
 }
 
 fn random_partition(random: &dyn Random, partitions: u32) -> PartitionIndex {

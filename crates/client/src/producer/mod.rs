@@ -7,12 +7,14 @@
 mod accumulator;
 mod batch;
 mod config;
+mod lane;
 mod ledger;
+mod link;
+mod links;
 mod partition_queue;
 mod record;
 mod requests;
 mod sender;
-mod stream;
 mod topics;
 
 use std::sync::Arc;
@@ -24,8 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::config::ClientConfig;
-use crate::connections::Connections;
+use crate::cluster::Cluster;
 use crate::error::ClientError;
 use crate::topic::TopicMetadata;
 
@@ -46,6 +47,11 @@ const RECORD_OVERHEAD_BYTES: usize = 64;
 ///
 /// Records of one partition are appended in the order in which their `send` calls returned. Dropping a producer
 /// gives up what is not acknowledged; [`Producer::close`] sends it first.
+///
+/// Each partition's batches go to its leader over one stream per node. When a leader moves or its node dies, the batches
+/// without an answer are sent to the next one, in their order; partitions led elsewhere go on meanwhile. Nothing of that is an
+/// error before the delivery timeout. With [`ProducerConfig::idempotence`], the default, it neither duplicates nor reorders;
+/// without it a batch whose answer was lost may be appended twice.
 pub struct Producer {
     accumulator: Arc<Accumulator>,
     clock: Arc<dyn Clock>,
@@ -58,26 +64,21 @@ pub struct Producer {
 }
 
 impl Producer {
-    pub(crate) fn new(
-        connections: Arc<Connections>,
-        client: ClientConfig,
-        config: ProducerConfig,
-    ) -> Result<Self, ClientError> {
+    pub(crate) fn new(cluster: Arc<Cluster>, config: ProducerConfig) -> Result<Self, ClientError> {
         config.check()?;
-        let accumulator = Arc::new(Accumulator::new(&config, Arc::clone(&client.random)));
+        let accumulator = Arc::new(Accumulator::new(&config, Arc::clone(&cluster.config.random)));
         let ledger = Arc::new(Ledger::default());
         let (done, done_below) = watch::channel(BatchNumber::default());
         let sender = Sender::new(
             Arc::clone(&accumulator),
-            Arc::clone(&connections),
-            client.clone(),
+            Arc::clone(&cluster),
             config.idempotence,
             Arc::clone(&ledger),
             done,
         );
         let memory = Arc::new(Semaphore::new(config.buffer_bytes.min(Semaphore::MAX_PERMITS)));
-        let clock = Arc::clone(&client.clock);
-        let topics = Topics::new(connections, client, config.metadata_age_max);
+        let clock = Arc::clone(&cluster.config.clock);
+        let topics = Topics::new(cluster, config.metadata_age_max);
         let sender = tokio::spawn(sender.run());
         Ok(Self { accumulator, clock, config, memory, topics, ledger, done_below, sender })
     }
@@ -110,7 +111,7 @@ impl Producer {
         self.ledger.take_failure().map_or(Ok(()), Err)
     }
 
-    /// Flushes and ends the producer.
+    /// Flushes and ends the producer. Dropped before it returns, it gives up what is not acknowledged.
     ///
     /// # Errors
     /// As [`Producer::flush`].

@@ -70,6 +70,8 @@ pub(crate) struct PartitionQueue {
     batches: VecDeque<Queued>,
     /// Absent while a producer id is needed from the cluster.
     identity: Option<Identity>,
+    /// The producer id whose epochs are used up.
+    spent: Option<ProducerId>,
     next_sequence: Sequence,
     next_ordinal: u64,
     /// Nothing more is sent until all that is in flight is answered.
@@ -79,20 +81,24 @@ pub(crate) struct PartitionQueue {
     renumber_from: Option<u64>,
     retry_at: Option<Instant>,
     backoff: Backoff,
+    /// For refusals that end when the partition has a leader again.
+    leader_backoff: Backoff,
     last_error: Option<ClientError>,
 }
 
 impl PartitionQueue {
-    pub(crate) fn new(identity: Option<Identity>, backoff: Backoff) -> Self {
+    pub(crate) fn new(identity: Option<Identity>, backoff: Backoff, leader_backoff: Backoff) -> Self {
         Self {
             batches: VecDeque::new(),
             identity,
+            spent: None,
             next_sequence: Sequence(0),
             next_ordinal: 0,
             draining: false,
             renumber_from: None,
             retry_at: None,
             backoff,
+            leader_backoff,
             last_error: None,
         }
     }
@@ -112,8 +118,22 @@ impl PartitionQueue {
         self.batches.is_empty() || (self.batches.len() < self.window() && !is_held_up)
     }
 
+    pub(crate) fn has_in_flight(&self) -> bool {
+        self.batches.iter().any(|queued| queued.in_flight.is_some())
+    }
+
+    /// What the last refusal complained about is over, for all that is known: no need to wait for the next attempt.
+    pub(crate) fn retry_now(&mut self) {
+        self.retry_at = None;
+    }
+
     pub(crate) fn needs_identity(&self) -> bool {
         self.identity.is_none() && !self.batches.is_empty()
+    }
+
+    /// Whether this producer id is new to the partition.
+    pub(crate) fn takes_identity(&self, identity: Identity) -> bool {
+        self.spent != Some(identity.id)
     }
 
     /// A producer id that is new to the partition.
@@ -159,6 +179,7 @@ impl PartitionQueue {
     pub(crate) fn on_ack(&mut self, correlation: CorrelationId, base_offset: Offset) -> Option<Finished> {
         let index = self.position(correlation)?;
         self.backoff.reset();
+        self.leader_backoff.reset();
         self.last_error = None;
         let queued = self.batches.remove(index)?;
         Some((queued.batch, Ok(base_offset)))
@@ -209,7 +230,7 @@ impl PartitionQueue {
         Some((queued.batch, Err(error)))
     }
 
-    /// The connection broke: what is in flight may or may not be appended.
+    /// The connection broke, or its answers are waited for no longer: what is in flight may or may not be appended.
     pub(crate) fn on_connection_lost(&mut self, error: &ClientError) {
         for queued in &mut self.batches {
             if queued.in_flight.take().is_some() {
@@ -266,7 +287,7 @@ impl PartitionQueue {
     }
 
     fn finish_draining(&mut self) {
-        if !self.draining || self.batches.iter().any(|queued| queued.in_flight.is_some()) {
+        if !self.draining || self.has_in_flight() {
             return;
         }
         self.draining = false;
@@ -278,6 +299,7 @@ impl PartitionQueue {
                 }
             }
             self.next_sequence = Sequence(0);
+            self.spent = self.identity.map(|identity| identity.id);
             self.identity = self.identity.and_then(next_epoch);
         }
     }
@@ -294,10 +316,11 @@ impl PartitionQueue {
     }
 
     fn retry_later(&mut self, now: Instant, error: ClientError) {
-        self.last_error = Some(error);
+        let backoff = if waits_for_leader(error.code()) { &mut self.leader_backoff } else { &mut self.backoff };
         if self.retry_at.is_none() {
-            self.retry_at = Some(now + self.backoff.next_wait());
+            self.retry_at = Some(now + backoff.next_wait());
         }
+        self.last_error = Some(error);
     }
 
     fn position(&self, correlation: CorrelationId) -> Option<usize> {
@@ -315,6 +338,19 @@ fn is_gap(code: Option<ErrorCode>) -> bool {
     matches!(
         code,
         Some(ErrorCode::OutOfOrderSequence | ErrorCode::UnknownProducerId | ErrorCode::InvalidProducerEpoch)
+    )
+}
+
+/// Whether a refusal is over as soon as there is a leader that serves.
+fn waits_for_leader(code: Option<ErrorCode>) -> bool {
+    matches!(
+        code,
+        Some(
+            ErrorCode::NotLeader
+                | ErrorCode::LeaderNotAvailable
+                | ErrorCode::OffsetNotAvailable
+                | ErrorCode::Unavailable
+        )
     )
 }
 

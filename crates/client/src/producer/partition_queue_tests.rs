@@ -30,7 +30,7 @@ struct Sent {
 impl Bench {
     fn new(identity: Identity) -> Self {
         let backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1), Arc::new(SystemRandom));
-        let queue = PartitionQueue::new(Some(identity), backoff);
+        let queue = PartitionQueue::new(Some(identity), backoff.clone(), backoff);
         Self { queue, now: Instant::now(), next_number: 0, next_correlation: 100 }
     }
 

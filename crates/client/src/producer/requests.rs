@@ -5,10 +5,11 @@ use std::time::Duration;
 use highwater_proto::v1::{InitProducerRequest, ProduceRequest, ProduceStreamRequest, produce_request};
 use highwater_types::{ProducerEpoch, ProducerId};
 
-use crate::connections::{Connections, Server};
+use crate::cluster::Cluster;
+use crate::connections::Server;
 use crate::error::ClientError;
-use crate::producer::accumulator::PartitionKey;
 use crate::producer::partition_queue::{CorrelationId, Identity, ToSend};
+use crate::topic::PartitionKey;
 
 /// The request that appends a batch. It is encoded anew at each send: what waits costs its records once.
 pub(crate) fn produce(
@@ -32,18 +33,15 @@ pub(crate) fn produce(
     })
 }
 
-/// A producer id that nobody else has.
-pub(crate) async fn init_producer(connections: &Connections) -> Result<Identity, ClientError> {
+/// A producer id that nobody else has, from any server. Cancel-safe: an id that is not used costs nothing.
+pub(crate) async fn init_producer(cluster: &Cluster) -> Result<Identity, ClientError> {
     let call = |server: Server| async move { server.log().init_producer(InitProducerRequest {}).await };
-    let response = connections.call_any(call).await?;
+    let response = cluster.connections.call_any(call).await?;
     let epoch = i16::try_from(response.producer_epoch).ok().filter(|epoch| *epoch >= 0);
     match epoch {
         Some(epoch) if response.producer_id >= 0 => {
             Ok(Identity { id: ProducerId(response.producer_id), epoch: ProducerEpoch(epoch) })
         }
-        _ => Err(ClientError::Protocol {
-            server: connections.current().address,
-            what: "a producer id or epoch that is out of range",
-        }),
+        _ => Err(cluster.protocol("a producer id or epoch that is out of range")),
     }
 }

@@ -1,55 +1,52 @@
-//! The task behind a producer: moves batches from the accumulator through the partitions' queues onto the stream,
-//! and their outcomes back. It alone knows the connection; every decision about order and retries is
-//! [`PartitionQueue`]'s.
+//! The task behind a producer: moves batches from the accumulator through the partitions' lanes onto the links to their
+//! leaders, and their outcomes back. Every decision about order and retries is [`PartitionQueue`]'s, every one about where
+//! to send [`Lane`]'s.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_proto::v1::produce_stream_response;
+use highwater_proto::v1::{ProduceStreamResponse, produce_stream_response};
 use highwater_types::Offset;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::config::ClientConfig;
-use crate::connections::Connections;
+use crate::cluster::{Cluster, Whereabouts};
 use crate::error::ClientError;
-use crate::producer::accumulator::{Accumulator, PartitionKey, Taken};
+use crate::producer::accumulator::{Accumulator, Taken};
 use crate::producer::batch::BatchNumber;
+use crate::producer::lane::Lane;
 use crate::producer::ledger::{Ledger, is_topic_gone};
+use crate::producer::link::{FromLink, LinkEvent, ended};
+use crate::producer::links::Links;
 use crate::producer::partition_queue::{CorrelationId, Finished, Identity, PartitionQueue};
 use crate::producer::requests;
-
-use crate::producer::stream::{Incoming, ProduceStream, STREAM_BATCHES_MAX};
+use crate::topic::PartitionKey;
 
 /// Beyond the request timeout, how much longer an answer may take before its stream counts as broken.
 const ANSWER_GRACE: Duration = Duration::from_secs(5);
 
-type Opening = Pin<Box<dyn Future<Output = Result<(ProduceStream, Option<Identity>), ClientError>> + Send>>;
-
-struct InFlight {
-    partition: PartitionKey,
-    sent: Instant,
-}
+type Identifying = Pin<Box<dyn Future<Output = Result<Identity, ClientError>> + Send>>;
 
 /// See the module.
 pub(crate) struct Sender {
     accumulator: Arc<Accumulator>,
-    connections: Arc<Connections>,
-    config: ClientConfig,
-    /// In order, so that every run sends in the same.
-    partitions: BTreeMap<PartitionKey, PartitionQueue>,
+    cluster: Arc<Cluster>,
+    /// In order, so that every run sends in the same; each with where its leader was when the view was last looked at.
+    lanes: BTreeMap<PartitionKey, (Lane, Whereabouts)>,
+    links: Links,
+    changes: watch::Receiver<u64>,
+    /// As of which the lanes know where their leaders are.
+    changes_seen: u64,
     /// What a partition starts with. Absent while there is no producer id.
     identity: Option<Identity>,
-    stream: Option<ProduceStream>,
-    opening: Option<Opening>,
-    open_at: Option<Instant>,
+    identifying: Option<Identifying>,
+    identify_at: Option<Instant>,
     backoff: Backoff,
     next_correlation: u64,
-    in_flight: HashMap<CorrelationId, InFlight>,
     ledger: Arc<Ledger>,
     /// Every batch below this has its outcome. It closes when the sender ends.
     done_below: watch::Sender<BatchNumber>,
@@ -58,24 +55,23 @@ pub(crate) struct Sender {
 impl Sender {
     pub(crate) fn new(
         accumulator: Arc<Accumulator>,
-        connections: Arc<Connections>,
-        config: ClientConfig,
+        cluster: Arc<Cluster>,
         idempotent: bool,
         ledger: Arc<Ledger>,
         done_below: watch::Sender<BatchNumber>,
     ) -> Self {
         Self {
             accumulator,
-            connections,
-            partitions: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            links: Links::new(Arc::clone(&cluster)),
+            changes: cluster.changes(),
+            changes_seen: 0,
             identity: (!idempotent).then_some(Identity::NONE),
-            stream: None,
-            opening: None,
-            open_at: None,
-            backoff: config.backoff(),
-            config,
+            identifying: None,
+            identify_at: None,
+            backoff: cluster.config.backoff(),
+            cluster,
             next_correlation: 0,
-            in_flight: HashMap::new(),
             ledger,
             done_below,
         }
@@ -83,19 +79,21 @@ impl Sender {
 
     /// Runs until the producer is closed and everything has its outcome.
     pub(crate) async fn run(mut self) {
-        let mut incoming = Vec::new();
+        let mut events = Vec::new();
         loop {
             let now = Instant::now();
             let wake = self.advance(now);
-            if self.accumulator.is_closed_and_empty() && self.partitions.values().all(PartitionQueue::is_empty)
-            {
+            let is_idle = self.lanes.values().all(|(lane, _)| lane.queue.is_empty());
+            if self.accumulator.is_closed_and_empty() && is_idle {
                 return;
             }
             let accumulator = Arc::clone(&self.accumulator);
             tokio::select! {
                 () = accumulator.changed() => {}
-                () = receive(&mut self.stream, &mut incoming) => self.on_incoming(&mut incoming),
-                opened = open(&mut self.opening) => self.on_opened(opened),
+                () = self.links.receive(&mut events) => self.on_events(&mut events),
+                identified = identify(&mut self.identifying) => self.on_identified(identified),
+                // The cluster lives as long as this, so it always is a change.
+                _ = self.changes.changed() => {}
                 () = sleep_until(wake) => {}
             }
         }
@@ -105,15 +103,17 @@ impl Sender {
     fn advance(&mut self, now: Instant) -> Option<Instant> {
         let expires = self.expire(now);
         let lingers = self.take_ready(now);
+        self.break_silent_links(now);
+        let turns = self.turn_lanes(now);
         self.send_ready(now);
-        self.break_silent_stream(now);
-        self.start_opening(now);
+        self.start_identifying(now);
         self.report_progress();
-        let queues = self.partitions.values().filter_map(PartitionQueue::next_wake).min();
-        let opens = self.open_at.filter(|_| self.opening.is_none() && self.stream.is_none());
-        let silent = self.in_flight.values().map(|in_flight| in_flight.sent + self.silence_max()).min();
+        let queues = self.lanes.values().filter_map(|(lane, _)| lane.queue.next_wake()).min();
+        let identifies = self.identify_at.filter(|_| self.identifying.is_none() && self.wants_identity());
+        let links = self.links.next_wake(self.silence_max());
         // What is due was done above, as far as it can be without news; looking at it again would only spin.
-        [expires, lingers, queues, opens, silent].into_iter().flatten().filter(|wake| *wake > now).min()
+        let wakes = [expires, lingers, turns, queues, identifies, links];
+        wakes.into_iter().flatten().filter(|wake| *wake > now).min()
     }
 
     fn expire(&mut self, now: Instant) -> Option<Instant> {
@@ -127,7 +127,7 @@ impl Sender {
             };
             finished.push((batch, Err(error)));
         }
-        finished.extend(self.partitions.values_mut().flat_map(|queue| queue.expire(now)));
+        finished.extend(self.lanes.values_mut().flat_map(|(lane, _)| lane.queue.expire(now)));
         self.finish(finished);
         next
     }
@@ -135,14 +135,15 @@ impl Sender {
     fn take_ready(&mut self, now: Instant) -> Option<Instant> {
         let mut wake = None;
         for key in self.accumulator.partitions() {
-            let (identity, config) = (self.identity, &self.config);
-            let queue = self
-                .partitions
-                .entry(key.clone())
-                .or_insert_with(|| PartitionQueue::new(identity, config.backoff()));
-            while queue.has_room() {
+            let (identity, cluster) = (self.identity, &self.cluster);
+            let (lane, _) = self.lanes.entry(key.clone()).or_insert_with(|| {
+                let (backoff, leader_backoff) = (cluster.config.backoff(), cluster.config.leader_backoff());
+                let queue = PartitionQueue::new(identity, backoff, leader_backoff);
+                (Lane::new(queue), cluster.whereabouts(&key))
+            });
+            while lane.queue.has_room() {
                 match self.accumulator.take(&key, now) {
-                    Taken::Batch(batch) => queue.push(batch),
+                    Taken::Batch(batch) => lane.queue.push(batch),
                     Taken::NotBefore(then) => {
                         wake = wake.into_iter().chain([then]).min();
                         break;
@@ -154,156 +155,209 @@ impl Sender {
         wake
     }
 
-    fn send_ready(&mut self, now: Instant) {
-        let Some(stream) = &self.stream else { return };
-        let mut finished = Vec::new();
-        let mut broken = false;
-        'partitions: for (key, queue) in &mut self.partitions {
-            if queue.needs_identity()
-                && let Some(identity) = self.identity
-            {
-                queue.set_identity(identity);
+    /// Points each lane that has something to send at its leader, and sees to it that there is a link.
+    fn turn_lanes(&mut self, now: Instant) -> Option<Instant> {
+        let changes = *self.changes.borrow();
+        let is_news = std::mem::replace(&mut self.changes_seen, changes) != changes;
+        let (stall, any) = (self.cluster.config.stall_timeout, self.cluster.connections.current());
+        let mut wake: Option<Instant> = None;
+        let mut looks = BTreeSet::new();
+        for (key, (lane, whereabouts)) in &mut self.lanes {
+            if is_news {
+                *whereabouts = self.cluster.whereabouts(key);
             }
-            while self.in_flight.len() < STREAM_BATCHES_MAX {
+            if lane.queue.is_empty() {
+                continue;
+            }
+            let mut failing_for = None;
+            if let Whereabouts::At(leader) = &*whereabouts {
+                failing_for = self.links.failing_for(leader, now);
+                // Also while there is a detour, so that it ends. What is no address is found out below.
+                let _ = self.links.want(leader, now);
+            }
+            let wanted = lane.turn(whereabouts, failing_for, &any, stall, now);
+            if wanted.look {
+                looks.insert(Arc::clone(&key.topic));
+                // Whoever lets a batch wait is not the one to ask why.
+                lane.route().into_iter().for_each(|route| self.cluster.connections.avoid(route));
+            }
+            wake = wake.into_iter().chain(wanted.wake).min();
+            let Some(route) = lane.route() else { continue };
+            if wanted.moved {
+                self.links.hurry(route, now);
+            }
+            if let Err(error) = self.links.want(route, now) {
+                lane.queue.note_error(&error);
+                looks.insert(Arc::clone(&key.topic));
+            }
+        }
+        for topic in looks {
+            self.cluster.look_again(&topic);
+        }
+        wake
+    }
+
+    fn send_ready(&mut self, now: Instant) {
+        let mut finished = Vec::new();
+        let mut broken: BTreeSet<Arc<str>> = BTreeSet::new();
+        for (key, (lane, _)) in &mut self.lanes {
+            if lane.queue.needs_identity() {
+                match self.identity {
+                    Some(identity) if lane.queue.takes_identity(identity) => lane.queue.set_identity(identity),
+                    // Partitions share a producer id until one of them has used up its epochs.
+                    _ => self.identity = None,
+                }
+            }
+            let Some(route) = lane.route().cloned() else { continue };
+            while let Some(link) = self.links.ready(&route) {
                 let correlation = CorrelationId(self.next_correlation);
-                let Some(to_send) = queue.next_to_send(now, correlation) else { break };
+                let Some(to_send) = lane.queue.next_to_send(now, correlation) else { break };
                 self.next_correlation += 1;
-                match requests::produce(key, correlation, &to_send, self.config.request_timeout) {
+                match requests::produce(key, correlation, &to_send, self.cluster.config.request_timeout) {
                     Ok(request) => {
-                        self.in_flight.insert(correlation, InFlight { partition: key.clone(), sent: now });
-                        if !stream.send(request) {
-                            broken = true;
-                            break 'partitions;
+                        let is_sent = link.send(key, request, now);
+                        lane.on_sent(now);
+                        if !is_sent {
+                            broken.insert(route);
+                            break;
                         }
                     }
-                    Err(error) => finished.extend(queue.on_unsendable(correlation, error)),
+                    Err(error) => finished.extend(lane.queue.on_unsendable(correlation, error)),
                 }
             }
         }
         self.finish(finished);
-        if broken {
-            let server = stream_address(self.stream.as_ref());
-            self.on_stream_lost(&ClientError::Connection { server, reason: "the stream ended".to_owned() });
+        for address in broken {
+            self.on_link_lost(&address, &ended(&address));
         }
     }
 
-    /// A stream that owes an answer for too long is given up.
-    fn break_silent_stream(&mut self, now: Instant) {
+    /// A link that owes an answer for too long is given up.
+    fn break_silent_links(&mut self, now: Instant) {
         let silence_max = self.silence_max();
-        if self.in_flight.values().any(|in_flight| in_flight.sent + silence_max <= now) {
-            let reason = format!("no answer within {} ms", silence_max.as_millis());
-            let server = stream_address(self.stream.as_ref());
-            self.on_stream_lost(&ClientError::Connection { server, reason });
+        for address in self.links.silent(silence_max, now) {
+            let error = crate::connections::no_answer(&address, silence_max);
+            self.on_link_lost(&address, &error);
         }
     }
 
     fn silence_max(&self) -> Duration {
-        self.config.request_timeout + ANSWER_GRACE
+        self.cluster.config.request_timeout + ANSWER_GRACE
     }
 
-    fn start_opening(&mut self, now: Instant) {
-        let wants_identity =
-            self.partitions.values().any(PartitionQueue::needs_identity) && self.identity.is_none();
-        let has_work = self.partitions.values().any(|queue| !queue.is_empty());
-        let is_due = self.open_at.is_none_or(|open_at| open_at <= now);
-        if self.opening.is_some() || !has_work || !is_due || (self.stream.is_some() && !wants_identity) {
-            return;
-        }
-        if self.stream.is_some() {
-            // All partitions drew on one producer id; one of them has used up its epochs.
-            let server = stream_address(self.stream.as_ref());
-            self.on_stream_lost(&ClientError::Connection {
-                server,
-                reason: "a new producer id is needed".to_owned(),
-            });
-        }
-        let (connections, timeout) = (Arc::clone(&self.connections), self.config.request_timeout);
-        self.opening = Some(Box::pin(async move {
-            let identity =
-                if wants_identity { Some(requests::init_producer(&connections).await?) } else { None };
-            Ok((ProduceStream::open(connections, timeout).await?, identity))
-        }));
+    fn wants_identity(&self) -> bool {
+        self.identity.is_none() && self.lanes.values().any(|(lane, _)| lane.queue.needs_identity())
     }
 
-    fn on_opened(&mut self, opened: Result<(ProduceStream, Option<Identity>), ClientError>) {
-        self.opening = None;
-        match opened {
-            Ok((stream, identity)) => {
-                self.open_at = None;
-                self.identity = identity.or(self.identity);
-                self.stream = Some(stream);
+    fn start_identifying(&mut self, now: Instant) {
+        let is_due = self.identify_at.is_none_or(|identify_at| identify_at <= now);
+        if self.identifying.is_none() && is_due && self.wants_identity() {
+            let cluster = Arc::clone(&self.cluster);
+            self.identifying = Some(Box::pin(async move { requests::init_producer(&cluster).await }));
+        }
+    }
+
+    fn on_identified(&mut self, identified: Result<Identity, ClientError>) {
+        self.identifying = None;
+        match identified {
+            Ok(identity) => {
+                self.identify_at = None;
+                self.backoff.reset();
+                self.identity = Some(identity);
             }
             Err(error) if error.is_retriable() => {
-                tracing::debug!(%error, "cannot open a produce stream; will try again");
+                tracing::debug!(%error, "no producer id; will ask again");
                 self.note_error(&error);
-                self.open_at = Some(Instant::now() + self.backoff.next_wait());
+                self.identify_at = Some(Instant::now() + self.backoff.next_wait());
             }
             Err(error) => self.fail_everything(&error),
         }
     }
 
-    fn on_incoming(&mut self, incoming: &mut Vec<Incoming>) {
-        let now = Instant::now();
+    fn on_events(&mut self, events: &mut Vec<FromLink>) {
         let mut finished = Vec::new();
-        for answer in incoming.drain(..) {
-            let response = match answer {
-                Ok(response) => response,
-                Err(error) => {
-                    self.on_stream_lost(&error);
-                    continue;
-                }
-            };
-            self.backoff.reset();
-            let correlation = CorrelationId(response.correlation_id);
-            let in_flight = self.in_flight.remove(&correlation);
-            let queue = in_flight.and_then(|in_flight| self.partitions.get_mut(&in_flight.partition));
-            let Some(queue) = queue else { continue };
-            finished.extend(match response.result {
-                Some(produce_stream_response::Result::Ack(ack)) => {
-                    queue.on_ack(correlation, Offset(ack.base_offset))
-                }
-                Some(produce_stream_response::Result::Error(detail)) => {
-                    if detail.retriable {
-                        self.ledger.note_error(&ClientError::from(detail.clone()));
+        for (id, address, event) in events.drain(..) {
+            if self.links.get(id, &address).is_none() {
+                continue;
+            }
+            match event {
+                LinkEvent::Opened => self.links.on_opened(id, &address),
+                LinkEvent::Answer(response) => finished.extend(self.on_answer(&address, response)),
+                LinkEvent::Lost(error) => {
+                    self.on_link_lost(&address, &error);
+                    if !error.is_retriable() && self.cluster.connections.count() == 1 {
+                        self.fail_everything(&error);
                     }
-                    queue.on_error(correlation, detail, now)
                 }
-                None => {
-                    let server = stream_address(self.stream.as_ref());
-                    let what = "an answer with neither ack nor error";
-                    self.on_stream_lost(&ClientError::Protocol { server, what });
-                    None
-                }
-            });
+            }
         }
         if finished.iter().any(|(_, outcome)| outcome.as_ref().is_err_and(is_topic_gone)) {
-            self.partitions.retain(|_, queue| !queue.is_empty());
+            self.lanes.retain(|_, (lane, _)| !lane.queue.is_empty());
         }
         self.finish(finished);
     }
 
-    fn on_stream_lost(&mut self, error: &ClientError) {
-        let Some(stream) = self.stream.take() else { return };
-        tracing::debug!(%error, "produce stream lost");
-        self.connections.move_on_from(&stream.server);
-        self.in_flight.clear();
-        for queue in self.partitions.values_mut() {
-            queue.on_connection_lost(error);
+    fn on_answer(&mut self, address: &Arc<str>, response: ProduceStreamResponse) -> Option<Finished> {
+        let now = Instant::now();
+        let correlation = CorrelationId(response.correlation_id);
+        self.links.on_answered(address);
+        let key = self.links.answered(address, correlation)?;
+        // What is answered by a node that the lane has turned away from is not waited for.
+        let lane = self.lanes.get_mut(&key).map(|(lane, _)| lane);
+        let lane = lane.filter(|lane| lane.route() == Some(address))?;
+        let is_ack = matches!(response.result, Some(produce_stream_response::Result::Ack(_)));
+        let finished = match response.result {
+            Some(produce_stream_response::Result::Ack(ack)) => {
+                lane.queue.on_ack(correlation, Offset(ack.base_offset))
+            }
+            Some(produce_stream_response::Result::Error(detail)) => {
+                if detail.retriable {
+                    self.ledger.note_error(&ClientError::from(detail.clone()));
+                }
+                self.cluster.on_refusal(&key, address, &detail);
+                lane.queue.on_error(correlation, detail, now)
+            }
+            None => {
+                let what = "an answer with neither ack nor error";
+                self.on_link_lost(address, &ClientError::Protocol { server: address.to_string(), what });
+                return None;
+            }
+        };
+        lane.on_answer(is_ack, now);
+        finished
+    }
+
+    fn on_link_lost(&mut self, address: &Arc<str>, error: &ClientError) {
+        if !self.links.lose(address, Instant::now()) {
+            return;
         }
-        self.note_error(error);
-        self.open_at = Some(Instant::now() + self.backoff.next_wait());
+        tracing::debug!(%address, %error, "produce stream lost");
+        let mut topics = BTreeSet::new();
+        for (key, (lane, _)) in &mut self.lanes {
+            if lane.route() == Some(address) {
+                lane.on_link_lost(error);
+                lane.queue.note_error(error);
+                if !lane.queue.is_empty() {
+                    topics.insert(Arc::clone(&key.topic));
+                }
+            }
+        }
+        for topic in topics {
+            self.cluster.look_again(&topic);
+        }
+        self.ledger.note_error(error);
     }
 
     fn note_error(&mut self, error: &ClientError) {
-        for queue in self.partitions.values_mut() {
-            queue.note_error(error);
+        for (lane, _) in self.lanes.values_mut() {
+            lane.queue.note_error(error);
         }
         self.ledger.note_error(error);
     }
 
     fn fail_everything(&mut self, error: &ClientError) {
         let mut finished: Vec<Finished> =
-            self.partitions.values_mut().flat_map(|queue| queue.fail_all(error)).collect();
+            self.lanes.values_mut().flat_map(|(lane, _)| lane.queue.fail_all(error)).collect();
         finished.extend(self.accumulator.drain().into_iter().map(|batch| (batch, Err(error.clone()))));
         self.finish(finished);
     }
@@ -317,7 +371,7 @@ impl Sender {
 
     /// Tells those who wait for a flush how far it is.
     fn report_progress(&mut self) {
-        let queued = self.partitions.values().filter_map(PartitionQueue::oldest).min();
+        let queued = self.lanes.values().filter_map(|(lane, _)| lane.queue.oldest()).min();
         let done_below: BatchNumber =
             queued.into_iter().chain([self.accumulator.oldest()]).min().unwrap_or(BatchNumber(0));
         self.done_below.send_if_modified(|done| {
@@ -328,20 +382,9 @@ impl Sender {
     }
 }
 
-fn stream_address(stream: Option<&ProduceStream>) -> String {
-    stream.map_or_else(String::new, |stream| stream.server.address.clone())
-}
-
-async fn receive(stream: &mut Option<ProduceStream>, out: &mut Vec<Incoming>) {
-    match stream {
-        Some(stream) => stream.receive(out).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn open(opening: &mut Option<Opening>) -> Result<(ProduceStream, Option<Identity>), ClientError> {
-    match opening {
-        Some(opening) => opening.await,
+async fn identify(identifying: &mut Option<Identifying>) -> Result<Identity, ClientError> {
+    match identifying {
+        Some(identifying) => identifying.await,
         None => std::future::pending().await,
     }
 }

@@ -8,8 +8,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use tokio::time::Instant;
 
-use crate::config::ClientConfig;
-use crate::connections::Connections;
+use crate::cluster::Cluster;
 use crate::error::ClientError;
 use crate::topic::TopicMetadata;
 
@@ -22,15 +21,14 @@ struct Known {
 
 /// See the module.
 pub(crate) struct Topics {
-    connections: Arc<Connections>,
-    client: ClientConfig,
+    cluster: Arc<Cluster>,
     age_max: Duration,
     known: RwLock<HashMap<String, Known>>,
 }
 
 impl Topics {
-    pub(crate) fn new(connections: Arc<Connections>, client: ClientConfig, age_max: Duration) -> Self {
-        Self { connections, client, age_max, known: RwLock::new(HashMap::new()) }
+    pub(crate) fn new(cluster: Arc<Cluster>, age_max: Duration) -> Self {
+        Self { cluster, age_max, known: RwLock::new(HashMap::new()) }
     }
 
     /// The topic as it is in this generation, after waiting at most until the deadline for the cluster.
@@ -46,9 +44,9 @@ impl Topics {
         {
             return Ok(Arc::clone(&known.topic));
         }
-        let mut backoff = self.client.backoff();
+        let mut backoff = self.cluster.config.backoff();
         loop {
-            let error = match TopicMetadata::load(&self.connections, name).await {
+            let error = match self.cluster.topic(name).await {
                 Ok(topic) => return Ok(self.remember(name, Arc::new(topic), generation)),
                 Err(error) => error,
             };

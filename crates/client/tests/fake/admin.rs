@@ -16,11 +16,18 @@ fn not_here<T>() -> Answer<T> {
 #[tonic::async_trait]
 impl AdminService for FakeNode {
     async fn describe_topics(&self, request: Request<DescribeTopicsRequest>) -> Answer<DescribeTopicsResponse> {
-        let state = self.state();
+        let mut state = self.state();
+        let metadata_version = state.version_at(self.id);
+        *state.calls.entry(self.id).or_default() += 1;
         let describe = |name: String| {
-            let partitions = (0..).zip(&state.partitions);
-            let partitions = partitions
-                .map(|(partition, _)| PartitionDescription { partition, ..PartitionDescription::default() });
+            let partitions = (0..).zip(&state.leaders);
+            let partitions =
+                partitions.map(|(partition, (leader_node_id, leader_epoch))| PartitionDescription {
+                    partition,
+                    leader_node_id: *leader_node_id,
+                    leader_epoch: *leader_epoch,
+                    ..PartitionDescription::default()
+                });
             let result = if name == "missing" {
                 let detail =
                     ErrorDetail::new(ErrorCode::UnknownTopicOrPartition, "no such topic").with_topic(&name);
@@ -36,11 +43,14 @@ impl AdminService for FakeNode {
             DescribeTopicsResult { name, result: Some(result) }
         };
         let results = request.into_inner().names.into_iter().map(describe).collect();
-        Ok(Response::new(DescribeTopicsResponse { results, metadata_version: 1 }))
+        Ok(Response::new(DescribeTopicsResponse { results, metadata_version }))
     }
 
     async fn create_topic(&self, _: Request<CreateTopicRequest>) -> Answer<CreateTopicResponse> {
-        not_here()
+        let mut state = self.state();
+        state.metadata_version += 1;
+        let metadata_version = state.metadata_version;
+        Ok(Response::new(CreateTopicResponse { metadata_version, ..CreateTopicResponse::default() }))
     }
 
     async fn list_topics(&self, request: Request<ListTopicsRequest>) -> Answer<ListTopicsResponse> {
@@ -69,11 +79,32 @@ impl AdminService for FakeNode {
             .into_status())
     }
 
-    async fn delete_records(&self, _: Request<DeleteRecordsRequest>) -> Answer<DeleteRecordsResponse> {
-        not_here()
+    async fn delete_records(&self, request: Request<DeleteRecordsRequest>) -> Answer<DeleteRecordsResponse> {
+        let state = self.state();
+        let delete = |asked: DeleteRecordsPartition| {
+            let partition = asked.partition;
+            let result = if state.leads(self.id, partition) {
+                delete_records_result::Result::LogStartOffset(asked.before_offset)
+            } else {
+                delete_records_result::Result::Error(state.not_leader(partition))
+            };
+            DeleteRecordsResult { partition, result: Some(result) }
+        };
+        let results = request.into_inner().partitions.into_iter().map(delete).collect();
+        Ok(Response::new(DeleteRecordsResponse { results }))
     }
 
     async fn describe_cluster(&self, _: Request<DescribeClusterRequest>) -> Answer<DescribeClusterResponse> {
-        not_here()
+        let state = self.state();
+        let node = |(node_id, address): (&u64, &String)| NodeDescription {
+            node_id: *node_id,
+            address: address.clone(),
+        };
+        Ok(Response::new(DescribeClusterResponse {
+            nodes: state.addresses.iter().map(node).collect(),
+            metadata_version: state.metadata_version,
+            answering_node_id: self.id,
+            ..DescribeClusterResponse::default()
+        }))
     }
 }

@@ -33,7 +33,7 @@ impl LogService for FakeNode {
         node.state().produce_streams += 1;
         tokio::spawn(async move {
             while let Ok(Some(request)) = incoming.message().await {
-                let answer = produce(&mut node.state(), request);
+                let answer = produce(&mut node.state(), node.id, request);
                 node.changed.notify_waiters();
                 let Some(answer) = answer.transpose() else { continue };
                 let is_last = answer.is_err();
@@ -60,6 +60,10 @@ impl LogService for FakeNode {
         let state = self.state();
         let find = |query: OffsetQuery| {
             let partition = query.partition;
+            if !state.leads(self.id, partition) {
+                let error = offset_result::Result::Error(state.not_leader(partition));
+                return OffsetResult { partition, result: Some(error) };
+            }
             let end = state.partitions[usize::try_from(partition).expect("a small number")].end;
             let found = FoundOffset { offset: Some(end), timestamp_ms: None };
             OffsetResult { partition, result: Some(offset_result::Result::Found(found)) }
@@ -76,7 +80,14 @@ impl LogService for FakeNode {
 }
 
 /// Appends a request, or does what its fault says. `None` is no answer.
-fn produce(state: &mut State, request: ProduceStreamRequest) -> Result<Option<ProduceStreamResponse>, Status> {
+fn produce(
+    state: &mut State,
+    id: u64,
+    request: ProduceStreamRequest,
+) -> Result<Option<ProduceStreamResponse>, Status> {
+    if state.frozen.contains(&id) {
+        return Ok(None);
+    }
     let number = state.produce_requests;
     state.produce_requests += 1;
     let produce = request.request.expect("a request in the message");
@@ -89,6 +100,8 @@ fn produce(state: &mut State, request: ProduceStreamRequest) -> Result<Option<Pr
         return Ok(None);
     } else if let Some(Fault::Refuse(code)) = fault {
         refused(code)
+    } else if !state.leads(id, produce.partition) {
+        produce_stream_response::Result::Error(state.not_leader(produce.partition))
     } else if produce.topic_id != state.topic_id {
         refused(ErrorCode::UnknownTopicId)
     } else {
@@ -143,7 +156,7 @@ async fn subscribe(
             }
             continue;
         }
-        if feed.pushes_left == Some(0) {
+        if feed.pushes_left == Some(0) || feed.next.is_empty() {
             return;
         }
         tokio::select! {
@@ -168,6 +181,11 @@ fn start_feed(node: &FakeNode, start: SubscribeStart) -> (Feed, Vec<SubscribeRes
     };
     let mut first = Vec::new();
     for wanted in start.partitions {
+        if !state.leads(node.id, wanted.partition) {
+            let error = subscribe_response::Message::Error(state.not_leader(wanted.partition));
+            first.push(SubscribeResponse { message: Some(error) });
+            continue;
+        }
         let end = state.partitions[usize::try_from(wanted.partition).expect("a small number")].end;
         let position = wanted.position.and_then(|position| position.position);
         let next = match position {
@@ -189,6 +207,15 @@ fn start_feed(node: &FakeNode, start: SubscribeStart) -> (Feed, Vec<SubscribeRes
 
 fn next_push(node: &FakeNode, feed: &mut Feed) -> Option<Result<SubscribeResponse, Status>> {
     let mut state = node.state();
+    if state.frozen.contains(&node.id) {
+        return None;
+    }
+    let lost = feed.next.keys().copied().find(|partition| !state.leads(node.id, *partition));
+    if let Some(partition) = lost {
+        feed.next.remove(&partition);
+        let error = subscribe_response::Message::Error(state.not_leader(partition));
+        return Some(Ok(SubscribeResponse { message: Some(error) }));
+    }
     let next = feed.next.iter_mut().find_map(|(partition, next)| {
         let log = &state.partitions[usize::try_from(*partition).expect("a small number")];
         log.batch_at(*next).map(|batch| (*partition, next, batch.clone(), log.end))

@@ -1,0 +1,119 @@
+//! One Subscribe stream to one node, for some partitions: a task that opens it and passes its messages on, and the credit
+//! that the node has. It decides nothing; when either side ends, it is over.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use highwater_proto::v1::{
+    SubscribeCredit, SubscribeRequest, SubscribeStart, subscribe_request, subscribe_response,
+};
+use highwater_types::PartitionIndex;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::connections::{Server, no_answer};
+use crate::error::ClientError;
+
+/// Messages to the node that wait to be written.
+const REQUESTS_MAX: usize = 16;
+
+/// Tells a stream from the others of its consumer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct StreamId(pub(crate) u64);
+
+/// What comes out of a stream.
+pub(crate) type StreamEvent = (StreamId, Result<subscribe_response::Message, ClientError>);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct PushStream {
+    pub(crate) address: Arc<str>,
+    /// What it was opened for, whether or not it still is read here.
+    pub(crate) asked: BTreeSet<PartitionIndex>,
+    /// What the node may still send. It goes below 0 by a push.
+    pub(crate) credit: i64,
+    requests: mpsc::Sender<SubscribeRequest>,
+    task: JoinHandle<()>,
+}
+
+impl PushStream {
+    /// Starts to open a stream to this server, which may take so long.
+    pub(crate) fn start(
+        id: StreamId,
+        server: Server,
+        start: SubscribeStart,
+        timeout: Duration,
+        events: mpsc::Sender<StreamEvent>,
+    ) -> Self {
+        let address = Arc::clone(&server.address);
+        let asked = start.partitions.iter().map(|asked| PartitionIndex(asked.partition)).collect();
+        let credit = i64::try_from(start.credit_bytes).unwrap_or(i64::MAX);
+        let (requests, outgoing) = mpsc::channel(REQUESTS_MAX);
+        let first = SubscribeRequest { message: Some(subscribe_request::Message::Start(start)) };
+        requests.try_send(first).expect("a new queue has room");
+        let task = tokio::spawn(run(id, server, ReceiverStream::new(outgoing), timeout, events));
+        Self { address, asked, credit, requests, task }
+    }
+
+    /// Gives the node more credit, unless so much waits to be written that it has to go with the next.
+    pub(crate) fn grant(&mut self, bytes: u64) {
+        let message = subscribe_request::Message::Credit(SubscribeCredit { bytes });
+        if self.requests.try_send(SubscribeRequest { message: Some(message) }).is_ok() {
+            self.credit = self.credit.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// The node sent so much.
+    pub(crate) fn charge(&mut self, bytes: u64) {
+        self.credit = self.credit.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+}
+
+impl Drop for PushStream {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(
+    id: StreamId,
+    server: Server,
+    outgoing: ReceiverStream<SubscribeRequest>,
+    timeout: Duration,
+    events: mpsc::Sender<StreamEvent>,
+) {
+    let address = &server.address;
+    let mut client = server.log();
+    let opened = match tokio::time::timeout(timeout, client.subscribe(outgoing)).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(ClientError::from_status(&status, address)),
+        Err(_) => Err(no_answer(address, timeout)),
+    };
+    let mut incoming = match opened {
+        Ok(incoming) => incoming,
+        Err(error) => {
+            // A subscription that is gone needs no news.
+            let _ = events.send((id, Err(error))).await;
+            return;
+        }
+    };
+    loop {
+        let event = match incoming.message().await {
+            Ok(Some(response)) => response.message.ok_or_else(|| ClientError::Protocol {
+                server: address.to_string(),
+                what: "a message with neither push nor error",
+            }),
+            Ok(None) => {
+                let reason = "the server ended the stream".to_owned();
+                Err(ClientError::Connection { server: address.to_string(), reason })
+            }
+            Err(status) => Err(ClientError::from_status(&status, address)),
+        };
+        let is_last = event.is_err();
+        if events.send((id, event)).await.is_err() || is_last {
+            return;
+        }
+    }
+}
