@@ -7,12 +7,11 @@ mod account;
 mod judge;
 mod record;
 mod replay;
-mod route;
 mod workload;
 
 use std::time::Duration;
 
-use highwater_client::{ClientConfig, v1};
+use highwater_client::{Client, ClientConfig, v1};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::dev::{Blow, Layout, LocalCluster, strike};
@@ -20,7 +19,6 @@ use super::node_process::{StopSignals, StopWhen};
 use crate::error::CliError;
 use crate::output::print_text;
 use account::Account;
-use route::Routes;
 use workload::Workload;
 
 /// The nodes, which are also the replicas of each partition.
@@ -53,18 +51,18 @@ async fn tour(cluster: &mut LocalCluster) -> Result<(), CliError> {
     let begun = Instant::now();
     within("starting the nodes", cluster.start_all()).await?;
     let layout = cluster.layout().clone();
-    within("creating a topic", create_topic(&layout)).await?;
-    let routes = within("finding the leaders", Routes::open(&layout, TOPIC, PARTITIONS)).await?;
+    let client = client(&layout)?;
+    within("creating a topic", create_topic(&client)).await?;
     print_text(&format!(
         "{NODES} nodes are up, each a process of its own; topic {TOPIC:?} has {PARTITIONS} partitions of {NODES} replicas \
          ({:.1} s)\nproducing\n",
         begun.elapsed().as_secs_f64()
     ))?;
 
-    let mut workload = Workload::start(&routes, TOPIC, PARTITIONS)?;
+    let mut workload = Workload::start(&client, TOPIC, PARTITIONS)?;
     within("the first acknowledgements", workload.acked_since(Instant::now())).await?;
     sleep(BEFORE).await;
-    let leaders = routes.leaders();
+    let leaders = within("finding the leaders", leaders(&client)).await?;
     let victim = leaders.first().copied().flatten().unwrap_or(1);
     let led = (0..PARTITIONS).zip(&leaders).filter(|(_, leader)| **leader == Some(victim));
     let led: Vec<u32> = led.map(|(partition, _)| partition).collect();
@@ -79,17 +77,29 @@ async fn tour(cluster: &mut LocalCluster) -> Result<(), CliError> {
     let ledgers = within("the last acknowledgements", workload.stop()).await?;
 
     print_text("reading everything back\n")?;
-    let read = within("reading back", replay::read_back(&routes, TOPIC, &ledgers)).await?;
+    let read = within("reading back", replay::read_back(&client, TOPIC, &ledgers)).await?;
     let account = Account::new(&ledgers, &read, killed, &led);
     print_text(&account.text(begun.elapsed()))?;
     if account.is_kept() { Ok(()) } else { Err(CliError::PromiseBroken) }
 }
 
-/// Creates the topic when all nodes know each other.
-async fn create_topic(layout: &Layout) -> Result<(), CliError> {
+/// The client of the whole tour. It is told of all nodes, and finds the leaders by itself.
+fn client(layout: &Layout) -> Result<Client, CliError> {
     let mut config = ClientConfig::new(layout.servers());
     config.request_timeout = STEP_MAX;
-    let admin = highwater_client::Client::with_config(config)?.admin();
+    Ok(Client::with_config(config)?)
+}
+
+/// Who leads each partition.
+async fn leaders(client: &Client) -> Result<Vec<Option<u8>>, CliError> {
+    let described = client.admin().describe_topic(TOPIC, false).await?;
+    let leader = |partition: &v1::PartitionDescription| u8::try_from(partition.leader_node_id?).ok();
+    Ok(described.partitions.iter().map(leader).collect())
+}
+
+/// Creates the topic when all nodes know each other.
+async fn create_topic(client: &Client) -> Result<(), CliError> {
+    let admin = client.admin();
     while admin.describe_cluster().await?.nodes.len() < usize::from(NODES) {
         sleep(LOOK).await;
     }

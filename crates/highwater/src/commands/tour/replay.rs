@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use highwater_client::{ConsumerConfig, StartPosition};
+use highwater_client::{Client, ConsumerConfig, StartPosition};
 use highwater_types::{Offset, PartitionIndex};
 use tokio::time::timeout;
 
 use super::record;
-use super::route::Routes;
 use super::workload::Ledger;
 use crate::error::CliError;
 
@@ -25,7 +24,7 @@ pub(super) struct Seen {
 /// Reads each partition from its first record to its end, and at least as far as it was acknowledged. One result for each
 /// ledger, in their order.
 pub(super) async fn read_back(
-    routes: &Routes,
+    client: &Client,
     topic: &str,
     ledgers: &[Ledger],
 ) -> Result<Vec<Vec<Seen>>, CliError> {
@@ -34,7 +33,6 @@ pub(super) async fn read_back(
         let partition = ledger.partition;
         let acked_end = ledger.acked.iter().map(|acked| acked.offset.plus(1)).max().unwrap_or(Offset::ZERO);
         let config = ConsumerConfig::starting_at(StartPosition::Earliest);
-        let client = routes.client(partition)?;
         let mut consumer = client.consumer(topic, &[PartitionIndex(partition)], config).await?;
         let mut seen = Vec::new();
         // What does not come is for the judge to miss.

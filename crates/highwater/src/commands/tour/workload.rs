@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use highwater_client::{ClientError, Delivery, Producer, ProducerConfig, ProducerRecord};
+use highwater_client::{Client, ClientError, Delivery, Producer, ProducerConfig, ProducerRecord};
 use highwater_types::{Offset, PartitionIndex};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::record;
-use super::route::Routes;
 use crate::error::CliError;
 
 /// How often each producer sends, and how many records: 2,000 a second.
@@ -54,12 +53,12 @@ pub(super) struct Workload {
 }
 
 impl Workload {
-    pub(super) fn start(routes: &Routes, topic: &'static str, partitions: u32) -> Result<Self, CliError> {
+    pub(super) fn start(client: &Client, topic: &'static str, partitions: u32) -> Result<Self, CliError> {
         let (stop, stopped) = watch::channel(false);
         let mut workload = Self { stop, newest: Vec::new(), senders: Vec::new(), ledgers: Vec::new() };
         for partition in 0..partitions {
             let config = ProducerConfig { delivery_timeout: DELIVERY_TIMEOUT, ..ProducerConfig::default() };
-            let producer = routes.client(partition)?.producer(config)?;
+            let producer = client.producer(config)?;
             let (underway, deliveries) = mpsc::channel(UNDERWAY_MAX);
             let (news, newest) = watch::channel(None);
             workload.newest.push(newest);
