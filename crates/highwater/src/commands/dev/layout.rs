@@ -80,7 +80,10 @@ impl Layout {
         let path = data.join(FILE);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // What is no directory is refused by whoever is to use it as one.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
             Err(cause) => return Err(CliError::ClusterFolder { doing: "read", path, cause }),
         };
         let malformed = |reason: String| CliError::ClusterFolder {
