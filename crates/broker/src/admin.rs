@@ -54,6 +54,8 @@ pub struct ListedTopics {
     pub topics: Vec<TopicSummary>,
     /// Whether there are more after the last.
     pub more: bool,
+    /// The metadata version that shows them.
+    pub metadata_version: u64,
 }
 
 /// A topic in a list.

@@ -7,15 +7,18 @@
 //! whoever got an answer finds its effect on this node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use highwater_consensus::{ConsensusError, Group, Proposal};
 use highwater_controller::{MetadataCommand, MetadataImage, MetadataResponse, MetadataState, codec};
 use highwater_storage::{Applied, Applier, Entry, Payload, RestoreError};
-use highwater_types::ErrorCode;
+use highwater_types::{ErrorCode, limits};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
+use crate::broker::{Broker, stopping};
 use crate::error::BrokerError;
 
 /// The metadata as this node has applied it. Clones share it.
@@ -46,6 +49,25 @@ impl Metadata {
         self.images.subscribe()
     }
 
+    /// Waits until the metadata have this version or a newer one.
+    ///
+    /// # Errors
+    /// `TIMEOUT` when they do not get there within the deadline for admin requests.
+    async fn wait_for_version(&self, version: u64) -> Result<(), BrokerError> {
+        let mut images = self.watch();
+        let deadline = Duration::from_millis(limits::ADMIN_TIMEOUT_MS);
+        let reached = images.wait_for(|image| image.version().0 >= version);
+        // The sender lives as long as this.
+        if timeout(deadline, reached).await.is_ok() {
+            return Ok(());
+        }
+        let (ms, now) = (limits::ADMIN_TIMEOUT_MS, self.images.borrow().version().0);
+        let message = format!(
+            "this node did not get metadata version {version} within {ms} ms; it has version {now}: try again, or ask another node"
+        );
+        Err(BrokerError::new(ErrorCode::Timeout, message).with_metadata_version(now))
+    }
+
     /// Whether a command would be accepted now.
     pub(crate) fn check(&self, command: &MetadataCommand) -> Result<(), BrokerError> {
         self.state.lock().check(command).map_err(|error| {
@@ -70,6 +92,22 @@ impl Metadata {
             Ok(Err(refusal)) => Err(BrokerError::new(refusal.code, refusal.message)
                 .with_metadata_version(self.images.borrow().version().0)),
             Err(error) => Err(BrokerError::new(ErrorCode::Internal, error.to_string())),
+        }
+    }
+}
+
+impl Broker {
+    /// Waits until this node shows the metadata of this version or a newer one; 0 is no wait. Cancel-safe.
+    ///
+    /// # Errors
+    /// `TIMEOUT` when it does not get there in time, `UNAVAILABLE` when the node stops.
+    pub async fn wait_for_metadata(&self, version: u64) -> Result<(), BrokerError> {
+        if version <= self.metadata_version() {
+            return Ok(());
+        }
+        tokio::select! {
+            () = self.stopping.cancelled() => Err(stopping()),
+            reached = self.metadata.wait_for_version(version) => reached,
         }
     }
 }

@@ -83,6 +83,35 @@ impl Broker {
         Ok(Route { topic: Arc::clone(topic), index, partition })
     }
 
+    /// The node that leads a partition, as far as this node knows, when it is another one. `None` also when nobody is
+    /// known to lead it, or there is no such partition: a request for it then says so.
+    pub fn leader_elsewhere(&self, topic: &str, index: PartitionIndex) -> Option<LeaderHint> {
+        let image = self.image();
+        image.nodes().nth(1)?;
+        let record = image.topic_by_name(topic)?;
+        let told = || {
+            let leader = self.leaders.leader(PartitionId { topic: record.id, index })?;
+            leader_hint(&image, leader)
+        };
+        match self.route_within(&image, record, index) {
+            Err(error) => error.leader.or_else(told),
+            Ok(route) => {
+                let described = route.partition.describe();
+                // A damaged replica takes no part in its group any more, which goes on without it.
+                if described.quarantined.is_some() {
+                    return told();
+                }
+                let leader = described.leader.filter(|node| !described.is_leader && *node != self.options.node);
+                leader.and_then(|node| leader_hint(&image, node))
+            }
+        }
+    }
+
+    /// How many partitions the topic of this name has, as far as this node knows.
+    pub fn partition_count(&self, topic: &str) -> Option<u32> {
+        self.image().topic_by_name(topic).map(|topic| topic.partition_count())
+    }
+
     /// Whether a route that was taken before still leads to a running partition. A reader asks after
     /// it has registered to be woken, so that it does not miss that the partition was stopped.
     pub(crate) fn check_route(&self, route: &Route) -> Result<(), BrokerError> {

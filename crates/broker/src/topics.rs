@@ -9,6 +9,7 @@ use std::time::Duration;
 use highwater_controller::{
     ConfigChange, MetadataCommand, MetadataError, MetadataImage, PartitionPhase, TopicRecord, place,
 };
+use highwater_partition::PartitionError;
 use highwater_types::limits::{ADMIN_TIMEOUT_MS, PARTITIONS_PER_TOPIC_MAX};
 use highwater_types::{ErrorCode, NodeId, PartitionId, PartitionIndex, TopicId, TopicName};
 use tokio::time::timeout;
@@ -111,10 +112,12 @@ impl Broker {
         topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let more = topics.len() > request.limit;
         topics.truncate(request.limit);
-        ListedTopics { topics: topics.into_iter().map(|topic| summary(topic)).collect(), more }
+        let topics = topics.into_iter().map(|topic| summary(topic)).collect();
+        ListedTopics { topics, more, metadata_version: image.version().0 }
     }
 
-    /// A topic with its partitions and configs.
+    /// A topic with its partitions and configs. The watermarks of a partition that another node leads are `NOT_LEADER` with a
+    /// hint: only its leader knows them.
     ///
     /// # Errors
     /// When there is no topic of that name.
@@ -158,7 +161,12 @@ impl Broker {
                 let error = BrokerError::new(ErrorCode::Quarantined, message);
                 Some(Err(error.with_topic(topic.name.as_str()).with_partition(index)))
             }
-            None => include_offsets.then_some(Ok(PartitionOffsets {
+            None if !include_offsets => None,
+            None if !described.is_leader => {
+                let not_leader = PartitionError::NotLeader { leader: described.leader };
+                Some(Err(self.explain(&not_leader, &route)))
+            }
+            None => Some(Ok(PartitionOffsets {
                 log_start: described.watermarks.log_start(),
                 high_watermark: described.watermarks.high_watermark(),
                 size_bytes: described.size_bytes,

@@ -5,8 +5,11 @@
 mod admin_service;
 mod cluster_service;
 mod convert;
+mod delete_records;
 mod fetch;
 mod format;
+mod forward;
+mod leader_offsets;
 mod list_offsets;
 mod log_service;
 mod produce;
@@ -36,6 +39,7 @@ use tower_layer::{Identity, Stack};
 
 use self::admin_service::Admin;
 use self::cluster_service::Cluster;
+pub(crate) use self::forward::Forwarding;
 use self::log_service::Log;
 use crate::connection::{ClientStream, Connection};
 use crate::date::DateLayer;
@@ -68,7 +72,11 @@ pub(crate) struct Grpc {
 
 impl Grpc {
     /// Puts the services together. Streams end when `stopping` is cancelled.
-    pub(crate) async fn build(broker: Arc<Broker>, stopping: CancellationToken) -> Result<Self, StartError> {
+    pub(crate) async fn build(
+        broker: Arc<Broker>,
+        forwarding: Forwarding,
+        stopping: CancellationToken,
+    ) -> Result<Self, StartError> {
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -79,6 +87,7 @@ impl Grpc {
         tokio::spawn(report_stop(reporter, stopping.clone()));
         let log = Log {
             broker: Arc::clone(&broker),
+            forwarding: forwarding.clone(),
             outbound: ByteBudget::new(limits::NODE_OUTBOUND_BYTES_MAX),
             stopping: stopping.clone(),
         };
@@ -102,7 +111,7 @@ impl Grpc {
                 broker: Arc::clone(&broker),
                 stopping: stopping.clone(),
             }))
-            .add_service(AdminServiceServer::new(Admin { broker }))
+            .add_service(AdminServiceServer::new(Admin { broker, forwarding }))
             .add_service(reflection)
             .add_service(health);
         Ok(Self { router, stopping })

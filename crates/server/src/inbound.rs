@@ -13,7 +13,7 @@ mod budget;
 mod meter;
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use highwater_broker::BytesPermit;
@@ -26,7 +26,13 @@ use self::body::InboundBody;
 pub(crate) use self::budget::InboundBudget;
 
 /// What a unary call's message takes of the node's budget while its handler works.
-type Share = Mutex<Option<BytesPermit>>;
+pub(crate) type Share = Mutex<Option<BytesPermit>>;
+
+/// A body whose messages take their bytes from the budget while they come in. Those of the last one are kept in `share`, as
+/// long as somebody has it.
+pub(crate) fn counted(body: Body, budget: InboundBudget, share: Weak<Share>) -> Body {
+    Body::new(InboundBody::new(body, budget, share))
+}
 
 /// Counts the bodies of requests.
 #[derive(Debug, Clone)]
@@ -71,7 +77,7 @@ where
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let share: Arc<Share> = Arc::default();
         let (budget, kept) = (self.budget.clone(), Arc::downgrade(&share));
-        let answer = self.inner.call(request.map(|inner| Body::new(InboundBody::new(inner, budget, kept))));
+        let answer = self.inner.call(request.map(|inner| counted(inner, budget, kept)));
         Box::pin(async move {
             let answer = answer.await;
             // A stream's handler has only begun to read; from now on nobody keeps what is whole.

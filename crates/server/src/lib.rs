@@ -46,7 +46,9 @@ pub async fn serve_grpc<IO: ClientStream>(
     connections_max: usize,
     stopping: CancellationToken,
 ) -> Result<(), StartError> {
-    let grpc = grpc::Grpc::build(broker, stopping).await?;
+    let (_, node) = broker.identity();
+    let forwarding = grpc::Forwarding::new(node, Arc::new(|endpoint| endpoint.connect_lazy()));
+    let grpc = grpc::Grpc::build(broker, forwarding, stopping).await?;
     let incoming = listener::limited(incoming, connections_max, CancellationToken::new());
     if let Err(error) = grpc.serve(incoming).await {
         tracing::warn!(%error, "the gRPC listener ended with an error");

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::NodeConfig;
 use crate::error::{NodeFailure, ShutdownError, StartError};
-use crate::grpc::Grpc;
+use crate::grpc::{Forwarding, Grpc};
 use crate::http::{self, Health, Readiness};
 use crate::remote::{Channels, OtherNodes};
 use open::{Opened, open};
@@ -68,6 +68,7 @@ impl Node {
     pub async fn start_with(config: NodeConfig, parts: NodeParts) -> Result<Self, StartError> {
         let NodeParts { clock, random, data, .. } = parts;
         let (grpc_listener, http_listener, peer_listener) = (parts.grpc, parts.http, parts.peer);
+        let forwarding = Forwarding::new(config.node, Arc::clone(&parts.dial));
         let channels = Arc::new(Channels::new(parts.dial));
         let (grpc, http, peer) = (grpc_listener.address(), http_listener.address(), peer_listener.address());
         let (report, failure) = watch::channel(None);
@@ -119,7 +120,7 @@ impl Node {
         }
         let health = broker.read_only().map_or(Health::Ready, Health::ReadOnly);
         let incoming = grpc_listener.limited(config.connections_max, cut.clone());
-        let server = Grpc::build(Arc::clone(&broker), stopping.clone()).await?;
+        let server = Grpc::build(Arc::clone(&broker), forwarding, stopping.clone()).await?;
         let grpc_task = tokio::spawn(watch_listener(
             "gRPC",
             async move { server.serve(incoming).await.map_err(|error| error.to_string()) },

@@ -46,19 +46,23 @@ impl Channels {
         if let Some(channel) = open.get(address) {
             return Ok(channel.clone());
         }
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| {
-            let message = format!("'{address}' is no address of a node: {error}; it must be host:port");
-            BrokerError::new(ErrorCode::InvalidRequest, message)
-        })?;
-        let endpoint = endpoint
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .keep_alive_while_idle(true);
-        let channel = (self.dial)(endpoint);
+        let channel = (self.dial)(endpoint(address)?);
         open.insert(address.to_owned(), channel.clone());
         Ok(channel)
     }
+}
+
+/// How a connection to the node at this address is made.
+pub(crate) fn endpoint(address: &str) -> Result<Endpoint, BrokerError> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| {
+        let message = format!("'{address}' is no address of a node: {error}; it must be host:port");
+        BrokerError::new(ErrorCode::InvalidRequest, message)
+    })?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true))
 }
 
 /// The other nodes of the cluster.

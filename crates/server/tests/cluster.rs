@@ -47,7 +47,8 @@ async fn nodes_join_and_each_shows_the_same_cluster() {
     for node in &nodes {
         soon("all three are known", async {
             loop {
-                let described = node.admin().await.describe_cluster(v1::DescribeClusterRequest {}).await;
+                let described =
+                    node.admin().await.describe_cluster(v1::DescribeClusterRequest::default()).await;
                 if described.expect("described").into_inner().nodes.len() == 3 {
                     return;
                 }

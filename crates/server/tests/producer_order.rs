@@ -73,7 +73,7 @@ impl Pipeline {
 
 /// Whether the node's metadata has the topic; its partitions may not be up yet.
 async fn is_known(admin: &mut AdminServiceClient<Channel>) -> bool {
-    let request = v1::DescribeTopicsRequest { names: vec![TOPIC.to_owned()], include_offsets: false };
+    let request = v1::DescribeTopicsRequest { names: vec![TOPIC.to_owned()], ..Default::default() };
     let answer = admin.describe_topics(request).await.expect("answered").into_inner();
     let result = answer.results.into_iter().next().and_then(|result| result.result).expect("one");
     matches!(result, v1::describe_topics_result::Result::Topic(_))

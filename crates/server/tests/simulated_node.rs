@@ -285,7 +285,7 @@ fn an_answer_has_the_date_of_the_nodes_clock() {
         let simulated = Simulated::start(&SimDisk::new(1), seeded(1)).await;
         let channel =
             Endpoint::from_static("http://simulated").connect_with_connector_lazy(simulated.grpc.clone());
-        let answer = AdminServiceClient::new(channel).describe_cluster(DescribeClusterRequest {}).await;
+        let answer = AdminServiceClient::new(channel).describe_cluster(DescribeClusterRequest::default()).await;
         let answer = answer.expect("answered");
         assert_eq!(answer.metadata().get("date").expect("dated"), NOW_IN_HTTP);
     });

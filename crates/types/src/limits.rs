@@ -116,6 +116,19 @@ pub const PARTITIONS_PER_REQUEST_MAX: usize = 10_000;
 pub const PUSH_BYTES_DEFAULT: usize = 1 << 20;
 /// Largest push of a subscription; a single larger batch comes alone.
 pub const PUSH_BYTES_MAX: usize = 8 << 20;
+/// Most connections to one other node over which calls are forwarded.
+pub const FORWARD_CONNECTIONS_MAX: usize = 16;
+/// Most calls that one of them carries at one time: fewer than a node allows, and few enough for its window to
+/// hold what all of them may have under way, so that a slow reader holds up nobody else.
+pub const FORWARD_CALLS_PER_CONNECTION_MAX: usize = 128;
+/// Bytes that another node may send on one forwarded call before they are taken.
+pub const FORWARD_STREAM_WINDOW_BYTES: u32 = 128 << 10;
+/// Most that one fetch returns of what another node leads, whatever it asks for.
+pub const FORWARDED_FETCH_BYTES_MAX: usize = 8 << 20;
+/// Most bytes of records that a node is receiving from others for its clients at one time.
+pub const NODE_FORWARDED_BYTES_MAX: usize = 256 << 20;
+/// How much longer than a forwarded call may take its answer is waited for.
+pub const FORWARD_GRACE_MS: u64 = 1000;
 /// Most topics on a page of a list.
 pub const TOPICS_PER_PAGE_MAX: usize = 1000;
 /// How many partitions a node starts at one time.

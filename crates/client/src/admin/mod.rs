@@ -131,8 +131,8 @@ impl Admin {
             let request = ListTopicsRequest {
                 name_prefix: prefix.to_owned(),
                 include_internal,
-                page_size: 0,
                 page_token,
+                ..ListTopicsRequest::default()
             };
             let call = |server: Server| {
                 let request = request.clone();
@@ -159,7 +159,8 @@ impl Admin {
         name: &str,
         include_offsets: bool,
     ) -> Result<TopicDescription, ClientError> {
-        let request = DescribeTopicsRequest { names: vec![name.to_owned()], include_offsets };
+        let request =
+            DescribeTopicsRequest { names: vec![name.to_owned()], include_offsets, ..Default::default() };
         let response = self.cluster.describe_topics(request).await?;
         match response.results.into_iter().next().and_then(|result| result.result) {
             Some(describe_topics_result::Result::Topic(topic)) => Ok(topic),

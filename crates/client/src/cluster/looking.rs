@@ -102,10 +102,11 @@ impl Cluster {
 
     async fn look(&self, names: Vec<String>, timeout: Duration) -> Result<(), ClientError> {
         let address = self.connections.current();
-        let nodes =
-            |server: Server| async move { server.admin().describe_cluster(DescribeClusterRequest {}).await };
+        let nodes = |server: Server| async move {
+            server.admin().describe_cluster(DescribeClusterRequest::default()).await
+        };
         let topics = |server: Server| {
-            let request = DescribeTopicsRequest { names: names.clone(), include_offsets: false };
+            let request = DescribeTopicsRequest { names: names.clone(), ..Default::default() };
             async move { server.admin().describe_topics(request).await }
         };
         let (nodes, topics) = tokio::join!(

@@ -112,7 +112,7 @@ impl Cluster {
 
     /// What the cluster says about a topic now. Cancel-safe.
     pub(crate) async fn topic(&self, name: &str) -> Result<TopicMetadata, ClientError> {
-        let request = DescribeTopicsRequest { names: vec![name.to_owned()], include_offsets: false };
+        let request = DescribeTopicsRequest { names: vec![name.to_owned()], ..Default::default() };
         let response = self.describe_topics(request).await?;
         if self.view.read().misses_nodes() {
             // Without them requests go to any server, which is worse and no failure.
@@ -160,8 +160,9 @@ impl Cluster {
 
     /// The nodes, as some server describes them. Cancel-safe.
     pub(crate) async fn describe_cluster(&self) -> Result<DescribeClusterResponse, ClientError> {
-        let call =
-            |server: Server| async move { server.admin().describe_cluster(DescribeClusterRequest {}).await };
+        let call = |server: Server| async move {
+            server.admin().describe_cluster(DescribeClusterRequest::default()).await
+        };
         let ask = || self.connections.call_any(call);
         let response = self.new_enough(ask, |response| response.metadata_version).await?;
         self.take_nodes(&response);

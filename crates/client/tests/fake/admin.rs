@@ -58,7 +58,7 @@ impl AdminService for FakeNode {
         let token = request.into_inner().page_token;
         let (name, next) = if token.is_empty() { ("a", "a") } else { ("b", "") };
         let topics = vec![TopicSummary { name: name.to_owned(), ..TopicSummary::default() }];
-        Ok(Response::new(ListTopicsResponse { topics, next_page_token: next.to_owned() }))
+        Ok(Response::new(ListTopicsResponse { topics, next_page_token: next.to_owned(), metadata_version: 1 }))
     }
 
     async fn alter_topic_configs(

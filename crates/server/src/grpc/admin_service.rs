@@ -3,21 +3,25 @@
 use std::sync::Arc;
 
 use highwater_broker::{
-    AddPartitions, AlterTopic, Broker, BrokerError, CreateTopic, DeleteRecords, ListTopics,
-    PartitionDescription, TopicDescription, TopicSummary,
+    AddPartitions, AlterTopic, Broker, BrokerError, CreateTopic, ListTopics, PartitionDescription,
+    TopicDescription, TopicSummary,
 };
 use highwater_proto::v1;
 use highwater_proto::v1::admin_service_server::AdminService;
 use highwater_types::topic_config::{ConfigEntry, ConfigSource};
-use highwater_types::{PartitionIndex, TopicConfig, limits};
+use highwater_types::{TopicConfig, limits};
 use tonic::{Request, Response, Status};
 
 use super::convert;
+use super::delete_records::delete_records;
+use super::forward::{Forwarding, Origin};
+use super::leader_offsets;
 use super::status::{detail, status};
 
 /// The service over a broker.
 pub(crate) struct Admin {
     pub(crate) broker: Arc<Broker>,
+    pub(crate) forwarding: Forwarding,
 }
 
 #[tonic::async_trait]
@@ -48,6 +52,7 @@ impl AdminService for Admin {
         request: Request<v1::ListTopicsRequest>,
     ) -> Result<Response<v1::ListTopicsResponse>, Status> {
         let request = request.into_inner();
+        self.broker.wait_for_metadata(request.min_metadata_version).await.map_err(status)?;
         let limit = convert::bytes_or(request.page_size, limits::TOPICS_PER_PAGE_MAX);
         let listed = self.broker.list_topics(&ListTopics {
             name_prefix: request.name_prefix,
@@ -57,14 +62,16 @@ impl AdminService for Admin {
         });
         let last = listed.topics.last().filter(|_| listed.more);
         let next_page_token = last.map(|topic| topic.name.clone()).unwrap_or_default();
+        let metadata_version = listed.metadata_version;
         let topics = listed.topics.into_iter().map(summary).collect();
-        Ok(Response::new(v1::ListTopicsResponse { topics, next_page_token }))
+        Ok(Response::new(v1::ListTopicsResponse { topics, next_page_token, metadata_version }))
     }
 
     async fn describe_topics(
         &self,
         request: Request<v1::DescribeTopicsRequest>,
     ) -> Result<Response<v1::DescribeTopicsResponse>, Status> {
+        let origin = Origin::of(&request);
         let request = request.into_inner();
         let asked = request.names.len();
         if asked == 0 || asked > limits::TOPICS_PER_PAGE_MAX {
@@ -72,6 +79,7 @@ impl AdminService for Admin {
             let message = format!("{asked} names were given; 1 to {max} are possible");
             return Err(status(BrokerError::invalid_request(message)));
         }
+        self.broker.wait_for_metadata(request.min_metadata_version).await.map_err(status)?;
         let metadata_version = self.broker.metadata_version();
         let results = request.names.into_iter().map(|name| {
             use v1::describe_topics_result::Result as Outcome;
@@ -81,7 +89,10 @@ impl AdminService for Admin {
             };
             v1::DescribeTopicsResult { name, result: Some(result) }
         });
-        let results = results.collect();
+        let mut results: Vec<_> = results.collect();
+        if origin == Origin::Client && request.include_offsets {
+            leader_offsets::fill(&self.forwarding, &mut results).await;
+        }
         Ok(Response::new(v1::DescribeTopicsResponse { results, metadata_version }))
     }
 
@@ -128,27 +139,17 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::DeleteRecordsRequest>,
     ) -> Result<Response<v1::DeleteRecordsResponse>, Status> {
-        let request = request.into_inner();
-        let topic = convert::topic_ref(request.topic, &request.topic_id).map_err(status)?;
-        let deletes = request.partitions.into_iter().map(delete_records);
-        let deletes = deletes.collect::<Result<Vec<_>, _>>().map_err(status)?;
-        let outcomes = self.broker.delete_records(&topic, &deletes).await.map_err(status)?;
-        let results = deletes.iter().zip(outcomes).map(|(delete, outcome)| {
-            use v1::delete_records_result::Result as Outcome;
-            let result = match outcome {
-                Ok(log_start) => Outcome::LogStartOffset(log_start.0),
-                Err(error) => Outcome::Error(detail(error)),
-            };
-            v1::DeleteRecordsResult { partition: delete.partition.0, result: Some(result) }
-        });
-        let results = results.collect();
-        Ok(Response::new(v1::DeleteRecordsResponse { results }))
+        let origin = Origin::of(&request);
+        let deleted = delete_records(&self.broker, &self.forwarding, origin, request.into_inner()).await;
+        deleted.map(Response::new).map_err(status)
     }
 
     async fn describe_cluster(
         &self,
-        _request: Request<v1::DescribeClusterRequest>,
+        request: Request<v1::DescribeClusterRequest>,
     ) -> Result<Response<v1::DescribeClusterResponse>, Status> {
+        let version = request.into_inner().min_metadata_version;
+        self.broker.wait_for_metadata(version).await.map_err(status)?;
         let cluster = self.broker.describe_cluster().map_err(status)?;
         let nodes = cluster.nodes.into_iter();
         Ok(Response::new(v1::DescribeClusterResponse {
@@ -160,15 +161,6 @@ impl AdminService for Admin {
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
         }))
     }
-}
-
-/// Offset −1 stands for the high watermark.
-fn delete_records(partition: v1::DeleteRecordsPartition) -> Result<DeleteRecords, BrokerError> {
-    let before = match partition.before_offset {
-        -1 => None,
-        offset => Some(convert::offset(offset)?),
-    };
-    Ok(DeleteRecords { partition: PartitionIndex(partition.partition), before })
 }
 
 fn summary(topic: TopicSummary) -> v1::TopicSummary {

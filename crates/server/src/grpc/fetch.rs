@@ -1,20 +1,100 @@
-//! The long poll over several partitions.
+//! The long poll over several partitions: of this node, of another, or of several ([`spread`]).
+
+mod spread;
 
 use std::time::Duration;
 
-use highwater_broker::{Broker, BrokerError, Fetch, FetchOutcome, FetchPartition};
+use highwater_broker::{Broker, BrokerError, ByteBudget, Fetch, FetchOutcome, FetchPartition, LeaderHint};
 use highwater_proto::v1;
-use highwater_types::{Offset, PartitionIndex, limits};
+use highwater_types::{ErrorCode, Offset, PartitionIndex, limits};
 
 use super::convert;
-use super::format::Format;
+use super::format::{self, Format};
+use super::forward::{Caller, Effect, Forwarding, Origin, Share, answered, divide, incomplete, with_grace};
 use super::status::detail;
 
-/// Carries out a fetch. Also says how many bytes of records the answer holds.
-pub(crate) async fn fetch(
-    broker: &Broker,
-    request: v1::FetchRequest,
+/// How long another node may take besides the wait that was asked for: cold records have to come from its disk.
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a fetch needs besides the request.
+#[derive(Clone, Copy)]
+pub(crate) struct Fetcher<'a> {
+    pub(crate) broker: &'a Broker,
+    pub(crate) forwarding: &'a Forwarding,
+    pub(crate) origin: Origin,
+    /// What records count against that wait for more to come.
+    pub(crate) outbound: &'a ByteBudget,
+}
+
+impl Fetcher<'_> {
+    /// Carries out a fetch. Also says how many bytes of records the answer holds.
+    pub(crate) async fn fetch(
+        self,
+        request: v1::FetchRequest,
+    ) -> Result<(v1::FetchResponse, usize), BrokerError> {
+        if request.partitions.len() > limits::PARTITIONS_PER_REQUEST_MAX {
+            return here(self.broker, request).await;
+        }
+        let target = |asked: &v1::FetchPartition| {
+            Forwarding::target(self.broker, self.origin, &asked.topic, asked.partition)
+        };
+        let shares = divide(request.partitions.iter().map(target));
+        match &shares[..] {
+            [] | [Share { leader: None, .. }] => here(self.broker, request).await,
+            [Share { leader: Some(leader), .. }] => there(self.forwarding, leader, request).await,
+            _ => spread::fetch(self, request, shares).await,
+        }
+    }
+}
+
+/// Reads partitions that this leader has. What keeps it from answering is told of each partition.
+async fn there(
+    forwarding: &Forwarding,
+    leader: &LeaderHint,
+    mut request: v1::FetchRequest,
 ) -> Result<(v1::FetchResponse, usize), BrokerError> {
+    let asked = request.partitions.clone();
+    let max = u32::try_from(limits::FORWARDED_FETCH_BYTES_MAX).unwrap_or(u32::MAX);
+    request.max_bytes = if request.max_bytes == 0 { max } else { request.max_bytes.min(max) };
+    let wait = Duration::from_millis(u64::from(request.max_wait_ms).min(limits::FETCH_WAIT_MS_MAX));
+    let fetched = async {
+        let Caller { mut client, slot: _slot } = forwarding.records(leader)?;
+        let call = client.fetch(forwarding.request(request));
+        answered(leader, Effect::None, with_grace(wait + FORWARD_TIMEOUT), call).await
+    };
+    let answer = match fetched.await {
+        Ok(answer) if answer.results.len() == asked.len() => answer,
+        // What is wrong with the request itself is the client's to know as such.
+        Err(error) if error.code == ErrorCode::InvalidRequest => return Err(error),
+        other => {
+            let error = other.err().unwrap_or_else(incomplete);
+            v1::FetchResponse { results: asked.iter().map(|asked| failed(asked, &error)).collect() }
+        }
+    };
+    let bytes = answer.results.iter().map(size_bytes).sum();
+    Ok((answer, bytes))
+}
+
+fn failed(asked: &v1::FetchPartition, error: &BrokerError) -> v1::FetchResult {
+    let error = error.clone().with_topic(&asked.topic).with_partition(PartitionIndex(asked.partition));
+    v1::FetchResult {
+        topic: asked.topic.clone(),
+        topic_id: String::new(),
+        partition: asked.partition,
+        result: Some(v1::fetch_result::Result::Error(detail(error))),
+    }
+}
+
+/// Bytes of the records in a result.
+fn size_bytes(result: &v1::FetchResult) -> usize {
+    match &result.result {
+        Some(v1::fetch_result::Result::Data(data)) => format::size_bytes(data),
+        _ => 0,
+    }
+}
+
+/// Reads partitions of this node.
+async fn here(broker: &Broker, request: v1::FetchRequest) -> Result<(v1::FetchResponse, usize), BrokerError> {
     let format = Format::parse(request.format)?;
     let asked: Vec<_> = request.partitions.iter().map(|p| (p.topic.clone(), p.partition, p.offset)).collect();
     let fetch = parse(request)?;

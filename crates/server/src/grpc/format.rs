@@ -46,6 +46,13 @@ impl Format {
     }
 }
 
+/// What a run of records counts, in either format.
+pub(crate) fn size_bytes(data: &v1::RecordData) -> usize {
+    let batches: usize = data.batches.iter().map(Bytes::len).sum();
+    let records: usize = data.records.iter().map(|record| record.encoded_len() + FIELD_OVERHEAD_BYTES).sum();
+    batches + records
+}
+
 /// Decodes batches into records from an offset on, at least one and then no more than fit.
 fn decode(
     mut fetched: Fetched,

@@ -12,16 +12,20 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::fetch::Fetcher;
+use super::forward::{Forwarding, Origin, ProducePaths};
 use super::produce_stream::{ANSWERS_WAITING_MAX, ProduceStream};
 use super::status::status;
 use super::subscribe::{PUSHES_WAITING_MAX, SubscribeStream};
-use super::{budget_exhausted, fetch, list_offsets, produce};
+use super::{budget_exhausted, list_offsets, produce};
 use crate::connection::ConnectionInfo;
 use crate::outbound::{Outbound, OutboundPermit};
 
 /// The service over a broker.
 pub(crate) struct Log {
     pub(crate) broker: Arc<Broker>,
+    /// The way to the leaders of what this node does not lead.
+    pub(crate) forwarding: Forwarding,
     /// Bytes of answers that clients have not taken yet.
     pub(crate) outbound: ByteBudget,
     pub(crate) stopping: CancellationToken,
@@ -38,7 +42,8 @@ impl LogService for Log {
         &self,
         request: Request<v1::ProduceRequest>,
     ) -> Result<Response<v1::ProduceResponse>, Status> {
-        let produced = produce::produce(&self.broker, request.into_inner()).await;
+        let origin = Origin::of(&request);
+        let produced = produce::produce(&self.broker, &self.forwarding, origin, request.into_inner()).await;
         produced.map(Response::new).map_err(status)
     }
 
@@ -48,8 +53,10 @@ impl LogService for Log {
     ) -> Result<Response<Self::ProduceStreamStream>, Status> {
         let connection = connection(&request);
         let (sender, receiver) = mpsc::channel(ANSWERS_WAITING_MAX);
+        let paths = ProducePaths::new(self.forwarding.clone(), Origin::of(&request));
         let stream = ProduceStream::new(
             Arc::clone(&self.broker),
+            paths,
             request.into_inner(),
             sender,
             connection,
@@ -61,7 +68,13 @@ impl LogService for Log {
 
     async fn fetch(&self, request: Request<v1::FetchRequest>) -> Result<Response<v1::FetchResponse>, Status> {
         let connection = connection(&request);
-        let (answer, bytes) = fetch::fetch(&self.broker, request.into_inner()).await.map_err(status)?;
+        let fetcher = Fetcher {
+            broker: &self.broker,
+            forwarding: &self.forwarding,
+            origin: Origin::of(&request),
+            outbound: &self.outbound,
+        };
+        let (answer, bytes) = fetcher.fetch(request.into_inner()).await.map_err(status)?;
         let outbound = Outbound::default();
         let permit = OutboundPermit::acquire(&self.outbound, bytes, connection.as_ref()).await;
         outbound.add(permit.map_err(budget_exhausted)?);
@@ -76,8 +89,11 @@ impl LogService for Log {
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let connection = connection(&request);
         let (sender, receiver) = mpsc::channel(PUSHES_WAITING_MAX);
+        let origin = Origin::of(&request);
         let stream = SubscribeStream {
             broker: Arc::clone(&self.broker),
+            forwarding: self.forwarding.clone(),
+            origin,
             budget: self.outbound.clone(),
             requests: request.into_inner(),
             responses: sender,
@@ -103,7 +119,9 @@ impl LogService for Log {
         &self,
         request: Request<v1::ListOffsetsRequest>,
     ) -> Result<Response<v1::ListOffsetsResponse>, Status> {
-        let listed = list_offsets::list_offsets(&self.broker, request.into_inner()).await;
+        let origin = Origin::of(&request);
+        let request = request.into_inner();
+        let listed = list_offsets::list_offsets(&self.broker, &self.forwarding, origin, request).await;
         listed.map(Response::new).map_err(status)
     }
 

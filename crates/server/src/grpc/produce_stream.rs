@@ -9,6 +9,9 @@
 //! [`limits::PRODUCE_LANE_STALL_MS`] once; then its requests are refused with `THROTTLED` until
 //! it moves again.
 //!
+//! What another node leads goes to it in the same order, see [`ProducePaths`]; its limits and its place among the answers are
+//! those of what is appended here.
+//!
 //! Everything that belongs to a stream is owned by its task: when the client is gone the
 //! task ends, and its futures, requests and bytes are dropped with it.
 
@@ -29,7 +32,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use self::lane::{Answer, Event, Job, Lanes};
-use super::{produce, status};
+use super::forward::ProducePaths;
+use super::{convert, status};
 use crate::connection::ConnectionInfo;
 
 /// Answers that may wait for HTTP/2 to take them; each is a few dozen bytes.
@@ -49,6 +53,7 @@ pub(crate) struct ProduceStream<S> {
     connection: Option<ConnectionInfo>,
     stopping: CancellationToken,
     lanes: Lanes,
+    paths: ProducePaths,
     events: FuturesUnordered<EventFuture>,
     intake: Intake,
 }
@@ -71,6 +76,7 @@ where
 {
     pub(crate) fn new(
         broker: Arc<Broker>,
+        paths: ProducePaths,
         requests: S,
         responses: mpsc::Sender<Response>,
         connection: Option<ConnectionInfo>,
@@ -83,6 +89,7 @@ where
             connection,
             stopping,
             lanes: Lanes::default(),
+            paths,
             events: FuturesUnordered::new(),
             intake: Intake::Open,
         }
@@ -138,13 +145,12 @@ where
         let correlation_id = request.correlation_id;
         let Some(request) = request.request else {
             let error = BrokerError::invalid_request("the field 'request' is not set");
-            return self.answer(Answer { correlation_id, result: Err(error) }).await;
+            return self.answer(Answer { correlation_id, result: Err(status::detail(error)) }).await;
         };
         let key = (request.topic.clone(), request.partition);
-        let job = match produce::parse(request) {
-            Ok((produce, bytes)) => Job::new(key, correlation_id, bytes, Ok(produce)),
-            Err(error) => Job::new(key, correlation_id, 0, Err(error)),
-        };
+        let (bytes, deadline) =
+            (convert::produce_size(&request), convert::produce_deadline(request.timeout_ms));
+        let job = Job::new(key, correlation_id, bytes, deadline, request);
         let deadline = job.deadline();
         let (broker, bytes) = (Arc::clone(&self.broker), job.bytes());
         match broker.try_admit(bytes) {
@@ -214,7 +220,7 @@ where
     /// Starts what can start in a lane and gives out its answers that are due.
     async fn advance(&mut self, key: &lane::Key) -> Result<(), ClientGone> {
         loop {
-            self.lanes.start_next(key, &self.broker, &mut self.events);
+            self.lanes.start_next(key, &self.broker, &mut self.paths, &mut self.events);
             let Some(answer) = self.lanes.next_answer(key) else {
                 return Ok(());
             };
@@ -226,8 +232,8 @@ where
     async fn answer(&mut self, answer: Answer) -> Result<(), ClientGone> {
         use v1::produce_stream_response::Result as Outcome;
         let result = match answer.result {
-            Ok(produced) => Outcome::Ack(super::convert::produced(&produced)),
-            Err(error) => Outcome::Error(status::detail(error)),
+            Ok(produced) => Outcome::Ack(produced),
+            Err(error) => Outcome::Error(error),
         };
         let response =
             v1::ProduceStreamResponse { correlation_id: answer.correlation_id, result: Some(result) };

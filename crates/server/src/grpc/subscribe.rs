@@ -1,13 +1,17 @@
 //! Server push with credit: one task for each subscription.
 //!
 //! Invariant: records are only read while there is credit and the client takes what was
-//! pushed before, so a stream holds one push in the channel and one in HTTP/2's hands.
+//! pushed before, so a stream holds one push in the channel and one in HTTP/2's hands. Of what other nodes lead it holds
+//! besides what [`upstreams`] says.
+
+mod sources;
+mod upstreams;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
-use highwater_broker::{Broker, BrokerError, ByteBudget, StartAt, Subscribe, Subscription};
+use highwater_broker::{Broker, BrokerError, ByteBudget, Pushed, StartAt, Subscribe};
 use highwater_proto::v1;
 use highwater_types::{ErrorCode, Offset, PartitionIndex, TimestampMs, limits};
 use tokio::sync::mpsc;
@@ -15,8 +19,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use self::sources::{Next, Sources};
 use super::convert;
 use super::format::Format;
+use super::forward::{Forwarding, Origin};
 use super::status::{detail, status};
 use crate::connection::ConnectionInfo;
 use crate::outbound::OutboundPermit;
@@ -30,6 +36,8 @@ pub(crate) type Response = Result<(v1::SubscribeResponse, Option<OutboundPermit>
 /// One subscription's stream.
 pub(crate) struct SubscribeStream<S> {
     pub(crate) broker: Arc<Broker>,
+    pub(crate) forwarding: Forwarding,
+    pub(crate) origin: Origin,
     pub(crate) budget: ByteBudget,
     pub(crate) requests: S,
     pub(crate) responses: mpsc::Sender<Response>,
@@ -73,7 +81,7 @@ where
 
     async fn serve(&mut self) -> End {
         match self.start().await {
-            Ok((subscription, terms)) => match self.push_all(subscription, terms).await {
+            Ok((sources, starts, terms)) => match self.push_all(sources, starts, terms).await {
                 Ok(()) => End::Ok,
                 Err(end) => end,
             },
@@ -82,7 +90,7 @@ where
     }
 
     /// Reads the first message and starts what it asks for.
-    async fn start(&mut self) -> Result<(Subscription, Terms), End> {
+    async fn start(&mut self) -> Result<(Sources, Vec<v1::SubscribeResponse>, Terms), End> {
         let start = match self.requests.next().await {
             Some(Ok(v1::SubscribeRequest { message: Some(v1::subscribe_request::Message::Start(start)) })) => {
                 start
@@ -98,20 +106,31 @@ where
                 .min(limits::PUSH_BYTES_MAX),
             format: Format::parse(start.format).map_err(failed)?,
         };
-        let subscribe = parse(start).map_err(failed)?;
-        let subscription = self.broker.subscribe(subscribe).await.map_err(failed)?;
-        Ok((subscription, terms))
+        let (forwarding, origin, max) = (&self.forwarding, self.origin, terms.push_bytes_max);
+        let started = Sources::start(&self.broker, forwarding, origin, start, max).await;
+        let (sources, starts) = started.map_err(failed)?;
+        Ok((sources, starts, terms))
     }
 
     /// Pushes first where each partition starts, then records as credit allows.
-    async fn push_all(&mut self, mut subscription: Subscription, mut terms: Terms) -> Result<(), End> {
-        let topic_id = subscription.topic_id().to_string();
-        while let Some((partition, started)) = subscription.next_start() {
-            let message = match started {
-                Ok(fetched) => push(partition, &topic_id, convert::batches(fetched), 0),
-                Err(error) => failed_partition(error),
-            };
-            self.send(message, None).await?;
+    async fn push_all(
+        &mut self,
+        mut sources: Sources,
+        starts: Vec<v1::SubscribeResponse>,
+        mut terms: Terms,
+    ) -> Result<(), End> {
+        if let Some(subscription) = &mut sources.local {
+            let topic_id = subscription.topic_id().to_string();
+            while let Some((partition, started)) = subscription.next_start() {
+                let message = match started {
+                    Ok(fetched) => push(partition, &topic_id, convert::batches(fetched), 0),
+                    Err(error) => failed_partition(error),
+                };
+                self.send(message, None).await?;
+            }
+        }
+        for start in starts {
+            self.send(start, None).await?;
         }
         loop {
             tokio::select! {
@@ -124,10 +143,11 @@ where
                     Some(request) => terms.credit += i128::from(credit(request)?),
                     None => return Ok(()),
                 },
-                next = subscription.next(terms.push_bytes_max), if terms.credit > 0 => {
-                    let Some((partition, from, result)) = next else { return Ok(()) };
-                    self.push_records(&mut subscription, &mut terms, &topic_id, partition, from, result).await?;
-                }
+                next = sources.next(terms.push_bytes_max), if terms.credit > 0 => match next {
+                    Next::Local(pushed) => self.push_records(&mut sources, &mut terms, pushed).await?,
+                    Next::Remote(message) => self.pass_on(&mut terms, message).await?,
+                    Next::Done => return Ok(()),
+                },
             }
         }
     }
@@ -135,28 +155,45 @@ where
     /// Pushes what one partition gave, and takes its bytes off the credit.
     async fn push_records(
         &mut self,
-        subscription: &mut Subscription,
+        sources: &mut Sources,
         terms: &mut Terms,
-        topic_id: &str,
-        partition: PartitionIndex,
-        from: Offset,
-        result: Result<highwater_broker::Fetched, BrokerError>,
+        (partition, from, result): Pushed,
     ) -> Result<(), End> {
+        let Some(subscription) = &mut sources.local else { return Ok(()) };
+        let topic_id = subscription.topic_id().to_string();
         let rendered = result.and_then(|fetched| terms.format.render(fetched, from, terms.push_bytes_max));
         match rendered {
             Ok((data, bytes)) => {
                 subscription.advance(partition, Offset(data.next_offset));
-                let permit = OutboundPermit::acquire(&self.budget, bytes, self.connection.as_ref())
-                    .await
-                    .map_err(|exhausted| End::Failed(super::budget_exhausted(exhausted)))?;
+                let permit = self.permit(bytes).await?;
                 terms.credit -= i128::try_from(bytes).unwrap_or(i128::MAX);
-                self.send(push(partition, topic_id, data, bytes), Some(permit)).await
+                self.send(push(partition, &topic_id, data, bytes), Some(permit)).await
             }
             Err(error) => {
                 subscription.end(partition);
                 self.send(failed_partition(error.with_partition(partition)), None).await
             }
         }
+    }
+
+    /// Passes a leader's message on, and takes its bytes off the credit.
+    async fn pass_on(&self, terms: &mut Terms, message: v1::SubscribeResponse) -> Result<(), End> {
+        let charged = match &message.message {
+            Some(v1::subscribe_response::Message::Push(push)) => push.charged_bytes,
+            _ => 0,
+        };
+        let permit = match usize::try_from(charged).unwrap_or(usize::MAX) {
+            0 => None,
+            bytes => Some(self.permit(bytes).await?),
+        };
+        terms.credit -= i128::from(charged);
+        self.send(message, permit).await
+    }
+
+    /// A share of the node's budget for a message.
+    async fn permit(&self, bytes: usize) -> Result<OutboundPermit, End> {
+        let permit = OutboundPermit::acquire(&self.budget, bytes, self.connection.as_ref()).await;
+        permit.map_err(|exhausted| End::Failed(super::budget_exhausted(exhausted)))
     }
 
     /// Hands a message to HTTP/2. A client that takes nothing for too long is cut off.

@@ -258,7 +258,11 @@ pub(crate) async fn values(
 
 /// A topic as it is described, with its watermarks.
 pub(crate) async fn describe(node: &TestNode, topic: &str) -> v1::TopicDescription {
-    let request = v1::DescribeTopicsRequest { names: vec![topic.to_owned()], include_offsets: true };
+    let request = v1::DescribeTopicsRequest {
+        names: vec![topic.to_owned()],
+        include_offsets: true,
+        ..Default::default()
+    };
     let answer = node.admin().await.describe_topics(request).await.expect("answered").into_inner();
     match answer.results.into_iter().next().and_then(|result| result.result).expect("one") {
         v1::describe_topics_result::Result::Topic(topic) => topic,

@@ -4,34 +4,46 @@
 //! Within a lane at most one request is being submitted at a time, so that the partition
 //! gets them in order; any number of submitted ones wait for their outcome. An answer leaves only
 //! after all earlier ones of its lane. A lane exists while it has requests.
+//!
+//! A lane goes one way at a time: here, or to the node that leads its partition. When the leader changes, what is on the
+//! old way is waited for before anything takes the new one, so that nothing overtakes it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use futures_util::stream::FuturesUnordered;
-use highwater_broker::{Broker, BrokerError, BytesPermit, PendingProduce, Produce, Produced};
+use highwater_broker::{Broker, BrokerError, BytesPermit, LeaderHint, PendingProduce};
+use highwater_proto::v1;
 use highwater_types::limits;
 use tokio::time::Instant;
 
 use super::EventFuture;
+use crate::grpc::forward::{Outcome, ProducePaths};
+use crate::grpc::status::detail;
+use crate::grpc::{convert, produce};
 
 /// A lane: the topic's name and the partition, as the client gave them.
 pub(crate) type Key = (String, u32);
-
-type Outcome = Result<Produced, BrokerError>;
 
 /// One request on its way.
 pub(crate) struct Job {
     key: Key,
     correlation_id: u64,
     bytes: usize,
-    work: Result<Produce, BrokerError>,
-    permit: Option<BytesPermit>,
+    deadline: Instant,
+    work: Result<v1::ProduceRequest, BrokerError>,
+    permit: Option<Arc<BytesPermit>>,
 }
 
 impl Job {
-    pub(crate) fn new(key: Key, correlation_id: u64, bytes: usize, work: Result<Produce, BrokerError>) -> Self {
-        Self { key, correlation_id, bytes, work, permit: None }
+    pub(crate) fn new(
+        key: Key,
+        correlation_id: u64,
+        bytes: usize,
+        deadline: Instant,
+        request: v1::ProduceRequest,
+    ) -> Self {
+        Self { key, correlation_id, bytes, deadline, work: Ok(request), permit: None }
     }
 
     pub(crate) fn key(&self) -> &Key {
@@ -43,11 +55,11 @@ impl Job {
     }
 
     pub(crate) fn deadline(&self) -> Instant {
-        self.work.as_ref().map_or_else(|_| Instant::now(), |produce| produce.deadline)
+        self.deadline
     }
 
     pub(crate) fn with_permit(self, permit: BytesPermit) -> Self {
-        Self { permit: Some(permit), ..self }
+        Self { permit: Some(Arc::new(permit)), ..self }
     }
 
     /// The same request, answered with an error when its turn comes. It holds no data any more.
@@ -95,6 +107,8 @@ struct Lane {
     unanswered: VecDeque<Unanswered>,
     first_sequence: u64,
     submitting: bool,
+    /// Where the last request went; none is here.
+    leader: Option<LeaderHint>,
     stalled: bool,
     bytes: usize,
 }
@@ -103,12 +117,17 @@ struct Unanswered {
     correlation_id: u64,
     bytes: usize,
     outcome: Option<Outcome>,
-    _permit: Option<BytesPermit>,
+    _permit: Option<Arc<BytesPermit>>,
 }
 
 impl Lane {
     fn len(&self) -> usize {
         self.waiting.len() + self.unanswered.len()
+    }
+
+    /// Whether the next request must wait for what went elsewhere.
+    fn is_held_for(&self, leader: Option<&LeaderHint>) -> bool {
+        self.leader.as_ref() != leader && self.unanswered.iter().any(|unanswered| unanswered.outcome.is_none())
     }
 }
 
@@ -151,37 +170,49 @@ impl Lanes {
         lane.waiting.push_back(job);
     }
 
-    /// Submits the lane's next request, unless one is being submitted.
+    /// Submits the lane's next request, unless one is being submitted. Those that go to another node follow each other.
     pub(crate) fn start_next(
         &mut self,
         key: &Key,
         broker: &Arc<Broker>,
+        paths: &mut ProducePaths,
         events: &mut FuturesUnordered<EventFuture>,
     ) {
         let Some(lane) = self.lanes.get_mut(key) else { return };
         while !lane.submitting
-            && let Some(job) = lane.waiting.pop_front()
+            && let Some(job) = lane.waiting.front()
         {
+            if job.work.is_ok() {
+                let leader = paths.target(broker, &key.0, key.1);
+                if lane.is_held_for(leader.as_ref()) {
+                    return;
+                }
+                lane.leader = leader;
+            }
+            let Some(job) = lane.waiting.pop_front() else { return };
             let sequence = lane.first_sequence + lane.unanswered.len() as u64;
-            let (outcome, produce) = match job.work {
-                Ok(produce) => (None, Some(produce)),
-                Err(error) => (Some(Err(error)), None),
+            let (outcome, request) = match job.work {
+                Ok(request) => (None, Some(request)),
+                Err(error) => (Some(Err(detail(error))), None),
             };
             lane.unanswered.push_back(Unanswered {
                 correlation_id: job.correlation_id,
                 bytes: job.bytes,
                 outcome,
-                _permit: job.permit,
+                _permit: job.permit.clone(),
             });
-            if let Some(produce) = produce {
-                lane.submitting = true;
-                let (broker, key) = (Arc::clone(broker), job.key);
-                events.push(Box::pin(async move {
-                    match broker.submit(produce).await {
-                        Ok(pending) => Event::Submitted { key, sequence, pending },
-                        Err(error) => Event::Finished { key, sequence, outcome: Err(error) },
-                    }
-                }));
+            let (Some(request), key) = (request, job.key) else { continue };
+            match &lane.leader {
+                Some(leader) => {
+                    let outcome = paths.send(leader, request, job.deadline, job.permit);
+                    events.push(Box::pin(
+                        async move { Event::Finished { key, sequence, outcome: outcome.await } },
+                    ));
+                }
+                None => {
+                    lane.submitting = true;
+                    events.push(Box::pin(submit(Arc::clone(broker), request, job.deadline, key, sequence)));
+                }
             }
         }
     }
@@ -193,7 +224,10 @@ impl Lanes {
                 if let Some(lane) = self.lanes.get_mut(&key) {
                     lane.submitting = false;
                 }
-                events.push(Box::pin(async move { Event::Finished { key, sequence, outcome: pending.await } }));
+                events.push(Box::pin(async move {
+                    let outcome = pending.await.map(|produced| convert::produced(&produced)).map_err(detail);
+                    Event::Finished { key, sequence, outcome }
+                }));
             }
             Event::Finished { key, sequence, outcome } => {
                 let Some(lane) = self.lanes.get_mut(&key) else { return };
@@ -226,5 +260,23 @@ impl Lanes {
         }
         let result = unanswered.outcome?;
         Some(Answer { correlation_id: unanswered.correlation_id, result })
+    }
+}
+
+/// Gives a request its place in the order of a partition that this node leads.
+async fn submit(
+    broker: Arc<Broker>,
+    request: v1::ProduceRequest,
+    deadline: Instant,
+    key: Key,
+    sequence: u64,
+) -> Event {
+    let submitted = match produce::parse(request, deadline) {
+        Ok(produce) => broker.submit(produce).await,
+        Err(error) => Err(error),
+    };
+    match submitted {
+        Ok(pending) => Event::Submitted { key, sequence, pending },
+        Err(error) => Event::Finished { key, sequence, outcome: Err(detail(error)) },
     }
 }
