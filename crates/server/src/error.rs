@@ -49,6 +49,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The system gives no more threads.
+    #[error("a thread for the other nodes cannot be started: {0}; is the process limited in threads?")]
+    Thread(#[source] io::Error),
     /// The broker did not come up.
     #[error("the node cannot serve: {0}")]
     Broker(#[from] BrokerError),

@@ -27,7 +27,7 @@ use crate::grpc::{Forwarding, Grpc};
 use crate::http::{self, Health, Readiness};
 use crate::remote::{Channels, OtherNodes};
 use open::{Opened, open};
-use peers::serve_peers;
+use peers::PeerSide;
 
 pub use parts::{NodeData, NodeParts};
 
@@ -47,7 +47,7 @@ pub struct Node {
     failure: watch::Receiver<Option<NodeFailure>>,
     listeners: Vec<JoinHandle<()>>,
     /// Serving the other nodes goes on until the groups have stopped.
-    peers: (CancellationToken, JoinHandle<()>),
+    peers: PeerSide,
 }
 
 impl Node {
@@ -102,9 +102,8 @@ impl Node {
         });
         let options = broker_options(&config, &directory, grpc, peer);
         // Before the broker: a group of several nodes comes up only when they reach each other.
-        let peer_stopping = CancellationToken::new();
-        let peer_task = serve_peers(&host, identity, peer_listener, parts.own_thread, peer_stopping.clone());
-        let stop_peers = peer_stopping.clone().drop_guard();
+        let peers =
+            PeerSide::start(&host, identity, peer_listener, parts.own_thread).map_err(StartError::Thread)?;
         let remote = Arc::new(OtherNodes::new(transport, channels));
         let broker = match Broker::start(options, Arc::clone(&host), remote, clock, random).await {
             Ok(broker) => broker,
@@ -131,9 +130,7 @@ impl Node {
         readiness.set(health);
         undo.disarm();
         stop_http.disarm();
-        stop_peers.disarm();
         let listeners = vec![grpc_task, http_task];
-        let peers = (peer_stopping, peer_task);
         Ok(Self {
             config,
             grpc,
@@ -210,11 +207,7 @@ impl Node {
         }
         self.cut.cancel();
         let shut_down = self.broker.shutdown().await;
-        let (stop_peers, peers) = self.peers;
-        stop_peers.cancel();
-        if let Err(error) = peers.await {
-            tracing::error!(%error, "serving the other nodes failed");
-        }
+        self.peers.stop().await;
         shut_down?;
         // What a damaged journal still holds was not made durable elsewhere.
         if self.failure.borrow().is_some() || self.broker.read_only().is_some() {
