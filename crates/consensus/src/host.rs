@@ -259,6 +259,13 @@ impl GroupHost {
             stop(&group).await;
             return Err(error);
         }
+        // A task publishes the status. Who looks right after the start must not take a group of many for one without members.
+        if raft.voter_ids().next().is_some() {
+            let mut published = group.watch();
+            let members = published.wait_for(|status| !status.voters.is_empty());
+            // Its core may have ended meanwhile, which is told elsewhere.
+            let _ = tokio::time::timeout(STATUS_DEADLINE, members).await;
+        }
         Ok(group)
     }
 
@@ -383,6 +390,8 @@ impl GroupHost {
     }
 }
 
+/// How long the first status of a started group may take.
+const STATUS_DEADLINE: Duration = Duration::from_secs(10);
 /// How long what is applied when a group is stopped may take to end.
 const WORKER_DEADLINE: Duration = Duration::from_secs(10);
 
