@@ -60,14 +60,14 @@ impl ClientConfig {
         }
     }
 
-    pub(crate) fn backoff(&self) -> crate::backoff::Backoff {
-        crate::backoff::Backoff::new(self.backoff_min, self.backoff_max, Arc::clone(&self.random))
+    pub(crate) fn backoff(&self) -> highwater_types::Backoff {
+        highwater_types::Backoff::new(self.backoff_min, self.backoff_max, Arc::clone(&self.random))
     }
 
     /// Waits for what ends when a leader is found: they stay short.
-    pub(crate) fn leader_backoff(&self) -> crate::backoff::Backoff {
+    pub(crate) fn leader_backoff(&self) -> highwater_types::Backoff {
         let max = self.leader_retry.min(self.backoff_max);
-        crate::backoff::Backoff::new(self.backoff_min.min(max), max, Arc::clone(&self.random))
+        highwater_types::Backoff::new(self.backoff_min.min(max), max, Arc::clone(&self.random))
     }
 }
 

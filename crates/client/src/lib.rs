@@ -6,7 +6,6 @@
 //! bounded. Every public async function says whether it is cancel-safe.
 
 mod admin;
-mod backoff;
 mod client;
 mod cluster;
 mod config;

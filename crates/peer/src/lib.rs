@@ -24,7 +24,6 @@
 mod admission;
 mod append_queues;
 mod assembly;
-mod backoff;
 mod call;
 mod codec;
 mod dialled;

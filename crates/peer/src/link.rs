@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
-use crate::backoff::Backoff;
 use crate::call::{Call, Outcome};
 use crate::codec::{StateSender, encode_question};
 use crate::dialled;
@@ -29,6 +28,7 @@ use crate::outbox::{Outbox, Queued};
 use crate::question::{Question, Reply};
 use crate::reachability::Reachability;
 use crate::stream::Dialer;
+use highwater_types::Backoff;
 
 /// What all links of a node share.
 pub(crate) struct Context {

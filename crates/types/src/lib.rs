@@ -4,6 +4,7 @@
 //! It never does IO, never reads a clock or draws randomness by itself, and
 //! depends on no other crate of the workspace.
 
+pub mod backoff;
 pub mod environment;
 pub mod error_code;
 pub mod exit_code;
@@ -14,6 +15,7 @@ pub mod producer;
 pub mod topic_config;
 pub mod topic_name;
 
+pub use backoff::Backoff;
 pub use environment::{Clock, Random, RandomRng, SystemClock, SystemRandom, TimestampMs};
 pub use error_code::ErrorCode;
 pub use ids::{ClusterId, GroupId, Incarnation, NodeId, PartitionId, PartitionIndex, ProcessEpoch, TopicId};

@@ -233,5 +233,5 @@ impl Cluster {
 
 /// Between half of the wait and all of it.
 fn jittered(wait: Duration, config: &ClientConfig) -> Duration {
-    crate::backoff::Backoff::new(wait, wait, Arc::clone(&config.random)).next_wait()
+    highwater_types::Backoff::new(wait, wait, Arc::clone(&config.random)).next_wait()
 }

@@ -17,7 +17,6 @@ use highwater_types::{ErrorCode, Offset, PartitionIndex};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
 use crate::cluster::{Cluster, Whereabouts};
 use crate::consumer::config::{ConsumerConfig, OutOfRange, StartPosition};
 use crate::consumer::push_stream::{PushStream, StreamEvent, StreamId};
@@ -25,6 +24,7 @@ use crate::consumer::reading::Reading;
 use crate::consumer::taken::Taken;
 use crate::error::ClientError;
 use crate::topic::TopicMetadata;
+use highwater_types::Backoff;
 
 /// Messages of nodes that wait to be looked at, beside one that each stream holds.
 const EVENTS_MAX: usize = 16;

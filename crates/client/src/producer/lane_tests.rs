@@ -12,11 +12,11 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::{DETOUR_AFTER, Lane, QUICK_MOVES, Wanted};
-use crate::backoff::Backoff;
 use crate::cluster::Whereabouts;
 use crate::producer::batch::{Batch, BatchNumber};
 use crate::producer::partition_queue::{CorrelationId, Identity, PartitionQueue};
 use crate::producer::record::ProducerRecord;
+use highwater_types::Backoff;
 
 const STALL: Duration = Duration::from_millis(500);
 

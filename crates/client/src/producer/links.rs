@@ -10,12 +10,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
 use crate::cluster::Cluster;
 use crate::error::ClientError;
 use crate::producer::link::{FromLink, LINK_BATCHES_MAX, Link, LinkId};
 use crate::producer::partition_queue::CorrelationId;
 use crate::topic::PartitionKey;
+use highwater_types::Backoff;
 
 /// A failure is forgotten after so long without another attempt.
 const FORGET_AFTER: Duration = Duration::from_secs(60);

@@ -15,9 +15,9 @@ use highwater_types::limits::PRODUCER_WINDOW_BATCHES;
 use highwater_types::{ErrorCode, Offset, ProducerEpoch, ProducerId, Sequence};
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
 use crate::error::ClientError;
 use crate::producer::batch::{Batch, BatchNumber};
+use highwater_types::Backoff;
 
 /// Who a producer is to one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,6 @@ use highwater_types::Offset;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
 use crate::cluster::{Cluster, Whereabouts};
 use crate::error::ClientError;
 use crate::producer::accumulator::{Accumulator, Taken};
@@ -25,6 +24,7 @@ use crate::producer::links::Links;
 use crate::producer::partition_queue::{CorrelationId, Finished, Identity, PartitionQueue};
 use crate::producer::requests;
 use crate::topic::PartitionKey;
+use highwater_types::Backoff;
 
 /// Beyond the request timeout, how much longer an answer may take before its stream counts as broken.
 const ANSWER_GRACE: Duration = Duration::from_secs(5);

@@ -1,13 +1,14 @@
-//! How long a node that cannot be reached is left alone: doubling, bounded, with jitter so that a cluster does not come back
-//! to a restarted node at one instant.
+//! How long to wait before the next attempt: doubling, bounded, with jitter so that many
+//! do not come back to a restarted node at one instant.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_types::Random;
+use crate::environment::Random;
 
-/// The waits between attempts to reach one node on one lane.
-pub(crate) struct Backoff {
+/// The waits of one thing that is tried again.
+#[derive(Clone)]
+pub struct Backoff {
     min: Duration,
     max: Duration,
     failures: u32,
@@ -15,24 +16,25 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    pub(crate) fn new(min: Duration, max: Duration, random: Arc<dyn Random>) -> Self {
+    /// Nothing failed yet: the first wait is at most `min`, and none is longer than `max`.
+    pub fn new(min: Duration, max: Duration, random: Arc<dyn Random>) -> Self {
         Self { min, max, failures: 0, random }
     }
 
-    /// The node was heard of: the next wait is short again.
-    pub(crate) fn reset(&mut self) {
+    /// Something worked: the next wait is short again.
+    pub fn reset(&mut self) {
         self.failures = 0;
     }
 
     /// The next wait: between half of the doubled minimum and all of it, at most the maximum.
-    pub(crate) fn next_wait(&mut self) -> Duration {
+    pub fn next_wait(&mut self) -> Duration {
         let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
         self.failures = self.failures.saturating_add(1);
         self.jittered(self.min.saturating_mul(factor).min(self.max))
     }
 
     /// The longest wait: for a failure that only a person can end.
-    pub(crate) fn longest_wait(&mut self) -> Duration {
+    pub fn longest_wait(&mut self) -> Duration {
         self.jittered(self.max)
     }
 
@@ -44,12 +46,11 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
-    use highwater_types::SystemRandom;
-
     use super::*;
+    use crate::environment::SystemRandom;
 
     #[test]
-    fn waits_grow_to_the_maximum_and_start_over_when_the_node_was_heard_of() {
+    fn waits_grow_to_the_maximum_and_start_over_after_success() {
         let (min, max) = (Duration::from_millis(50), Duration::from_secs(2));
         let mut backoff = Backoff::new(min, max, Arc::new(SystemRandom));
         for attempt in 0..40_u32 {
