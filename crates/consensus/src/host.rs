@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use highwater_storage::{Applier, GroupLog, GroupOptions, Store};
 use highwater_types::{Clock, GroupId, NodeId, ProcessEpoch, Random, Term};
-use openraft::async_runtime::watch::WatchReceiver;
-use openraft::metrics::RaftServerMetrics;
-use openraft::{Raft, ServerState};
+use openraft::Raft;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -17,6 +15,7 @@ use crate::apply_gate::ApplyGate;
 use crate::driver::{self, Driver};
 use crate::error::{ConsensusError, RefusedRequest};
 use crate::follower_room::FollowerRoom;
+use crate::following::Following;
 use crate::group::{Group, GroupStatus, Shared, fatal_error};
 use crate::liveness::{Liveness, Ping, Pong};
 use crate::log_store::LogStore;
@@ -29,6 +28,11 @@ use crate::settings::settings;
 use crate::state_machine::StateMachine;
 use crate::transport::Transport;
 use crate::type_config::Types;
+
+/// How long the first status of a started group may take.
+const STATUS_DEADLINE: Duration = Duration::from_secs(10);
+/// How long what is applied when a group is stopped may take to end.
+const WORKER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Where a group's log comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,6 +215,8 @@ impl GroupHost {
             }
         };
         self.groups.lock().insert(id, group.clone());
+        // Not before: the driver forgets a group that it does not find.
+        self.driver.attend(id);
         Ok(group)
     }
 
@@ -324,8 +330,6 @@ impl GroupHost {
             // Nobody else can lead a group of one voter, so there is no one to wait for. Of several, one stands when the time comes.
             if raft.voter_ids().eq([self.node().0]) {
                 raft.trigger().elect(false).await.map_err(|fatal| fatal_error(&fatal))?;
-            } else {
-                self.driver.attend(id);
             }
             return Ok(());
         }
@@ -334,9 +338,7 @@ impl GroupHost {
                 let info = |voter: &Member| (voter.node.0, MemberInfo { incarnation: voter.incarnation });
                 let members: BTreeMap<u64, MemberInfo> = voters.iter().map(info).collect();
                 let initialized = raft.initialize(members).await;
-                initialized.map_err(|error| ConsensusError::Failed { reason: error.to_string() })?;
-                self.driver.attend(id);
-                Ok(())
+                initialized.map_err(|error| ConsensusError::Failed { reason: error.to_string() })
             }
             Origin::Existing => {
                 tracing::warn!(group = %id, "the group has no data here although it is not new; it waits, without a vote");
@@ -390,11 +392,6 @@ impl GroupHost {
     }
 }
 
-/// How long the first status of a started group may take.
-const STATUS_DEADLINE: Duration = Duration::from_secs(10);
-/// How long what is applied when a group is stopped may take to end.
-const WORKER_DEADLINE: Duration = Duration::from_secs(10);
-
 /// Ends a group's core, and waits until nothing is applied to its log any more.
 async fn stop(group: &Group) {
     group.shared.gate.stop();
@@ -407,77 +404,5 @@ async fn stop(group: &Group) {
     let worker_ended = async { while applied_term.changed().await.is_ok() {} };
     if tokio::time::timeout(WORKER_DEADLINE, worker_ended).await.is_err() {
         tracing::warn!(group = %group.id(), "entries are still being applied to a group that was stopped");
-    }
-}
-
-/// Publishes who leads and whether this node serves, until the core stops.
-struct Following {
-    raft: Raft<Types, StateMachine>,
-    applied_term: watch::Receiver<Term>,
-    status: watch::Sender<GroupStatus>,
-    id: GroupId,
-    failure: watch::Sender<Option<String>>,
-    gate: Arc<ApplyGate>,
-    driver: Arc<Driver>,
-    changes: watch::Sender<u64>,
-}
-
-impl Following {
-    async fn run(self) {
-        let Self { raft, mut applied_term, status, id, failure, gate, driver, changes } = self;
-        let mut server = raft.server_metrics();
-        let metrics = raft.metrics();
-        drop(raft);
-        loop {
-            let next = status_of(&server.borrow_and_update(), *applied_term.borrow_and_update());
-            let is_new = status.send_if_modified(|current| {
-                let changed = *current != next;
-                *current = next;
-                changed
-            });
-            if is_new {
-                driver.attend(id);
-                changes.send_modify(|count| *count += 1);
-            }
-            let changed = tokio::select! {
-                changed = server.changed() => changed.is_ok(),
-                changed = applied_term.changed() => changed.is_ok(),
-            };
-            if !changed {
-                break;
-            }
-        }
-        let ended = metrics.borrow_watched().running_state.clone();
-        if let Err(fatal) = ended
-            && !matches!(fatal, openraft::errors::Fatal::Stopped)
-            && !gate.is_stopped()
-        {
-            let reason = format!("the core of group {id} ended: {fatal}");
-            tracing::error!(
-                reason,
-                "a group failed; the node must end, its restart applies the group's log again"
-            );
-            failure.send_if_modified(|first| {
-                let is_first = first.is_none();
-                first.get_or_insert(reason);
-                is_first
-            });
-        }
-    }
-}
-
-fn status_of(metrics: &RaftServerMetrics<Types>, applied_term: Term) -> GroupStatus {
-    let is_leader = metrics.state == ServerState::Leader && metrics.current_leader == Some(metrics.id);
-    let term = Term(metrics.vote.leader_id().term);
-    let membership = metrics.membership_config.membership();
-    let set = |nodes: &BTreeSet<u64>| nodes.iter().copied().map(NodeId).collect();
-    GroupStatus {
-        leader: metrics.current_leader.map(NodeId),
-        term,
-        is_leader,
-        is_serving: is_leader && applied_term == term,
-        quarantined: None,
-        voters: membership.get_joint_config().iter().map(set).collect(),
-        learners: Arc::new(membership.learner_ids().map(NodeId).collect()),
     }
 }

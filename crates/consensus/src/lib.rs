@@ -20,6 +20,7 @@ mod convert;
 mod driver;
 mod error;
 mod follower_room;
+mod following;
 mod group;
 mod hand_over;
 mod host;

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use highwater_consensus::ConsensusError;
-use highwater_types::{NodeId, Offset};
+use highwater_types::{NodeId, Offset, Random as _};
 use parking_lot::Mutex;
-use support::cluster::Cluster;
+use support::cluster::{Cluster, Seeded};
 use tokio::time::{Instant, sleep, timeout};
 
 const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
@@ -25,19 +25,15 @@ const FAULTS: u32 = 20;
 /// How often each producer proposes.
 const PACE: Duration = Duration::from_millis(20);
 
-/// SplitMix64: enough chance for a test, and the same everywhere.
-struct Chance(u64);
+/// What a seed decides.
+struct Chance(Seeded);
 
 impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
+    fn below(&self, bound: u64) -> u64 {
+        self.0.next_u64() % bound
     }
 
-    fn node(&mut self) -> NodeId {
+    fn node(&self) -> NodeId {
         NODES[usize::try_from(self.below(3)).unwrap()]
     }
 }
@@ -69,7 +65,7 @@ fn whatever_befalls_a_minority_acked_values_stay_where_they_are() {
 }
 
 async fn run(seed: u64) -> (usize, usize) {
-    let mut chance = Chance(seed);
+    let chance = Chance(Seeded::new(seed));
     let cluster = Arc::new(Cluster::new(seed));
     cluster.start_all(&NODES).await;
     let ledger = Arc::new(Mutex::new(Ledger::default()));

@@ -163,7 +163,7 @@ impl Cluster {
             epoch,
             store,
             clock: Arc::new(SystemClock),
-            random: Arc::new(Seeded(AtomicU64::new(self.seed << 32 | node.0 << 16 | epoch.0))),
+            random: Arc::new(Seeded::new(self.seed << 32 | node.0 << 16 | epoch.0)),
             transport: Arc::new(Link { net: self.net.clone(), from: Sender { node, epoch } }),
         });
         let pings = tokio::spawn(host.watch_nodes());
@@ -289,8 +289,15 @@ impl Cluster {
     }
 }
 
-/// Randomness that a seed gives, so that a run can be had again.
-struct Seeded(AtomicU64);
+/// Randomness that a seed gives (SplitMix64), so that a run can be had again.
+pub struct Seeded(AtomicU64);
+
+impl Seeded {
+    /// Of a seed.
+    pub fn new(seed: u64) -> Self {
+        Self(AtomicU64::new(seed))
+    }
+}
 
 impl Random for Seeded {
     fn fill(&self, out: &mut [u8]) {
