@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use crate::broker::{Broker, CLIENT_LISTENER, PEER_LISTENER, stopping};
 use crate::error::{BrokerError, LeaderHint};
+use crate::routing::leader_hint;
 
 /// How long a node rests before it turns to another one again that it could not reach.
 const REACH_AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -96,8 +97,7 @@ impl Broker {
 
     /// Where clients reach a node.
     pub(crate) fn hint(&self, node: NodeId) -> Option<LeaderHint> {
-        let address = self.image().node(node)?.addresses.get(CLIENT_LISTENER)?.clone();
-        Some(LeaderHint { node, address })
+        leader_hint(&self.image(), node)
     }
 }
 

@@ -148,7 +148,8 @@ fn is_gone(image: &MetadataImage, topic: TopicId) -> bool {
     image.topic(topic).is_none()
 }
 
-fn leader_hint(image: &MetadataImage, node: NodeId) -> Option<LeaderHint> {
+/// Where clients reach a node.
+pub(crate) fn leader_hint(image: &MetadataImage, node: NodeId) -> Option<LeaderHint> {
     let address = image.node(node)?.addresses.get(CLIENT_LISTENER)?.clone();
     Some(LeaderHint { node, address })
 }
