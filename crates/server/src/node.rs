@@ -11,9 +11,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use highwater_broker::{Broker, BrokerOptions};
-use highwater_consensus::{GroupHost, HostParts, Member};
+use highwater_consensus::{GroupHost, HostParts};
 use highwater_peer::{AdmitAll, PeerIdentity, PeerLimits, PeerOptions, PeerTransport};
-use highwater_storage::directory::{DataDirectory, Shutdown};
+use highwater_storage::directory::{DataDirectory, Identity, Shutdown};
 use highwater_storage::disk::blocking;
 use highwater_types::NodeId;
 use tokio::sync::watch;
@@ -83,18 +83,11 @@ impl Node {
 
         let Opened { directory, store } =
             open(&config, data, &channels, report.clone(), &clock, &random).await?;
-        let identity = PeerIdentity {
-            cluster: directory.identity().cluster,
-            node: config.node,
-            incarnation: directory.identity().incarnation,
-            process: directory.epoch(),
-        };
-        let peer_options =
-            PeerOptions { identity, admission: Arc::new(AdmitAll), limits: PeerLimits::default() };
-        let transport = PeerTransport::new(peer_options, parts.dialer, Arc::clone(&random));
+        let identity = peer_identity(&directory);
+        let transport = PeerTransport::new(peer_options(identity), parts.dialer, Arc::clone(&random));
         let host = GroupHost::new(HostParts {
-            member: Member { node: config.node, incarnation: directory.identity().incarnation },
-            epoch: directory.epoch(),
+            member: identity.member(),
+            epoch: identity.process,
             store,
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
@@ -217,6 +210,17 @@ impl Node {
         let marked = blocking(&*disk, move || self.directory.mark_clean()).await;
         marked.map_err(ShutdownError::MarkClean)
     }
+}
+
+/// Who the node is to its peers.
+fn peer_identity(directory: &DataDirectory) -> PeerIdentity {
+    let Identity { cluster, node, incarnation, .. } = directory.identity();
+    PeerIdentity { cluster, node, incarnation, process: directory.epoch() }
+}
+
+/// How the node dials its peers.
+fn peer_options(identity: PeerIdentity) -> PeerOptions {
+    PeerOptions { identity, admission: Arc::new(AdmitAll), limits: PeerLimits::default() }
 }
 
 fn broker_options(

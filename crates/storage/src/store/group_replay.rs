@@ -217,25 +217,15 @@ impl GroupReplay {
         if !is_kept {
             self.sweep_states(&**disk, &directory, landed.as_ref())?;
         }
-        let segments = match (&self.segments, self.options.segments) {
-            (Some(manifest), Some(options)) => {
-                let opener = Opener { disk, directory, options, maps };
-                let opened = match (&landed, is_kept) {
-                    (Some(landed), _) => opener.open_after_jump(landed, is_kept),
-                    (None, true) => opener.open_read_only(manifest),
-                    (None, false) => opener.open(manifest),
-                };
-                match opened {
-                    Ok(segments) => Some(Arc::new(segments)),
-                    Err(error) if error.is_damage() => {
-                        tracing::error!(group = %id, %error, "the partition's segments are damaged; it is quarantined");
-                        quarantine = Some(error.to_string());
-                        None
-                    }
-                    Err(error) => return Err(error.into()),
-                }
+        let opener = self.options.segments.map(|options| Opener { disk, directory, options, maps });
+        let segments = match self.open_segments(opener, landed.as_ref(), is_kept) {
+            Ok(segments) => segments.map(Arc::new),
+            Err(error) if error.is_damage() => {
+                tracing::error!(group = %id, %error, "the partition's segments are damaged; it is quarantined");
+                quarantine = Some(error.to_string());
+                None
             }
-            _ => None,
+            Err(error) => return Err(error.into()),
         };
         if let Some(purged) = self.purged {
             self.kept.retain(|index, _| *index > purged.index);
@@ -261,6 +251,22 @@ impl GroupReplay {
             state: self.state,
             quarantine,
         })
+    }
+
+    /// Opens what the checkpoint lists, or what a jump left of it; a group without batches has none.
+    fn open_segments(
+        &self,
+        opener: Option<Opener<'_>>,
+        landed: Option<&Landed>,
+        is_kept: bool,
+    ) -> Result<Option<SegmentedLog>, SegmentError> {
+        let (Some(opener), Some(manifest)) = (opener, &self.segments) else { return Ok(None) };
+        let opened = match (landed, is_kept) {
+            (Some(landed), _) => opener.open_after_jump(landed, is_kept),
+            (None, true) => opener.open_read_only(manifest),
+            (None, false) => opener.open(manifest),
+        };
+        opened.map(Some)
     }
 
     /// Removes the state files that neither the checkpoint nor the journal names: a crash left them over.
