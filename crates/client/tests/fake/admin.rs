@@ -107,4 +107,52 @@ impl AdminService for FakeNode {
             ..DescribeClusterResponse::default()
         }))
     }
+
+    async fn get_cluster_status(
+        &self,
+        _: Request<GetClusterStatusRequest>,
+    ) -> Answer<GetClusterStatusResponse> {
+        not_here()
+    }
+
+    async fn describe_node(&self, _: Request<DescribeNodeRequest>) -> Answer<DescribeNodeResponse> {
+        not_here()
+    }
+
+    async fn set_node_mode(&self, _: Request<SetNodeModeRequest>) -> Answer<SetNodeModeResponse> {
+        not_here()
+    }
+
+    async fn remove_node(&self, _: Request<RemoveNodeRequest>) -> Answer<RemoveNodeResponse> {
+        not_here()
+    }
+
+    async fn transfer_leader(&self, _: Request<TransferLeaderRequest>) -> Answer<TransferLeaderResponse> {
+        not_here()
+    }
+
+    async fn plan_reassignment(&self, _: Request<PlanReassignmentRequest>) -> Answer<PlanReassignmentResponse> {
+        not_here()
+    }
+
+    async fn apply_reassignment(
+        &self,
+        _: Request<ApplyReassignmentRequest>,
+    ) -> Answer<ApplyReassignmentResponse> {
+        not_here()
+    }
+
+    async fn list_reassignments(
+        &self,
+        _: Request<ListReassignmentsRequest>,
+    ) -> Answer<ListReassignmentsResponse> {
+        not_here()
+    }
+
+    async fn cancel_reassignments(
+        &self,
+        _: Request<CancelReassignmentsRequest>,
+    ) -> Answer<CancelReassignmentsResponse> {
+        not_here()
+    }
 }

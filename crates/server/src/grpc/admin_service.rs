@@ -9,7 +9,7 @@ use highwater_broker::{
 use highwater_proto::v1;
 use highwater_proto::v1::admin_service_server::AdminService;
 use highwater_types::topic_config::{ConfigEntry, ConfigSource};
-use highwater_types::{TopicConfig, limits};
+use highwater_types::{ErrorCode, TopicConfig, limits};
 use tonic::{Request, Response, Status};
 
 use super::convert;
@@ -161,6 +161,73 @@ impl AdminService for Admin {
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
         }))
     }
+
+    async fn get_cluster_status(
+        &self,
+        _request: Request<v1::GetClusterStatusRequest>,
+    ) -> Result<Response<v1::GetClusterStatusResponse>, Status> {
+        Err(not_yet())
+    }
+
+    async fn describe_node(
+        &self,
+        _request: Request<v1::DescribeNodeRequest>,
+    ) -> Result<Response<v1::DescribeNodeResponse>, Status> {
+        Err(not_yet())
+    }
+
+    async fn set_node_mode(
+        &self,
+        _request: Request<v1::SetNodeModeRequest>,
+    ) -> Result<Response<v1::SetNodeModeResponse>, Status> {
+        Err(not_yet())
+    }
+
+    async fn remove_node(
+        &self,
+        _request: Request<v1::RemoveNodeRequest>,
+    ) -> Result<Response<v1::RemoveNodeResponse>, Status> {
+        Err(not_yet())
+    }
+
+    async fn transfer_leader(
+        &self,
+        _request: Request<v1::TransferLeaderRequest>,
+    ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
+        Err(not_yet())
+    }
+
+    async fn plan_reassignment(
+        &self,
+        _request: Request<v1::PlanReassignmentRequest>,
+    ) -> Result<Response<v1::PlanReassignmentResponse>, Status> {
+        Err(not_yet())
+    }
+
+    async fn apply_reassignment(
+        &self,
+        _request: Request<v1::ApplyReassignmentRequest>,
+    ) -> Result<Response<v1::ApplyReassignmentResponse>, Status> {
+        Err(not_yet())
+    }
+
+    async fn list_reassignments(
+        &self,
+        _request: Request<v1::ListReassignmentsRequest>,
+    ) -> Result<Response<v1::ListReassignmentsResponse>, Status> {
+        Err(not_yet())
+    }
+
+    async fn cancel_reassignments(
+        &self,
+        _request: Request<v1::CancelReassignmentsRequest>,
+    ) -> Result<Response<v1::CancelReassignmentsResponse>, Status> {
+        Err(not_yet())
+    }
+}
+
+fn not_yet() -> Status {
+    status(BrokerError::new(ErrorCode::Unsupported, "this version does not do that yet"))
 }
 
 fn summary(topic: TopicSummary) -> v1::TopicSummary {
@@ -202,6 +269,8 @@ fn partition(partition: PartitionDescription) -> v1::PartitionDescription {
         leader_node_id: partition.leader.map(|node| node.0),
         leader_epoch: partition.leader_epoch,
         replica_node_ids: partition.replicas.into_iter().map(|node| node.0).collect(),
+        replicas: Vec::new(),
+        leaving_node_ids: Vec::new(),
         offsets,
         error,
     }

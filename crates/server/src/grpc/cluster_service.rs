@@ -42,6 +42,13 @@ impl ClusterService for Cluster {
         Ok(Response::new(v1::ProposeResponse { response, metadata_version }))
     }
 
+    async fn report_node(
+        &self,
+        _request: Request<v1::ReportNodeRequest>,
+    ) -> Result<Response<v1::ReportNodeResponse>, Status> {
+        Err(Status::unimplemented("this version does not do that yet"))
+    }
+
     type FollowLeadersStream = BoxStream<'static, Result<v1::FollowLeadersResponse, Status>>;
 
     async fn follow_leaders(
