@@ -24,6 +24,7 @@ mod sim;
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -59,6 +60,10 @@ pub trait Disk: Send + Sync + 'static {
     fn boot_id(&self) -> io::Result<String>;
     /// Whether blocking calls belong on threads of their own (a real disk) or run inline (a simulated one).
     fn is_simulated(&self) -> bool;
+    /// How long the journal is to wait before its next sync, in simulated time: a real sync takes its own.
+    fn sync_delay(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// One open file. All methods may be called from several threads at once.

@@ -21,6 +21,7 @@ mod state;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -142,5 +143,9 @@ impl Disk for SimDisk {
 
     fn is_simulated(&self) -> bool {
         true
+    }
+
+    fn sync_delay(&self) -> Option<Duration> {
+        self.state.lock().draw_sync_delay()
     }
 }

@@ -111,7 +111,10 @@ async fn run_task(shared: Arc<Shared>, mut writer: Writer) {
             return;
         };
         // Others may submit while the disk syncs.
-        tokio::task::yield_now().await;
+        match shared.disk.sync_delay() {
+            Some(delay) => tokio::time::sleep(delay).await,
+            None => tokio::task::yield_now().await,
+        }
         if !shared.sync(&mut writer, waiting, written) {
             return;
         }

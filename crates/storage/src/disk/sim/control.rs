@@ -41,6 +41,11 @@ impl SimDisk {
         self.state.lock().is_cut()
     }
 
+    /// Whether [`SimDisk::crash_after_ops`] has ordered a cut that no [`SimDisk::crash`] has ended yet.
+    pub fn is_cut_ordered(&self) -> bool {
+        self.state.lock().cut_at.is_some()
+    }
+
     /// Mutating operations so far: writes, syncs and changes of names, whether they succeeded or not.
     pub fn op_count(&self) -> u64 {
         self.state.lock().operations
@@ -53,6 +58,16 @@ impl SimDisk {
     /// `None` lifts the limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state.lock().capacity = bytes;
+    }
+
+    /// Bytes that all files together own: what [`SimDisk::set_capacity`] limits.
+    pub fn owned_bytes(&self) -> u64 {
+        self.state.lock().owned_bytes()
+    }
+
+    /// How many milliseconds a sync of the journal takes from now on, drawn each time. An empty range takes no time.
+    pub fn set_sync_delay(&self, milliseconds: Range<u64>) {
+        self.state.lock().sync_delay_ms = milliseconds;
     }
 
     /// The `nth` sync from now, of a file or a directory, fails once with EIO; 1 is the next. A file's dirty

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -34,6 +36,8 @@ pub(super) struct State {
     pub(super) random: SeededRandom,
     pub(super) faults: Faults,
     pub(super) interruption: Interruption,
+    /// How long a sync of the journal takes; empty for no time.
+    pub(super) sync_delay_ms: Range<u64>,
     /// Bytes that all files together may own.
     pub(super) capacity: Option<u64>,
     /// Counts processes: it goes up when one dies, and handles of an older one are dead.
@@ -57,6 +61,7 @@ impl State {
             random: SeededRandom::new(seed),
             faults: Faults::default(),
             interruption: Interruption::default(),
+            sync_delay_ms: 0..0,
             capacity: None,
             process: 0,
             boot: 0,
@@ -116,10 +121,20 @@ impl State {
         let Some(capacity) = self.capacity else {
             return UNLIMITED_FREE_BYTES;
         };
+        capacity.saturating_sub(self.owned_bytes())
+    }
+
+    /// Bytes that all files together own, those too that have no name any more and are held open.
+    pub(super) fn owned_bytes(&self) -> u64 {
         let named = self.names.named_files();
         let counts = |(inode, node): &(&Inode, &Node)| node.handles > 0 || named.contains(inode);
-        let owned: u64 = self.nodes.iter().filter(counts).map(|(_, node)| node.content.owned_bytes()).sum();
-        capacity.saturating_sub(owned)
+        self.nodes.iter().filter(counts).map(|(_, node)| node.content.owned_bytes()).sum()
+    }
+
+    /// How long the next sync of the journal takes; `None` for no time.
+    pub(super) fn draw_sync_delay(&mut self) -> Option<Duration> {
+        let Range { start, end } = self.sync_delay_ms;
+        (start < end).then(|| Duration::from_millis(start + self.random.below(end - start)))
     }
 
     /// The node of a file that is open, and so exists.

@@ -1,0 +1,210 @@
+//! The clients of a run: they make the topics, load them while faults happen, and read everything in the end.
+
+mod consumer;
+mod producer;
+mod prober;
+mod settle;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use highwater_client::v1::CreateTopicRequest;
+use highwater_client::{Client, ClientConfig};
+use highwater_types::{Offset, PartitionIndex};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::chance::Chance;
+use crate::clock::MachineClock;
+use crate::history::{History, Place};
+use crate::machine::name_of;
+use crate::network::{GRPC_PORT, SimNetwork};
+use crate::trace::Trace;
+
+/// How long a call that is asked again may take.
+const CALL_WITHIN: Duration = Duration::from_secs(5);
+
+/// What the clients are to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Make the topics.
+    Prepare,
+    /// Send and read.
+    Load,
+    /// Send nothing more; read everything.
+    Settle,
+}
+
+/// What the clients have done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// The topics are there.
+    pub(crate) is_prepared: bool,
+    /// Everything was read after everything was over.
+    pub(crate) is_settled: bool,
+}
+
+/// What a seed decides of the load.
+#[derive(Debug, Clone)]
+pub(crate) struct Load {
+    /// Topics, and how many partitions each has.
+    pub(crate) topics: BTreeMap<String, u32>,
+    /// Bytes of a segment.
+    pub(crate) segment_bytes: u64,
+    pub(crate) producers: u32,
+    pub(crate) consumers: u32,
+}
+
+impl Load {
+    pub(crate) fn draw(seed: u64) -> Self {
+        let chance = Chance::new(seed, "load");
+        let topics = (0..chance.within(1..3)).map(|topic| (format!("t{topic}"), 1 + topic_partitions(&chance)));
+        Self {
+            topics: topics.collect(),
+            segment_bytes: *chance.pick(&[4096, 16 << 10, 1 << 20]),
+            producers: u32::try_from(chance.within(2..5)).unwrap_or(2),
+            consumers: u32::try_from(chance.within(1..3)).unwrap_or(1),
+        }
+    }
+
+    /// All partitions of all topics.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let partitions = |(topic, count): (&String, &u32)| {
+            let topic = topic.clone();
+            (0..*count).map(move |index| Place { topic: topic.clone(), partition: PartitionIndex(index) })
+        };
+        self.topics.iter().flat_map(partitions).collect()
+    }
+}
+
+fn topic_partitions(chance: &Chance) -> u32 {
+    u32::try_from(chance.below(3)).unwrap_or(0)
+}
+
+/// What all clients share.
+pub(crate) struct Shared {
+    pub(crate) seed: u64,
+    pub(crate) nodes: u64,
+    pub(crate) load: Load,
+    pub(crate) history: History,
+    pub(crate) progress: Mutex<Progress>,
+    pub(crate) phase: watch::Receiver<Phase>,
+    pub(crate) trace: Arc<Trace>,
+    /// The highest watermark and log start that anybody was told.
+    seen: Mutex<BTreeMap<Place, (Offset, Offset)>>,
+    /// Values whose outcome is not booked.
+    on_their_way: watch::Sender<u64>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        seed: u64,
+        nodes: u64,
+        load: Load,
+        phase: watch::Receiver<Phase>,
+        trace: Arc<Trace>,
+    ) -> Self {
+        let (history, progress, seen, on_their_way) = Default::default();
+        Self { seed, nodes, load, history, progress, phase, trace, seen, on_their_way }
+    }
+
+    /// The software of the client machine of this number, from 0.
+    pub(crate) async fn run(self: Arc<Self>, machine: u32) {
+        if machine == 0 {
+            self.prepare().await;
+        }
+        self.reach(Phase::Load).await;
+        let mut tasks = Vec::new();
+        for number in (0..self.load.producers).filter(|number| number % 2 == machine) {
+            tasks.push(tokio::spawn(producer::run(self.clone(), number)));
+        }
+        for number in (0..self.load.consumers).filter(|number| number % 2 == machine) {
+            tasks.push(tokio::spawn(consumer::run(self.clone(), number)));
+        }
+        tasks.push(tokio::spawn(prober::run(self.clone(), machine)));
+        self.reach(Phase::Settle).await;
+        if machine == 0 {
+            self.all_are_booked().await;
+            settle::run(&self).await;
+        }
+        std::future::pending().await
+    }
+
+    /// Waits until the phase is this one, or a later one.
+    async fn reach(&self, phase: Phase) {
+        let mut current = self.phase.clone();
+        if current.wait_for(|current| *current >= phase).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Waits until the outcome of every value is booked.
+    async fn all_are_booked(&self) {
+        let mut on_their_way = self.on_their_way.subscribe();
+        if on_their_way.wait_for(|count| *count == 0).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    fn is_loading(&self) -> bool {
+        *self.phase.borrow() == Phase::Load
+    }
+
+    /// A client of its own, which is told of all nodes.
+    fn client(&self, name: &str) -> Client {
+        let chance = |purpose: &str| Arc::new(Chance::new(self.seed, &format!("{name} {purpose}")));
+        let config = ClientConfig {
+            clock: Arc::new(MachineClock::default()),
+            random: chance("random"),
+            dial: SimNetwork::new(chance("network")).dial(),
+            ..ClientConfig::new((1..=self.nodes).map(|node| format!("{}:{GRPC_PORT}", name_of(node))))
+        };
+        Client::with_config(config).expect("the addresses are well-formed")
+    }
+
+    async fn prepare(&self) {
+        let client = self.client("prepare");
+        for (topic, partitions) in &self.load.topics {
+            let configs = [("segment.bytes".to_owned(), self.load.segment_bytes.to_string())];
+            let request = CreateTopicRequest {
+                name: topic.clone(),
+                partitions: *partitions,
+                replication_factor: u32::try_from(self.nodes.min(3)).unwrap_or(3),
+                configs: configs.into(),
+                ..CreateTopicRequest::default()
+            };
+            loop {
+                match timeout(CALL_WITHIN, client.admin().create_topic(request.clone())).await {
+                    Ok(Ok(_)) => break,
+                    Ok(Err(error)) => {
+                        self.trace.note(format_args!("{topic} cannot be made yet: {error}"));
+                        if client.admin().describe_topic(topic, false).await.is_ok() {
+                            break;
+                        }
+                    }
+                    Err(_) => self.trace.note(format_args!("{topic} cannot be made in time")),
+                }
+                sleep(Duration::from_millis(200)).await;
+            }
+        }
+        self.trace.note("the topics are there");
+        self.progress.lock().is_prepared = true;
+    }
+
+    /// The highest watermark and log start that anybody was told of a partition until now.
+    fn seen(&self, place: &Place) -> (Offset, Offset) {
+        self.seen.lock().get(place).copied().unwrap_or((Offset::ZERO, Offset::ZERO))
+    }
+
+    fn saw(&self, place: &Place, high_watermark: Offset, log_start: Offset) {
+        let mut seen = self.seen.lock();
+        let known = seen.entry(place.clone()).or_insert((Offset::ZERO, Offset::ZERO));
+        *known = (known.0.max(high_watermark), known.1.max(log_start));
+    }
+
+    fn chance(&self, purpose: &str) -> Chance {
+        Chance::new(self.seed, purpose)
+    }
+}

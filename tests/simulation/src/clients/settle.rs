@@ -1,0 +1,67 @@
+//! The end of a run: every partition takes one more value, and is read from its start to its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use highwater_client::v1::OffsetPlace;
+use highwater_client::{Client, ClientError, ConsumerConfig, ProducerConfig, ProducerRecord, StartPosition};
+use highwater_types::Offset;
+use tokio::time::{sleep, timeout};
+
+use super::{CALL_WITHIN, Shared};
+use crate::history::{Place, Value};
+
+/// The producer of the last values.
+const LAST_PRODUCER: u32 = 1_000_000;
+
+/// Reads everything, however often that takes.
+pub(super) async fn run(shared: &Shared) {
+    let client = shared.client("settle");
+    let mut found = BTreeMap::new();
+    for (number, place) in shared.load.places().into_iter().enumerate() {
+        let mut attempt = 0_u64;
+        let offsets = loop {
+            let value = Value { producer: LAST_PRODUCER + u32::try_from(number).unwrap_or(0), number: attempt };
+            attempt += 1;
+            match timeout(CALL_WITHIN * 2, settle(shared, &client, &place, value)).await {
+                Ok(Ok(offsets)) => break offsets,
+                Ok(Err(error)) => shared.trace.note(format_args!("{place} is not settled: {error}")),
+                Err(_) => shared.trace.note(format_args!("{place} is not settled in time")),
+            }
+            sleep(Duration::from_millis(100)).await;
+        };
+        shared.trace.note(format_args!("{place} is settled, {} values", offsets.len()));
+        found.insert(place, offsets);
+    }
+    shared.history.finish(&found);
+    shared.progress.lock().is_settled = true;
+}
+
+async fn settle(
+    shared: &Shared,
+    client: &Client,
+    place: &Place,
+    value: Value,
+) -> Result<BTreeSet<Offset>, ClientError> {
+    let producer = client.producer(ProducerConfig::default())?;
+    shared.history.sending(value, place, true);
+    let record = ProducerRecord { partition: Some(place.partition), ..ProducerRecord::value(value.encode(0)) };
+    let delivered = producer.send(&place.topic, record).await?.wait().await?;
+    shared.history.acked(value, delivered.offset);
+
+    let ends = client.admin().offsets(&place.topic, &[place.partition], OffsetPlace::Latest).await?;
+    let end = ends.first().copied().flatten().unwrap_or(Offset::ZERO);
+    let config = ConsumerConfig::starting_at(StartPosition::Earliest);
+    let mut consumer = client.consumer(&place.topic, &[place.partition], config).await?;
+    let (mut next, mut offsets) = (Offset::ZERO, BTreeSet::new());
+    while next < end {
+        let Some(batch) = consumer.next_batch().await? else { return Err(ClientError::Closed) };
+        for record in &batch.records {
+            shared.history.read(place, record.offset, record.value.as_deref().unwrap_or_default());
+            offsets.insert(record.offset);
+        }
+        next = batch.next_offset;
+    }
+    shared.history.settle(place, next);
+    Ok(offsets)
+}
