@@ -27,7 +27,7 @@ pub(crate) struct GlobalArgs {
         value_name = "HOST:PORT"
     )]
     pub(crate) server: Vec<String>,
-    /// How results of topic, cluster and inspect are shown
+    /// How results are shown
     #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Table, value_name = "FORMAT")]
     pub(crate) output: OutputFormat,
 }
@@ -53,9 +53,18 @@ pub(crate) enum Command {
     /// Create, list, describe, change and delete topics
     #[command(subcommand)]
     Topic(commands::topic::TopicCommand),
-    /// Describe the cluster
+    /// Show how the cluster is
     #[command(subcommand)]
     Cluster(commands::cluster::ClusterCommand),
+    /// List, describe, drain and remove nodes, and put them into maintenance
+    #[command(subcommand)]
+    Node(commands::node::NodeCommand),
+    /// Describe a partition with its replicas, and let another one lead it
+    #[command(subcommand)]
+    Partition(commands::partition::PartitionCommand),
+    /// Move replicas between nodes, by a plan
+    #[command(subcommand)]
+    Reassign(commands::reassign::ReassignCommand),
     /// Send records from files or stdin to a topic
     Produce(commands::produce::ProduceArgs),
     /// Print the records of a topic

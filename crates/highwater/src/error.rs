@@ -3,15 +3,21 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use highwater_client::ClientError;
 use highwater_types::ErrorCode;
 
+use crate::output::span;
 use crate::settings::Problem;
+use crate::views::StuckView;
 
 /// What the process ends with when its node's disk failed.
 const DISK_FAILED: u8 = 74;
 const _: () = assert!(DISK_FAILED as i32 == highwater_types::exit_code::DISK_FAILED);
+
+/// How the shell reports a process that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
 
 /// See the module.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +121,36 @@ pub(crate) enum CliError {
     /// The tour found what must never be.
     #[error("the cluster broke its promise; the account is above")]
     PromiseBroken,
+    /// The cluster is not as it should be; what is wrong, was printed.
+    #[error("the cluster is not healthy: {problems} problem{}, listed above", if *problems == 1 { "" } else { "s" })]
+    Unhealthy { problems: usize },
+    /// What was waited for did not come about.
+    #[error("{unfinished} after {}: {state}", span(*.waited))]
+    NotInTime { unfinished: String, waited: Duration, state: String, hint: String },
+    /// The user did not want to wait any longer.
+    #[error("stopped waiting: {unfinished} yet")]
+    Interrupted { unfinished: String, hint: String },
+    /// A node cannot be emptied.
+    #[error("node {node} cannot be drained further:{}", stuck_lines(.stuck))]
+    DrainStuck { node: u64, stuck: Vec<StuckView> },
+    /// A plan was carried out, and somebody has moved a partition on since.
+    #[error("{partition} is not where the plan says: it was moved elsewhere, or its move was cancelled")]
+    MovedElsewhere { partition: String },
+    /// A plan's file cannot be read or written.
+    #[error("cannot {doing} {name}: {cause}")]
+    PlanFile { doing: &'static str, name: String, cause: io::Error },
+    /// A file is no plan.
+    #[error("{name} is no plan: {cause}")]
+    NoPlan { name: String, cause: serde_json::Error },
+    /// What cannot be taken back needs a yes, and nobody is there to give it.
+    #[error("{what} This has to be confirmed, and standard input is no terminal")]
+    NobodyToAsk { what: String },
+    /// The user said no.
+    #[error("nothing was changed")]
+    Declined,
+    /// An answer lacks what it has to have.
+    #[error("the cluster's answer lacks {what}; is it of a much newer version?")]
+    IncompleteAnswer { what: &'static str },
     /// A command whose results are no table was asked for JSON.
     #[error("`highwater {command}` has no --output json")]
     NoJson { command: &'static str, instead: Option<&'static str> },
@@ -124,6 +160,11 @@ pub(crate) enum CliError {
 }
 
 impl CliError {
+    /// Whether it may be over in a moment, by itself.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::Client(error) if error.is_retriable())
+    }
+
     /// 2 for what is wrong with the command line or the settings, 74 when the disk failed, 1 for everything else.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
@@ -132,7 +173,9 @@ impl CliError {
             | Self::Settings { .. }
             | Self::BadUrl { .. }
             | Self::NoSuchNode { .. }
+            | Self::NobodyToAsk { .. }
             | Self::PortTooHigh { .. } => 2,
+            Self::Interrupted { .. } => INTERRUPTED,
             Self::NodeFailed(highwater_server::NodeFailure::Disk { .. }) => DISK_FAILED,
             Self::NodeShutdown(error) if error.is_disk_failure() => DISK_FAILED,
             _ => 1,
@@ -142,6 +185,14 @@ impl CliError {
     /// What to try, if there is something.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
+            Self::NotInTime { hint, .. } | Self::Interrupted { hint, .. } => Some(hint.clone()),
+            Self::DrainStuck { node, .. } => Some(format!(
+                "it goes on when there is a place for them, such as a further node; `highwater node activate {node}` keeps \
+                 the node"
+            )),
+            Self::MovedElsewhere { .. } => Some("`highwater topic describe` shows where its partitions are".to_owned()),
+            Self::NoPlan { .. } => Some("`highwater reassign plan --balance --file plan.json` writes one".to_owned()),
+            Self::NobodyToAsk { .. } => Some("--yes answers in advance".to_owned()),
             Self::NoJson { instead, .. } => instead.map(str::to_owned),
             Self::OtherCluster { nodes, .. } => {
                 Some(format!("go on with it with `--nodes {nodes}` and without --port, or name another folder with --data"))
@@ -182,6 +233,11 @@ fn listed(problems: &[Problem]) -> String {
     }
     let lines = problems.iter().map(|problem| format!("\n  {problem}"));
     format!("the settings have {} problems:{}", problems.len(), lines.collect::<String>())
+}
+
+/// Each on a line of its own.
+fn stuck_lines(stuck: &[StuckView]) -> String {
+    stuck.iter().map(|stuck| format!("\n  {}: {}", stuck.name(), stuck.reason)).collect()
 }
 
 /// The last line of a log, if there is something in it.

@@ -9,6 +9,7 @@ mod error;
 mod logging;
 mod output;
 mod settings;
+mod views;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;

@@ -2,15 +2,20 @@
 //! runtime; one that works offline runs as it is.
 
 pub(crate) mod cluster;
+mod confirm;
 pub(crate) mod consume;
 pub(crate) mod dev;
 pub(crate) mod health;
 pub(crate) mod inspect;
+pub(crate) mod node;
 mod node_process;
+pub(crate) mod partition;
 pub(crate) mod produce;
+pub(crate) mod reassign;
 pub(crate) mod serve;
 pub(crate) mod topic;
 pub(crate) mod tour;
+mod waiting;
 
 use highwater_client::Client;
 
@@ -42,6 +47,15 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Cluster(command) => {
             block_on(async { cluster::run(command, &connect(&global)?, global.output).await })
         }
+        Command::Node(command) => {
+            block_on(async { node::run(command, &connect(&global)?, global.output).await })
+        }
+        Command::Partition(command) => {
+            block_on(async { partition::run(command, &connect(&global)?, global.output).await })
+        }
+        Command::Reassign(command) => {
+            block_on(async { reassign::run(command, &connect(&global)?, global.output).await })
+        }
         Command::Produce(args) => block_on(async { produce::run(args, &connect(&global)?).await }),
         Command::Consume(args) => block_on(async { consume::run(args, &connect(&global)?).await }),
     }
@@ -50,7 +64,12 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
 /// Whether a command can show its results as JSON. To print something else without a word would break a script late.
 fn has_json(command: &Command) -> Result<(), CliError> {
     let (command, instead) = match command {
-        Command::Topic(_) | Command::Cluster(_) | Command::Inspect(_) => return Ok(()),
+        Command::Topic(_)
+        | Command::Cluster(_)
+        | Command::Node(_)
+        | Command::Partition(_)
+        | Command::Reassign(_)
+        | Command::Inspect(_) => return Ok(()),
         Command::Serve(args) if args.check => return Ok(()),
         Command::Serve(_) => ("serve", Some("`--check` has one, and `--log-format json` logs as JSON")),
         Command::Dev(_) => ("dev", None),

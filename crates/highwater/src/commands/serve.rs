@@ -80,7 +80,7 @@ fn show(rows: &[EffectiveRow], format: OutputFormat) -> Result<(), CliError> {
         let rows = rows.iter().map(|row| {
             json!({ "name": row.name, "value": row.value, "source": kind_of(&row.origin), "place": row.origin.to_string() })
         });
-        return print_json(&rows.collect());
+        return print_json(&rows.collect::<Vec<_>>());
     }
     let mut table = Table::new(&["SETTING", "VALUE", "FROM"]);
     for row in rows {

@@ -151,7 +151,7 @@ async fn list(args: ListArgs, client: &Client, format: OutputFormat) -> Result<(
                 "internal": topic.internal,
             })
         };
-        return print_json(&topics.iter().map(topic).collect());
+        return print_json(&topics.iter().map(topic).collect::<Vec<_>>());
     }
     if topics.is_empty() {
         match args.prefix.as_str() {

@@ -1,6 +1,5 @@
-//! `highwater cluster`: what the cluster is made of.
+//! `highwater cluster describe`: the cluster's id, its nodes and who leads it.
 
-use clap::Subcommand;
 use highwater_client::Client;
 use serde_json::json;
 
@@ -8,20 +7,8 @@ use crate::cli::OutputFormat;
 use crate::error::CliError;
 use crate::output::{Table, print_json, print_text};
 
-/// What to do with the cluster.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ClusterCommand {
-    /// Show the cluster's id, its nodes and who leads it
-    Describe,
-}
-
-/// Runs a cluster command.
-pub(crate) async fn run(
-    command: ClusterCommand,
-    client: &Client,
-    format: OutputFormat,
-) -> Result<(), CliError> {
-    let ClusterCommand::Describe = command;
+/// Describes the cluster.
+pub(super) async fn run(client: &Client, format: OutputFormat) -> Result<(), CliError> {
     let cluster = client.admin().describe_cluster().await?;
     if format == OutputFormat::Json {
         let nodes =

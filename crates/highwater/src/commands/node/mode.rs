@@ -1,0 +1,114 @@
+//! `highwater node drain`, `maintenance` and `activate`: says what is wanted of a node, and waits until it is so.
+
+use std::time::Duration;
+
+use highwater_client::{Client, v1};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::{ModeArgs, look_at};
+use crate::cli::OutputFormat;
+use crate::commands::waiting::{Look, Wait};
+use crate::error::CliError;
+use crate::output::{print_json, print_text};
+use crate::views::{NodeMode, NodeProgress};
+
+/// For how long nothing may move before it is said that nothing can: a plan is made anew every few seconds.
+const STUCK_FOR: Duration = Duration::from_secs(10);
+
+/// What `--output json` prints.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    node_id: u64,
+    mode: NodeMode,
+    #[serde(flatten)]
+    progress: NodeProgress,
+}
+
+/// Sets the mode, and waits until it is carried out if that is wanted.
+pub(super) async fn set(
+    args: &ModeArgs,
+    mode: v1::NodeMode,
+    client: &Client,
+    format: OutputFormat,
+) -> Result<(), CliError> {
+    let node = args.node;
+    client.admin().set_node_mode(v1::SetNodeModeRequest { node_id: node, mode: mode.into() }).await?;
+    let words = Words::of(node, mode);
+    let described = look_at(node, client).await?;
+    // A node that does not answer cannot lead again before it is started, which nobody here can wait for.
+    let waits = args.wait.is_wanted() && (mode != v1::NodeMode::Active || described.node.is_reachable);
+    let mut progress = described.progress;
+    if waits {
+        progress = wait(args, &words, client).await?;
+    }
+    if format == OutputFormat::Json {
+        return print_json(&Outcome { node_id: node, mode: mode.into(), progress });
+    }
+    match (progress.is_done, described.node.is_reachable) {
+        (false, false) if mode == v1::NodeMode::Active => {
+            print_text(&format!("node {node} is active, and does not answer: it leads again when it is up\n"))
+        }
+        (true, _) => print_text(&format!("{}\n", words.done)),
+        (false, _) => print_text(&format!("{}: {}\n{}\n", words.wanted, progress.summary(), words.hint)),
+    }
+}
+
+async fn wait(args: &ModeArgs, words: &Words, client: &Client) -> Result<NodeProgress, CliError> {
+    let node = args.node;
+    let mut stuck_since: Option<Instant> = None;
+    Wait::new(&args.wait, words.unfinished.clone(), words.hint.clone())
+        .until(async || {
+            let progress = look_at(node, client).await?.progress;
+            if progress.is_done {
+                return Ok(Look::Done(progress));
+            }
+            if !progress.is_stuck() {
+                stuck_since = None;
+            } else if stuck_since.get_or_insert_with(Instant::now).elapsed() >= STUCK_FOR {
+                return Err(CliError::DrainStuck { node, stuck: progress.stuck });
+            }
+            Ok(Look::NotYet(format!("node {node}: {}", progress.summary())))
+        })
+        .await
+}
+
+/// What is said about a mode.
+struct Words {
+    wanted: String,
+    unfinished: String,
+    done: String,
+    hint: String,
+}
+
+impl Words {
+    fn of(node: u64, mode: v1::NodeMode) -> Self {
+        let back = format!("`highwater node activate {node}`");
+        match mode {
+            v1::NodeMode::Draining => Self {
+                wanted: format!("node {node} is being drained"),
+                unfinished: format!("node {node} is not drained"),
+                done: format!(
+                    "node {node} is drained: it holds nothing any more; take it out with `highwater node remove {node}`"
+                ),
+                hint: format!(
+                    "the cluster goes on with it: `highwater node drain {node}` shows how far, {back} keeps the node"
+                ),
+            },
+            v1::NodeMode::Maintenance => Self {
+                wanted: format!("node {node} is in maintenance"),
+                unfinished: format!("node {node} still leads"),
+                done: format!("node {node} leads nothing and can be restarted; when it is up again: {back}"),
+                hint: format!(
+                    "the cluster goes on with it: `highwater node maintenance {node}` shows how far, {back} ends it"
+                ),
+            },
+            v1::NodeMode::Active | v1::NodeMode::Unspecified => Self {
+                wanted: format!("node {node} is active"),
+                unfinished: format!("node {node} does not lead yet what it should"),
+                done: format!("node {node} is active and leads what prefers it"),
+                hint: format!("the cluster goes on with it: `highwater node describe {node}` shows how far"),
+            },
+        }
+    }
+}
