@@ -19,7 +19,10 @@ pub(crate) fn confirm(what: &str, yes: bool) -> Result<(), CliError> {
     // When stderr is gone the question is lost, and what is typed is no yes.
     let _ = write!(err, "{what}\nGo on? [y/N] ").and_then(|()| err.flush());
     let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(|cause| CliError::Input { name: "the answer".to_owned(), cause })?;
+    io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|cause| CliError::Input { name: "the answer".to_owned(), cause })?;
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => Err(CliError::Declined),

@@ -149,7 +149,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_cluster_that_stays_out_of_reach_ends_a_wait_without_a_time() {
-        let error = wait(None).until(async || Err::<Look<()>, _>(out_of_reach())).await.expect_err("nobody there");
+        let error =
+            wait(None).until(async || Err::<Look<()>, _>(out_of_reach())).await.expect_err("nobody there");
         assert!(matches!(error, CliError::Client(_)), "{error}");
     }
 }

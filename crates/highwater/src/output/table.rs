@@ -49,25 +49,18 @@ pub(crate) struct Table {
     rows: Vec<Vec<Cell>>,
     /// Headings of columns that can be spared, the least useful first.
     spare: &'static [&'static str],
-    indent: usize,
 }
 
 impl Table {
     /// With these headings, and no rows yet.
     pub(crate) fn new(headings: &[&str]) -> Self {
         let headings = headings.iter().map(|&heading| Cell::from(heading.to_owned())).collect();
-        Self { rows: vec![headings], spare: &[], indent: 0 }
+        Self { rows: vec![headings], spare: &[] }
     }
 
     /// These columns can be spared, the least useful first.
     pub(crate) fn spare(mut self, headings: &'static [&'static str]) -> Self {
         self.spare = headings;
-        self
-    }
-
-    /// Everything stands so far to the right.
-    pub(crate) fn indent(mut self, columns: usize) -> Self {
-        self.indent = columns;
         self
     }
 
@@ -89,7 +82,6 @@ impl Table {
         };
         let mut text = String::new();
         for row in &self.rows {
-            text.push_str(&" ".repeat(self.indent));
             for (place, &column) in columns.iter().enumerate().take(last_of(row).map_or(0, |last| last + 1)) {
                 let Some(cell) = row.get(column) else { break };
                 text.push_str(&cell.paint(screen));
@@ -117,7 +109,7 @@ impl Table {
             (0..widths.len()).filter(|column| spared(*column).is_none() || !is_empty(*column)).collect();
         let taken = |columns: &[usize]| {
             let cells: usize = columns.iter().map(|column| widths[*column] + GAP).sum();
-            self.indent + cells.saturating_sub(GAP)
+            cells.saturating_sub(GAP)
         };
         for spare in 0..self.spare.len() {
             if width.is_none_or(|width| taken(&columns) <= width) {
@@ -165,16 +157,13 @@ mod tests {
     #[test]
     fn a_narrow_screen_keeps_the_columns_that_cannot_be_spared() {
         let narrow = Screen::of_width(10);
-        assert_eq!(
-            nodes().render_on(&narrow),
-            "NODE  ADDRESS\n1     127.0.0.1:7400\n22    127.0.0.1:7410\n"
-        );
+        assert_eq!(nodes().render_on(&narrow), "NODE  ADDRESS\n1     127.0.0.1:7400\n22    127.0.0.1:7410\n");
     }
 
     #[test]
     fn colours_do_not_move_columns() {
-        let mut table = Table::new(&["STATE", "N"]).indent(2);
+        let mut table = Table::new(&["STATE", "N"]);
         table.row(vec![Cell::toned("down", Some(Tone::Bad)), "1".to_owned().into()]);
-        assert_eq!(table.render_on(&Screen::coloured()), "  STATE  N\n  \u{1b}[31mdown\u{1b}[0m   1\n");
+        assert_eq!(table.render_on(&Screen::coloured()), "STATE  N\n\u{1b}[31mdown\u{1b}[0m   1\n");
     }
 }

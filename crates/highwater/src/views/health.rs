@@ -117,7 +117,8 @@ pub(crate) fn notices(status: &ClusterStatus) -> Vec<Finding> {
         let message = format!("{count} {} moving", if status.reassignments == 1 { "is" } else { "are" });
         found.push(of_all(FindingKind::Reassigning, &message, "how far: `highwater reassign status`"));
     }
-    let versions: BTreeSet<&str> = status.nodes.iter().filter_map(|node| node.server_version.as_deref()).collect();
+    let versions: BTreeSet<&str> =
+        status.nodes.iter().filter_map(|node| node.server_version.as_deref()).collect();
     if versions.len() > 1 {
         let versions: Vec<&str> = versions.into_iter().collect();
         let message = format!("the nodes run different versions: {}", versions.join(", "));
@@ -146,9 +147,12 @@ fn of_partitions(
     }
     let names: Vec<String> = set.partitions.iter().take(NAMED_MAX).map(|partition| partition.name()).collect();
     let rest = usize::try_from(set.count).unwrap_or(usize::MAX).saturating_sub(names.len());
-    let nodes: BTreeSet<u64> = set.partitions.iter().flat_map(|partition| &partition.node_ids).copied().collect();
+    let nodes: BTreeSet<u64> =
+        set.partitions.iter().flat_map(|partition| &partition.node_ids).copied().collect();
     let nodes: Vec<u64> = nodes.into_iter().collect();
-    let on = if nodes.is_empty() { String::new() } else { format!(" on {}", named_nodes(&nodes)) };
+    // Where there is no leader it is no single replica's fault.
+    let blames = kind != FindingKind::PartitionsUnavailable && !nodes.is_empty();
+    let on = if blames { format!(" on {}", named_nodes(&nodes)) } else { String::new() };
     let what = what[usize::from(set.count != 1)];
     let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
     let message = format!("{} {what}{on}: {}{more}", counted(set.count.into(), "partition"), names.join(", "));
@@ -185,7 +189,8 @@ fn read_only(node: &NodeView) -> Option<Finding> {
 fn full_disk(node: &NodeView) -> Option<Finding> {
     node.disk_free_bytes.filter(|free| *free <= DISK_RESERVE_BYTES)?;
     let message = format!("the disk of node {} is full: it takes no records", node.node_id);
-    let next = "free some space and it goes on by itself; or shorten a topic's retention with `highwater topic alter`";
+    let next =
+        "free some space and it goes on by itself; or shorten a topic's retention with `highwater topic alter`";
     Some(of_node(FindingKind::DiskFull, node, message, next.to_owned()))
 }
 
@@ -193,7 +198,8 @@ fn low_disk(node: &NodeView) -> Option<Finding> {
     node.disk_free_bytes.filter(|free| *free > DISK_RESERVE_BYTES)?;
     let percent = node.disk_free_percent().filter(|percent| *percent < DISK_LOW_PERCENT)?;
     let message = format!("the disk of node {} has {percent}% left", node.node_id);
-    let next = "free some space, shorten a topic's retention, or add a node and `highwater reassign plan --balance`";
+    let next =
+        "free some space, shorten a topic's retention, or add a node and `highwater reassign plan --balance`";
     Some(of_node(FindingKind::DiskLow, node, message, next.to_owned()))
 }
 
@@ -219,7 +225,8 @@ fn of_mode(node: &NodeView) -> Option<Finding> {
             Some(of_node(FindingKind::NodeDraining, node, format!("node {id} is drained"), next))
         }
         NodeMode::Draining => {
-            let message = format!("node {id} is being drained: {} left", counted(node.replicas.into(), "replica"));
+            let message =
+                format!("node {id} is being drained: {} left", counted(node.replicas.into(), "replica"));
             let next = format!("how far: `highwater node drain {id}`; to keep it: {back}");
             Some(of_node(FindingKind::NodeDraining, node, message, next))
         }

@@ -196,7 +196,8 @@ impl NodeView {
         facts.insert(1, ("state", self.state()));
         let mut bad = |name, text: String| facts.insert(2, (name, Cell::toned(text, Some(Tone::Bad))));
         if let Some(error) = &self.error {
-            let ago = self.last_seen_ms.map(|ms| format!(", last heard of {} ago", span(Duration::from_millis(ms))));
+            let ago =
+                self.last_seen_ms.map(|ms| format!(", last heard of {} ago", span(Duration::from_millis(ms))));
             bad("no answer", format!("{error}{}", ago.unwrap_or_default()));
         }
         if let Some(reason) = &self.read_only_reason {
@@ -213,7 +214,16 @@ impl NodeView {
 /// The nodes, one in a row.
 pub(crate) fn node_table(nodes: &[NodeView]) -> Table {
     let headings = [
-        "NODE", "STATE", "LEADS", "REPLICAS", "QUARANTINED", "DISK FREE", "METADATA", "RACK", "VERSION", "UP",
+        "NODE",
+        "STATE",
+        "LEADS",
+        "REPLICAS",
+        "QUARANTINED",
+        "DISK FREE",
+        "METADATA",
+        "RACK",
+        "VERSION",
+        "UP",
         "ADDRESS",
     ];
     let spare = &["UP", "METADATA", "VERSION", "RACK", "DISK FREE", "QUARANTINED"];

@@ -48,8 +48,11 @@ impl NodeProgress {
     /// What is left to be done, on a line.
     pub(crate) fn summary(&self) -> String {
         let counts = [(self.replicas_left, "replica"), (self.leaders_left, "leadership")];
-        let mut left: Vec<String> =
-            counts.iter().filter(|(count, _)| *count > 0).map(|(count, one)| counted((*count).into(), one)).collect();
+        let mut left: Vec<String> = counts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, one)| counted((*count).into(), one))
+            .collect();
         left.extend(self.is_metadata_leader_left.then(|| "the metadata's leadership".to_owned()));
         left.extend(self.is_metadata_vote_left.then(|| "its metadata vote".to_owned()));
         let mut text = match (left.is_empty(), self.leaders_awaited) {

@@ -72,7 +72,11 @@ impl PartitionView {
     }
 
     fn moves(&self) -> String {
-        if self.leaving_node_ids.is_empty() { String::new() } else { format!("from {}", ids(&self.leaving_node_ids)) }
+        if self.leaving_node_ids.is_empty() {
+            String::new()
+        } else {
+            format!("from {}", ids(&self.leaving_node_ids))
+        }
     }
 
     /// Everything about the partition. `waits_for` is what a move of it waits for, if it moves.
@@ -114,7 +118,16 @@ impl PartitionView {
 /// The partitions of a topic, one in a row.
 pub(crate) fn partition_table(partitions: &[PartitionView]) -> Table {
     let headings = [
-        "PARTITION", "LEADER", "EPOCH", "REPLICAS", "LOG START", "HIGH WATERMARK", "SIZE", "BEHIND", "MOVES", "ERROR",
+        "PARTITION",
+        "LEADER",
+        "EPOCH",
+        "REPLICAS",
+        "LOG START",
+        "HIGH WATERMARK",
+        "SIZE",
+        "BEHIND",
+        "MOVES",
+        "ERROR",
     ];
     let mut table = Table::new(&headings).spare(&["EPOCH", "SIZE", "LOG START", "MOVES", "BEHIND", "ERROR"]);
     let unknown = || "?".to_owned();

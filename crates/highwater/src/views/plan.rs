@@ -177,7 +177,8 @@ impl Plan {
             ));
         }
         for (topic, factor) in &self.replication_factors {
-            let name = self.moves.iter().find(|moved| moved.topic_id == *topic).map_or(topic, |moved| &moved.topic);
+            let name =
+                self.moves.iter().find(|moved| moved.topic_id == *topic).map_or(topic, |moved| &moved.topic);
             text.push_str(&format!("topic {name} gets replication factor {factor}\n"));
         }
         for stuck in &self.stuck {

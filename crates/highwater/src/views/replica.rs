@@ -100,7 +100,11 @@ impl ReplicaView {
         } else {
             ("catching up", Tone::Notice)
         };
-        if self.is_leaving { Cell::toned(format!("{text}, leaving"), Some(tone)) } else { Cell::toned(text, Some(tone)) }
+        if self.is_leaving {
+            Cell::toned(format!("{text}, leaving"), Some(tone))
+        } else {
+            Cell::toned(text, Some(tone))
+        }
     }
 
     /// What it lacks: nothing if that is nothing, or is not known.
@@ -124,7 +128,8 @@ impl ReplicaView {
         let reason = self.quarantine_reason.as_ref()?;
         let range = |range: &OffsetRange| format!("{} up to {}", range.start, range.end);
         let ranges: Vec<String> = self.quarantined_ranges.iter().map(range).collect();
-        let where_to = if ranges.is_empty() { String::new() } else { format!(" (offsets {})", ranges.join(", ")) };
+        let where_to =
+            if ranges.is_empty() { String::new() } else { format!(" (offsets {})", ranges.join(", ")) };
         Some(format!("the replica on node {} is out of service{where_to}: {reason}", self.node_id))
     }
 }
@@ -155,7 +160,11 @@ pub(crate) fn lag_of(replicas: &[ReplicaView]) -> String {
     if entries == 0 {
         return String::new();
     }
-    match behind.iter().map(|replica| replica.lag_bytes.or((replica.lag_entries == Some(0)).then_some(0))).sum::<Option<u64>>() {
+    match behind
+        .iter()
+        .map(|replica| replica.lag_bytes.or((replica.lag_entries == Some(0)).then_some(0)))
+        .sum::<Option<u64>>()
+    {
         Some(size) => bytes(size),
         None if entries == 1 => "1 entry".to_owned(),
         None => format!("{entries} entries"),

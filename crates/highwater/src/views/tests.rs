@@ -1,4 +1,4 @@
-//! What is shown, as scenarios: `scenarios/{view}.json` is a view in which all is well, and each scenario in `{view}.txt` says what is
+//! What is shown, as scenarios: `scenarios/{base}.json` is a view in which all is well, and each scenario in `{name}.txt` says what is
 //! different and what then is to be read. `UPDATE_SCENARIOS=1` writes down what is shown now, to be read before it is committed.
 //!
 //! ```text
@@ -23,11 +23,11 @@ use super::plan::Plan;
 use super::reassignment::{ReassignmentView, reassignment_table};
 use crate::output::Screen;
 
-fn play<View: DeserializeOwned>(name: &str, show: impl Fn(View, &Screen) -> String) {
+fn play<View: DeserializeOwned>(name: &str, base: &str, show: impl Fn(View, &Screen) -> String) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/views/scenarios");
-    let read = |extension| std::fs::read_to_string(folder.join(format!("{name}.{extension}"))).expect("a scenario");
-    let base: Value = serde_json::from_str(&read("json")).expect("JSON");
-    let text = read("txt");
+    let read = |file: String| std::fs::read_to_string(folder.join(file)).expect("a scenario");
+    let base: Value = serde_json::from_str(&read(format!("{base}.json"))).expect("JSON");
+    let text = read(format!("{name}.txt"));
     let mut shown_now = String::new();
     for scenario in text.split("=== ").skip(1) {
         let (head, expected) = scenario.split_once("---\n").expect("a line of dashes");
@@ -59,12 +59,12 @@ fn play<View: DeserializeOwned>(name: &str, show: impl Fn(View, &Screen) -> Stri
 
 #[test]
 fn a_status_says_what_is_wrong_first_and_what_to_do() {
-    play("status", |status: ClusterStatus, screen| status.judged().render(screen));
+    play("status", "status", |status: ClusterStatus, screen| status.judged().render(screen));
 }
 
 #[test]
 fn nodes_are_listed_on_any_screen_and_described_in_full() {
-    play("nodes", |status: ClusterStatus, screen| {
+    play("nodes", "status", |status: ClusterStatus, screen| {
         let described: Vec<String> = status.nodes.iter().map(|node| node.render(screen)).collect();
         format!("{}\n{}", node_table(&status.nodes).render_on(screen), described.last().expect("a node"))
     });
@@ -72,7 +72,7 @@ fn nodes_are_listed_on_any_screen_and_described_in_full() {
 
 #[test]
 fn a_partition_shows_who_is_behind_damaged_or_leaving() {
-    play("partition", |partition: PartitionView, screen| {
+    play("partition", "partition", |partition: PartitionView, screen| {
         let full = partition.render("orders-0", Some("").filter(|_| false), screen);
         format!("{}\n{full}", partition_table(&[partition]).render_on(screen))
     });
@@ -80,15 +80,40 @@ fn a_partition_shows_who_is_behind_damaged_or_leaving() {
 
 #[test]
 fn a_plan_says_what_it_moves_and_what_that_costs() {
-    play("plan", |plan: Plan, screen| plan.render(screen));
+    play("plan", "plan", |plan: Plan, screen| plan.render(screen));
 }
 
 #[test]
 fn moves_under_way_show_what_they_wait_for() {
-    play("moves", |moves: Vec<ReassignmentView>, screen| reassignment_table(&moves).render_on(screen));
+    play("moves", "moves", |moves: Vec<ReassignmentView>, screen| reassignment_table(&moves).render_on(screen));
 }
 
 #[test]
 fn what_a_mode_still_waits_for_fits_on_a_line() {
-    play("progress", |progress: NodeProgress, _| progress.summary());
+    play("progress", "progress", |progress: NodeProgress, _| progress.summary());
+}
+
+/// The names of all fields in a value.
+fn names(value: &Value, found: &mut std::collections::BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| {
+            found.insert(name.clone());
+            names(value, found);
+        }),
+        Value::Array(values) => values.iter().for_each(|value| names(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_that_programs_read_is_documented() {
+    let document = include_str!("../../OUTPUT.md");
+    let mut found = std::collections::BTreeSet::new();
+    for view in ["status", "partition", "plan", "moves", "progress"] {
+        let path = format!("{}/src/views/scenarios/{view}.json", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).expect("a scenario");
+        names(&serde_json::from_str(&text).expect("JSON"), &mut found);
+    }
+    let missing: Vec<_> = found.into_iter().filter(|name| !document.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "OUTPUT.md does not say what {missing:?} are");
 }

@@ -98,9 +98,9 @@ fn banner(layout: &Layout) -> String {
          Try, in another terminal:\n\
          \n  export HIGHWATER_SERVER={server}\
          \n  highwater topic create greetings --partitions 4 --replication-factor {replicas}\
-         \n  highwater topic describe greetings\
+         \n  highwater cluster status\
          \n  highwater dev kill {count} --data {data}\
-         \n  highwater topic describe greetings\
+         \n  highwater cluster status\
          \n  highwater dev start {count} --data {data}\n",
         env!("CARGO_PKG_VERSION"),
         nodes.render(),

@@ -37,7 +37,8 @@ pub(super) async fn run(args: &RemoveArgs, client: &Client, format: OutputFormat
         );
         confirm(&what, args.yes)?;
     }
-    let request = v1::RemoveNodeRequest { node_id: node, incarnation: seen.incarnation.clone(), force: args.force };
+    let request =
+        v1::RemoveNodeRequest { node_id: node, incarnation: seen.incarnation.clone(), force: args.force };
     client.admin().remove_node(request).await?;
     match format {
         OutputFormat::Json => {

@@ -67,19 +67,21 @@ async fn describe(name: &PartitionName, client: &Client, format: OutputFormat) -
         .map(|moved| moved.waits_for);
     let view = PartitionView::from(partition);
     match format {
-        OutputFormat::Json => print_json(&Described {
-            topic: topic.name,
-            topic_id: topic.topic_id,
-            partition: view,
-            waits_for,
-        }),
+        OutputFormat::Json => {
+            print_json(&Described { topic: topic.name, topic_id: topic.topic_id, partition: view, waits_for })
+        }
         OutputFormat::Table => {
             print_text(&view.render(&name.to_string(), waits_for.as_deref(), &Screen::stdout()))
         }
     }
 }
 
-async fn transfer(name: &PartitionName, to: u64, client: &Client, format: OutputFormat) -> Result<(), CliError> {
+async fn transfer(
+    name: &PartitionName,
+    to: u64,
+    client: &Client,
+    format: OutputFormat,
+) -> Result<(), CliError> {
     let request = v1::TransferLeaderRequest {
         topic: name.topic.clone(),
         topic_id: String::new(),

@@ -54,14 +54,18 @@ pub(super) async fn run(args: &ApplyArgs, client: &Client, format: OutputFormat)
 }
 
 async fn look(plan: &Plan, client: &Client) -> Result<Look<()>, CliError> {
-    let moving: Vec<ReassignmentView> =
-        moves_under_way(client).await?.into_iter().filter(|moved| plan.has(&moved.topic, moved.partition)).collect();
+    let moving: Vec<ReassignmentView> = moves_under_way(client)
+        .await?
+        .into_iter()
+        .filter(|moved| plan.has(&moved.topic, moved.partition))
+        .collect();
     if moving.is_empty() {
         arrived(plan, client).await?;
         return Ok(Look::Done(()));
     }
     let total = plan.moves.len();
-    let mut state = format!("{} of {} moved", total.saturating_sub(moving.len()), counted(total as u64, "partition"));
+    let mut state =
+        format!("{} of {} moved", total.saturating_sub(moving.len()), counted(total as u64, "partition"));
     let first = moving.iter().find(|moved| !moved.behind().is_empty()).or(moving.first());
     if let Some(first) = first {
         let behind = first.behind();

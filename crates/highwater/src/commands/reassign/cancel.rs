@@ -32,9 +32,7 @@ pub(super) async fn run(args: CancelArgs, client: &Client, format: OutputFormat)
     let request = v1::CancelReassignmentsRequest { partitions, all: args.all };
     let cancelled = client.admin().cancel_reassignments(request).await?.cancelled;
     if format == OutputFormat::Json {
-        let partition = |found: &v1::PartitionSelection| {
-            json!({ "topic": found.topic, "topic_id": found.topic_id, "partition": found.partition })
-        };
+        let partition = |found: &v1::PartitionSelection| json!({ "topic": found.topic, "topic_id": found.topic_id, "partition": found.partition });
         return print_json(&json!({ "cancelled": cancelled.iter().map(partition).collect::<Vec<_>>() }));
     }
     if cancelled.is_empty() {

@@ -63,7 +63,9 @@ fn show_plan(plan: &Plan, file: Option<&std::path::Path>, format: OutputFormat) 
         (true, _) if plan.stuck.is_empty() => say("nothing is to be moved"),
         (true, _) => {}
         (false, Some(file)) => say(&format!("carry it out with: highwater reassign apply {}", file.display())),
-        (false, None) => say("to carry it out, write it down with --file plan.json and `highwater reassign apply plan.json`"),
+        (false, None) => {
+            say("to carry it out, write it down with --file plan.json and `highwater reassign apply plan.json`")
+        }
     }
     Ok(())
 }

@@ -12,7 +12,8 @@ const PLAN_BYTES_MAX: u64 = 64 << 20;
 
 /// Writes a plan. A file of that name is replaced.
 pub(super) fn write(plan: &Plan, file: &Path) -> Result<(), CliError> {
-    let failed = |cause: io::Error| CliError::PlanFile { doing: "write", name: file.display().to_string(), cause };
+    let failed =
+        |cause: io::Error| CliError::PlanFile { doing: "write", name: file.display().to_string(), cause };
     let mut json = serde_json::to_vec_pretty(plan).map_err(|error| failed(error.into()))?;
     json.push(b'\n');
     fs::write(file, json).map_err(failed)
@@ -44,7 +45,8 @@ mod tests {
     fn a_plan_is_read_as_it_was_written_and_what_is_none_is_refused() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("plan.json");
-        let shortest = r#"{"moves":[{"topic":"t","partition":0,"replica_node_ids":[2,1],"previous_node_ids":[1,2]}]}"#;
+        let shortest =
+            r#"{"moves":[{"topic":"t","partition":0,"replica_node_ids":[2,1],"previous_node_ids":[1,2]}]}"#;
         fs::write(&file, shortest).expect("written");
         let plan = read(&file).expect("a plan");
         write(&plan, &file).expect("written");
