@@ -182,8 +182,8 @@ fn unreachable(node: &NodeView) -> Finding {
 fn read_only(node: &NodeView) -> Option<Finding> {
     let reason = node.read_only_reason.as_ref()?;
     let message = format!("node {} takes no records: {reason}", node.node_id);
-    let next = format!("stop it and look at its data directory with `highwater inspect`; its log says more");
-    Some(of_node(FindingKind::NodeReadOnly, node, message, next))
+    let next = "stop it and look at its data directory with `highwater inspect`; its log says more";
+    Some(of_node(FindingKind::NodeReadOnly, node, message, next.to_owned()))
 }
 
 fn full_disk(node: &NodeView) -> Option<Finding> {
