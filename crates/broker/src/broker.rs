@@ -58,8 +58,8 @@ pub struct BrokerOptions {
     pub founder: bool,
     /// Partitions of a topic that is created without saying how many.
     pub default_partitions: u32,
-    /// Replicas of a topic that is created without saying how many.
-    pub default_replication_factor: u32,
+    /// Replicas of a topic that is created without saying how many. None: as many as the cluster has nodes, three at most.
+    pub default_replication_factor: Option<u32>,
     /// How often retention and other upkeep look at every partition.
     pub maintenance_interval: Duration,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use highwater_controller::{
-    ConfigChange, MetadataCommand, MetadataError, MetadataImage, PartitionPhase, TopicRecord, place,
+    ConfigChange, MetadataCommand, MetadataError, MetadataImage, NodeMode, PartitionPhase, TopicRecord, place,
 };
 use highwater_partition::PartitionError;
 use highwater_types::limits::{ADMIN_TIMEOUT_MS, PARTITIONS_PER_TOPIC_MAX};
@@ -23,6 +23,9 @@ use crate::error::BrokerError;
 use crate::request::{ClusterDescription, TopicRef};
 use crate::routing::find_topic;
 
+/// Most replicas of a topic when nobody says how many.
+const FITTING_REPLICATION_FACTOR_MAX: u32 = 3;
+
 impl Broker {
     /// Creates a topic. On return its partitions take records.
     ///
@@ -37,9 +40,12 @@ impl Broker {
     async fn create_unnamed(&self, request: CreateTopic) -> Result<CreatedTopic, BrokerError> {
         TopicName::new(&request.name)?;
         let partitions = request.partitions.unwrap_or(self.options.default_partitions);
-        let replication_factor = request.replication_factor.unwrap_or(self.options.default_replication_factor);
         let topic = TopicId::draw(&*self.random);
         let image = self.image();
+        let replication_factor = request
+            .replication_factor
+            .or(self.options.default_replication_factor)
+            .unwrap_or_else(|| fitting_replication_factor(&image));
         let create = MetadataCommand::CreateTopic {
             topic,
             name: request.name,
@@ -272,6 +278,12 @@ impl Broker {
             answering_node: self.options.node,
         })
     }
+}
+
+/// Replicas of a topic when nobody says how many: what loses one node without losing anything, as far as there are nodes.
+fn fitting_replication_factor(image: &MetadataImage) -> u32 {
+    let usable = image.nodes().filter(|node| node.mode != NodeMode::Draining).count();
+    u32::try_from(usable).unwrap_or(u32::MAX).clamp(1, FITTING_REPLICATION_FACTOR_MAX)
 }
 
 fn refused(error: &MetadataError) -> BrokerError {

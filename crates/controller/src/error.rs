@@ -244,7 +244,11 @@ pub enum MetadataError {
         max: u32,
     },
     /// More replicas are wanted than there are nodes, or none.
-    #[error("replication factor {requested} is not possible: {nodes} nodes are available")]
+    #[error(
+        "replication factor {requested} is not possible: {nodes} node{} can take replicas; choose 1 to {nodes}, or add \
+         nodes first",
+        if *nodes == 1 { "" } else { "s" }
+    )]
     ReplicationFactor {
         /// The replicas wanted of each partition.
         requested: u32,

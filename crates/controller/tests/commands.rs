@@ -89,12 +89,12 @@ fn impossible_placements_are_refused_with_their_numbers() {
         (
             vec![nodes(&[1, 2, 3, 4])],
             ErrorCode::InvalidReplicationFactor,
-            "replication factor 4 is not possible: 3 nodes are available",
+            "replication factor 4 is not possible: 3 nodes can take replicas; choose 1 to 3, or add nodes first",
         ),
         (
             vec![nodes(&[])],
             ErrorCode::InvalidReplicationFactor,
-            "replication factor 0 is not possible: 3 nodes are available",
+            "replication factor 0 is not possible: 3 nodes can take replicas; choose 1 to 3, or add nodes first",
         ),
         (
             vec![nodes(&[1]), nodes(&[1, 2])],

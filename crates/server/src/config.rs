@@ -47,6 +47,9 @@ pub struct NodeConfig {
     pub maintenance_interval: Duration,
     /// Partitions of a topic that is created without saying how many.
     pub default_partitions: u32,
+    /// Replicas of a topic that is created without saying how many; without it as many as the cluster has nodes when the topic is
+    /// created, three at most.
+    pub default_replication_factor: Option<u32>,
     /// The journal's sizes.
     pub journal: JournalOptions,
 }
@@ -80,6 +83,7 @@ impl NodeConfig {
             shutdown_deadline: Duration::from_secs(10),
             maintenance_interval: Duration::from_secs(10),
             default_partitions: 1,
+            default_replication_factor: None,
             journal: JournalOptions::default(),
         }
     }

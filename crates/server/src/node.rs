@@ -240,7 +240,7 @@ fn broker_options(
         seeds: config.addresses_to_join(),
         founder: identity.founder,
         default_partitions: config.default_partitions,
-        default_replication_factor: 1,
+        default_replication_factor: config.default_replication_factor,
         maintenance_interval: config.maintenance_interval,
     }
 }

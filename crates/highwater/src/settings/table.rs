@@ -124,6 +124,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        name: "topic.replication_factor",
+        kind: Kind::Number { min: 1, max: limits::NODES_PER_CLUSTER_MAX as u64 },
+        default: Unset,
+        example: "3",
+        documentation: "Replicas of each partition of a topic that is created without saying how many. Without it as \
+                        many as the cluster has nodes when the topic is created, three at most.",
+        store: |config, value| {
+            let replicas = u32::try_from(value.number()).expect("the setting's largest value fits");
+            config.node.default_replication_factor = Some(replicas);
+        },
+    },
+    Setting {
         name: "limits.connections",
         kind: Kind::Number { min: 1, max: 1_000_000 },
         default: Is("10000"),

@@ -57,7 +57,7 @@ pub(crate) async fn serve(store: Arc<Store>, cluster: ClusterId) -> Channel {
         seeds: Vec::new(),
         founder: true,
         default_partitions: 1,
-        default_replication_factor: 1,
+        default_replication_factor: None,
         maintenance_interval: Duration::from_secs(3600),
     };
     let host = GroupHost::new(HostParts {
