@@ -68,6 +68,7 @@ impl Reconciler {
                     self.broker.hosting.stop_topic(topic).await;
                 }
                 MetadataChange::ClusterBorn
+                | MetadataChange::ClusterRecovered
                 | MetadataChange::FeatureLevelRaised
                 | MetadataChange::NodeChanged(_)
                 | MetadataChange::NodeReborn(_)

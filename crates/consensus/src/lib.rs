@@ -33,6 +33,7 @@ mod network;
 mod proposal_run;
 mod propose;
 mod reconcile;
+mod recovery;
 mod runtime;
 mod settings;
 mod state_machine;
@@ -50,4 +51,5 @@ pub use message::{
 };
 pub use propose::{Proposal, ProposalHandle, Proposed};
 pub use reconcile::{Desired, Reconciled};
+pub use recovery::{Standing, make_sole_voter, standing};
 pub use transport::{NoPeers, Transport, TransportError};

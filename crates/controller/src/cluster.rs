@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use highwater_types::{ClusterId, TimestampMs};
+use highwater_types::{ClusterId, NodeId, TimestampMs};
 
 /// Which commands and persisted forms the cluster uses. It only ever rises, and only
 /// to a level that every node supports.
@@ -57,4 +57,20 @@ pub struct ClusterRecord {
     pub feature_level: FeatureLevel,
     /// When the cluster was born, by the first node's clock.
     pub born_at: TimestampMs,
+    /// How often it went on from a single survivor, the newest last, at most [`RECOVERIES_MAX`].
+    pub recoveries: Vec<Recovery>,
+}
+
+/// Recoveries that are remembered.
+pub const RECOVERIES_MAX: usize = 16;
+
+/// That a cluster lost the majority of its metadata's voters, and goes on from what one node had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovery {
+    /// The cluster's id before: what still has that one was left behind and must not come back.
+    pub was: ClusterId,
+    /// The survivor.
+    pub node: NodeId,
+    /// When, by the survivor's clock.
+    pub at: TimestampMs,
 }

@@ -8,7 +8,7 @@ use highwater_types::{
     ClusterId, ConfigOverrides, Incarnation, NodeId, PartitionId, PartitionIndex, TimestampMs, TopicId,
 };
 
-use crate::cluster::{FeatureLevel, MetadataVersion};
+use crate::cluster::{FeatureLevel, MetadataVersion, Recovery};
 use crate::codec;
 use crate::error::MetadataError;
 use crate::node::{NodeMode, NodeRegistration};
@@ -51,6 +51,14 @@ pub enum MetadataCommand {
         feature_level: FeatureLevel,
         /// The proposer's time.
         at: TimestampMs,
+    },
+    /// Says that the cluster goes on from what one node had, under another id, so that what was left behind is of another
+    /// cluster. Written into the survivor's log offline; nobody proposes it.
+    ClusterRecovered {
+        /// What happened.
+        recovery: Recovery,
+        /// The cluster's id from now on.
+        cluster: ClusterId,
     },
     /// Makes a node known, or says what changed about it. Another incarnation means that
     /// its data directory was emptied or replaced.
@@ -189,7 +197,8 @@ impl MetadataCommand {
             | Self::DeleteTopic { .. }
             | Self::ForgetTopic { .. }
             | Self::AllocateProducerIds { .. } => FeatureLevel::ONE_NODE,
-            Self::SetNodeMode { .. }
+            Self::ClusterRecovered { .. }
+            | Self::SetNodeMode { .. }
             | Self::RemoveNode { .. }
             | Self::ReassignPartitions { .. }
             | Self::CancelReassignments { .. }

@@ -79,13 +79,17 @@ impl Decision {
 /// Decides one command.
 pub(crate) fn decide(image: &MetadataImage, command: &MetadataCommand) -> Result<Decision, MetadataError> {
     if let MetadataCommand::ClusterBorn { cluster, feature_level, at } = command {
-        let born = ClusterRecord { id: *cluster, feature_level: *feature_level, born_at: *at };
+        let born =
+            ClusterRecord { id: *cluster, feature_level: *feature_level, born_at: *at, recoveries: Vec::new() };
         return cluster::born(image, born);
     }
     let cluster = image.cluster().ok_or(MetadataError::NotBorn)?;
     cluster::require(cluster, command.feature_level())?;
     match command {
         MetadataCommand::ClusterBorn { .. } => unreachable!("decided above"),
+        MetadataCommand::ClusterRecovered { recovery, cluster: id } => {
+            cluster::recovered(cluster, *recovery, *id)
+        }
         MetadataCommand::RaiseFeatureLevel { level } => cluster::raise(image, cluster, *level),
         MetadataCommand::RegisterNode { cluster: claimed, node } => {
             nodes::register(image, cluster, *claimed, node)

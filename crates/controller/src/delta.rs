@@ -14,6 +14,8 @@ use crate::topic::TopicRecord;
 pub enum MetadataChange {
     /// The cluster has its identity.
     ClusterBorn,
+    /// The cluster goes on from a single survivor, under another id.
+    ClusterRecovered,
     /// The cluster uses a newer level of features.
     FeatureLevelRaised,
     /// A node is new, or says something else about itself.
@@ -84,7 +86,14 @@ impl MetadataDelta {
         let mut changes = Vec::new();
         match (old.cluster(), new.cluster()) {
             (None, Some(_)) => changes.push(MetadataChange::ClusterBorn),
-            (before, after) if before != after => changes.push(MetadataChange::FeatureLevelRaised),
+            (Some(before), Some(after)) => {
+                if before.id != after.id {
+                    changes.push(MetadataChange::ClusterRecovered);
+                }
+                if before.feature_level != after.feature_level {
+                    changes.push(MetadataChange::FeatureLevelRaised);
+                }
+            }
             _ => {}
         }
         node_changes(old, new, &mut changes);

@@ -45,7 +45,7 @@ pub mod state;
 pub mod tombstone;
 pub mod topic;
 
-pub use cluster::{ClusterRecord, FeatureLevel, MetadataVersion};
+pub use cluster::{ClusterRecord, FeatureLevel, MetadataVersion, RECOVERIES_MAX, Recovery};
 pub use command::{ConfigChange, MetadataCommand};
 pub use delta::{MetadataChange, MetadataDelta};
 pub use error::MetadataError;

@@ -3,7 +3,8 @@
 mod support;
 
 use highwater_controller::{
-    FeatureLevel, MetadataChange, MetadataCommand, MetadataError, MetadataState, NodeMode, RetiredIncarnation,
+    FeatureLevel, MetadataChange, MetadataCommand, MetadataError, MetadataState, NodeMode, Recovery,
+    RetiredIncarnation,
 };
 use highwater_types::limits::RETIRED_INCARNATIONS_MAX;
 use highwater_types::{ClusterId, ErrorCode, Incarnation, NodeId, TimestampMs};
@@ -187,4 +188,22 @@ fn a_level_that_this_build_does_not_know_is_fatal_only_when_the_cluster_rises_to
     }
     let fatal = state.apply_encoded(&raise.encode()).expect_err("only a newer build can go on");
     assert_eq!(fatal, MetadataError::UnknownFeatureLevel { level: FeatureLevel(3) });
+}
+
+#[test]
+fn a_cluster_that_was_recovered_has_another_id_and_remembers_the_one_before() {
+    let mut state = cluster();
+    let [after, other] = [0xd1, 0xd2].map(|id| ClusterId(Uuid::from_u128(id)));
+    let recovery = Recovery { was: cluster_id(), node: NodeId(1), at: NOW };
+    let recovered = MetadataCommand::ClusterRecovered { recovery, cluster: after };
+    assert_eq!(state.apply(&recovered).delta.changes, [MetadataChange::ClusterRecovered]);
+    repeat(&mut state, &recovered);
+    let record = state.image().cluster().expect("born").clone();
+    assert_eq!((record.id, record.recoveries), (after, vec![recovery]));
+    let stale = MetadataCommand::ClusterRecovered { recovery, cluster: other };
+    assert!(matches!(refuse(&mut state, &stale), MetadataError::OtherCluster { .. }));
+    let old = MetadataCommand::RegisterNode { cluster: cluster_id(), node: node(4) };
+    assert!(matches!(refuse(&mut state, &old), MetadataError::OtherCluster { .. }));
+    let again = MetadataState::restore(&state.snapshot()).expect("its own");
+    assert_eq!(again, state);
 }

@@ -1,6 +1,6 @@
 //! Which nodes of the cluster are talked to: a question to whoever knows the cluster's metadata.
 
-use highwater_types::{Incarnation, NodeId};
+use highwater_types::{ClusterId, Incarnation, NodeId};
 
 use crate::error::RefusalCode;
 use crate::identity::PeerIdentity;
@@ -12,6 +12,17 @@ pub trait Admission: Send + Sync + 'static {
     /// # Errors
     /// Why not; the peer is told.
     fn check(&self, peer: &PeerIdentity) -> Result<(), NotAdmitted>;
+
+    /// Whether `peer`, which is of another cluster, is of what this one was before it went on without the peer.
+    ///
+    /// # Errors
+    /// That it is; the peer is told.
+    fn check_stranger(&self, _peer: &PeerIdentity) -> Result<(), NotAdmitted> {
+        Ok(())
+    }
+
+    /// A peer refused this node, for this reason.
+    fn refused(&self, _code: RefusalCode, _reason: &str) {}
 }
 
 /// Why a node of this cluster is not talked to.
@@ -33,6 +44,19 @@ pub enum NotAdmitted {
         /// The node.
         node: NodeId,
     },
+    /// The cluster went on without it.
+    #[error(
+        "cluster {was} lost its majority and went on as {cluster} without node {node}: what this node has is of before that. \
+         Keep a copy if it may be needed, empty its data directory, and start it again to join"
+    )]
+    LeftBehind {
+        /// The node.
+        node: NodeId,
+        /// The cluster that it belongs to.
+        was: ClusterId,
+        /// What that is now.
+        cluster: ClusterId,
+    },
 }
 
 impl NotAdmitted {
@@ -40,6 +64,7 @@ impl NotAdmitted {
         match self {
             Self::StaleIncarnation { .. } => RefusalCode::StaleIncarnation,
             Self::Removed { .. } => RefusalCode::Removed,
+            Self::LeftBehind { .. } => RefusalCode::LeftBehind,
         }
     }
 }

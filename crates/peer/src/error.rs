@@ -172,6 +172,8 @@ pub enum RefusalCode {
     Removed,
     /// A lane that is not known here.
     UnknownLane,
+    /// The node's cluster went on without it, under another id.
+    LeftBehind,
     /// A code that this build does not know.
     Unknown(u32),
 }
@@ -186,6 +188,7 @@ impl RefusalCode {
             Self::StaleIncarnation => 5,
             Self::Removed => 6,
             Self::UnknownLane => 7,
+            Self::LeftBehind => 8,
             Self::Unknown(number) => number,
         }
     }
@@ -199,6 +202,7 @@ impl RefusalCode {
             5 => Self::StaleIncarnation,
             6 => Self::Removed,
             7 => Self::UnknownLane,
+            8 => Self::LeftBehind,
             number => Self::Unknown(number),
         }
     }
@@ -214,6 +218,7 @@ impl fmt::Display for RefusalCode {
             Self::StaleIncarnation => "stale incarnation",
             Self::Removed => "removed node",
             Self::UnknownLane => "unknown lane",
+            Self::LeftBehind => "left behind",
             Self::Unknown(number) => return write!(f, "code {number}"),
         })
     }

@@ -58,7 +58,10 @@ pub(crate) async fn dial<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     };
     send(writer, FrameKind::Hello, &hello).await?;
     match decode_reply(&reader.frame().await?)? {
-        Reply::Refusal(code, reason) => Err(PeerError::Refused { code, reason }),
+        Reply::Refusal(code, reason) => {
+            local.admission.refused(code, &reason);
+            Err(PeerError::Refused { code, reason })
+        }
         Reply::Welcome(welcome) => {
             common_version(welcome.version, welcome.version)?;
             let peer = identity(welcome.identity)?;
@@ -163,7 +166,11 @@ fn common_version(min: u32, max: u32) -> Result<u32, PeerError> {
 
 fn same_cluster(local: Local<'_>, peer: &PeerIdentity) -> Result<(), PeerError> {
     let (ours, found) = (local.identity.cluster, peer.cluster);
-    if ours == found { Ok(()) } else { Err(PeerError::OtherCluster { ours, found }) }
+    if ours == found {
+        return Ok(());
+    }
+    local.admission.check_stranger(peer)?;
+    Err(PeerError::OtherCluster { ours, found })
 }
 
 impl From<PeerIdentity> for wire::Identity {

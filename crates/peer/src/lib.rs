@@ -58,3 +58,6 @@ pub use receive::Receive;
 pub use serve::{ServeOptions, serve};
 pub use stream::{Dialer, PeerStream, TcpDialer, accepted};
 pub use transport::{PeerOptions, PeerTransport};
+
+/// The versions of the protocol between nodes that this build speaks.
+pub const PROTOCOL_VERSIONS: std::ops::RangeInclusive<u32> = wire::VERSION_MIN..=wire::VERSION_MAX;

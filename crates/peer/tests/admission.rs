@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use highwater_consensus::{Transport as _, TransportError};
-use highwater_peer::{Admission, AdmitAll, Dialer, NotAdmitted, PeerIdentity, PeerLimits, ServeOptions};
+use highwater_peer::{
+    Admission, AdmitAll, Dialer, NotAdmitted, PeerIdentity, PeerLimits, RefusalCode, ServeOptions,
+};
 use highwater_types::{ClusterId, Incarnation, NodeId};
 use support::messages::{group, heartbeat};
 use support::network::MemoryNetwork;
@@ -81,4 +83,37 @@ async fn a_stale_incarnation_is_refused_by_either_end() {
     let asked: Arc<dyn Admission> = Arc::new(Knows(ASKED, known));
     let reason = refusal((identity(ASKS), asked), (identity(ASKED), all()), ASKED).await;
     assert!(reason.contains(&known.to_string()), "{reason}");
+}
+
+/// Of a cluster that went on under another id.
+struct WentOn {
+    was: ClusterId,
+    told: std::sync::Mutex<Vec<RefusalCode>>,
+}
+
+impl Admission for WentOn {
+    fn check(&self, _peer: &PeerIdentity) -> Result<(), NotAdmitted> {
+        Ok(())
+    }
+
+    fn check_stranger(&self, peer: &PeerIdentity) -> Result<(), NotAdmitted> {
+        let PeerIdentity { node, cluster: was, .. } = *peer;
+        if was == self.was { Err(NotAdmitted::LeftBehind { node, was, cluster: ClusterId(Uuid::nil()) }) } else { Ok(()) }
+    }
+
+    fn refused(&self, code: RefusalCode, _reason: &str) {
+        self.told.lock().unwrap().push(code);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_its_cluster_left_behind_is_told_so_and_hears_it() {
+    let left = PeerIdentity { cluster: ClusterId(Uuid::from_u128(99)), ..identity(ASKS) };
+    let went_on = |was| Arc::new(WentOn { was, told: std::sync::Mutex::default() });
+    let hears = went_on(ClusterId(Uuid::nil()));
+    let asks = (left, Arc::clone(&hears) as Arc<dyn Admission>);
+    let asked: Arc<dyn Admission> = went_on(left.cluster);
+    let reason = refusal(asks, (identity(ASKED), asked), ASKED).await;
+    assert!(reason.contains("left behind") && reason.contains("empty its data directory"), "{reason}");
+    assert_eq!(*hears.told.lock().unwrap(), [RefusalCode::LeftBehind]);
 }

@@ -42,6 +42,9 @@ fn write_kind(command: &MetadataCommand) -> CommandKind {
         MetadataCommand::ClusterBorn { cluster, feature_level, at } => {
             membership::write_born(*cluster, *feature_level, *at)
         }
+        MetadataCommand::ClusterRecovered { recovery, cluster } => {
+            membership::write_recovered(recovery, *cluster)
+        }
         MetadataCommand::RaiseFeatureLevel { level } => CommandKind::RaiseFeatureLevel(level.0),
         MetadataCommand::RegisterNode { cluster, node } => membership::write_register(*cluster, node),
         MetadataCommand::SetNodeMode { node, mode, at } => membership::write_set_mode(*node, *mode, *at),
@@ -74,6 +77,7 @@ fn write_kind(command: &MetadataCommand) -> CommandKind {
 fn read_kind(kind: CommandKind) -> Result<MetadataCommand, MetadataError> {
     match kind {
         CommandKind::ClusterBorn(born) => membership::read_born(&born),
+        CommandKind::ClusterRecovered(recovered) => membership::read_recovered(recovered),
         CommandKind::RaiseFeatureLevel(level) => Ok(membership::read_raise(level)),
         CommandKind::RegisterNode(register) => membership::read_register(register),
         CommandKind::SetNodeMode(set) => membership::read_set_mode(&set),

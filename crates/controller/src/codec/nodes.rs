@@ -3,7 +3,7 @@
 use highwater_types::{Incarnation, NodeId, TimestampMs};
 
 use super::{Reader, wire};
-use crate::cluster::{ClusterRecord, FeatureLevel};
+use crate::cluster::{ClusterRecord, FeatureLevel, Recovery};
 use crate::error::MetadataError;
 use crate::node::{NodeMode, NodeRecord, NodeRegistration};
 
@@ -12,7 +12,20 @@ pub(super) fn write_cluster(cluster: &ClusterRecord) -> wire::Cluster {
         id: cluster.id.0.as_bytes().to_vec(),
         feature_level: cluster.feature_level.0,
         born_at_ms: cluster.born_at.0,
+        recoveries: cluster.recoveries.iter().map(write_recovery).collect(),
     }
+}
+
+pub(super) fn write_recovery(recovery: &Recovery) -> wire::Recovery {
+    wire::Recovery { was: recovery.was.0.as_bytes().to_vec(), node: recovery.node.0, at_ms: recovery.at.0 }
+}
+
+pub(super) fn read_recovery(reader: Reader, recovery: &wire::Recovery) -> Result<Recovery, MetadataError> {
+    Ok(Recovery {
+        was: reader.cluster(&recovery.was)?,
+        node: NodeId(recovery.node),
+        at: TimestampMs(recovery.at_ms),
+    })
 }
 
 /// A build that does not know the cluster's feature level must not go on: it would
@@ -26,6 +39,11 @@ pub(super) fn read_cluster(reader: Reader, cluster: &wire::Cluster) -> Result<Cl
         id: reader.cluster(&cluster.id)?,
         feature_level: level,
         born_at: TimestampMs(cluster.born_at_ms),
+        recoveries: cluster
+            .recoveries
+            .iter()
+            .map(|recovery| read_recovery(reader, recovery))
+            .collect::<Result<_, _>>()?,
     })
 }
 

@@ -22,6 +22,19 @@ pub(super) struct Cluster {
     pub(super) feature_level: u32,
     #[prost(int64, tag = "3")]
     pub(super) born_at_ms: i64,
+    /// In snapshots only: a cluster is born without.
+    #[prost(message, repeated, tag = "4")]
+    pub(super) recoveries: Vec<Recovery>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Recovery {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) was: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub(super) node: u64,
+    #[prost(int64, tag = "3")]
+    pub(super) at_ms: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]

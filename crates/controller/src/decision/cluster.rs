@@ -1,7 +1,9 @@
 //! Decisions about the cluster as a whole: its identity and its level of features.
 
+use highwater_types::ClusterId;
+
 use super::{Decision, Effect};
-use crate::cluster::{ClusterRecord, FeatureLevel};
+use crate::cluster::{ClusterRecord, FeatureLevel, RECOVERIES_MAX, Recovery};
 use crate::delta::MetadataChange;
 use crate::error::MetadataError;
 use crate::image::MetadataImage;
@@ -17,6 +19,27 @@ pub(super) fn born(image: &MetadataImage, born: ClusterRecord) -> Result<Decisio
         Some(cluster) if cluster.id == born.id => Ok(Decision::unchanged(Outcome::Done)),
         Some(cluster) => Err(MetadataError::OtherCluster { claimed: born.id, actual: cluster.id }),
     }
+}
+
+/// Goes on under another id. A recovery that was cut short and made again is one.
+pub(super) fn recovered(
+    cluster: &ClusterRecord,
+    recovery: Recovery,
+    id: ClusterId,
+) -> Result<Decision, MetadataError> {
+    if cluster.id == id {
+        return Ok(Decision::unchanged(Outcome::Done));
+    }
+    if cluster.id != recovery.was {
+        return Err(MetadataError::OtherCluster { claimed: recovery.was, actual: cluster.id });
+    }
+    let mut recoveries = cluster.recoveries.clone();
+    if recoveries.len() >= RECOVERIES_MAX {
+        recoveries.remove(0);
+    }
+    recoveries.push(recovery);
+    let after = ClusterRecord { id, recoveries, ..cluster.clone() };
+    Ok(Decision::change(Outcome::Done, Effect::Cluster(after), MetadataChange::ClusterRecovered))
 }
 
 /// Refuses what the cluster's level does not have, so that no node of an older build, which the

@@ -3,7 +3,7 @@
 use highwater_types::{ClusterId, Incarnation, NodeId, TimestampMs};
 
 use super::READER;
-use crate::cluster::{ClusterRecord, FeatureLevel};
+use crate::cluster::{ClusterRecord, FeatureLevel, Recovery};
 use crate::codec::nodes;
 use crate::codec::wire::{self, CommandKind};
 use crate::command::MetadataCommand;
@@ -11,13 +11,28 @@ use crate::error::MetadataError;
 use crate::node::{NodeMode, NodeRegistration};
 
 pub(super) fn write_born(cluster: ClusterId, feature_level: FeatureLevel, at: TimestampMs) -> CommandKind {
-    let born = ClusterRecord { id: cluster, feature_level, born_at: at };
+    let born = ClusterRecord { id: cluster, feature_level, born_at: at, recoveries: Vec::new() };
     CommandKind::ClusterBorn(nodes::write_cluster(&born))
 }
 
 pub(super) fn read_born(born: &wire::Cluster) -> Result<MetadataCommand, MetadataError> {
     let born = nodes::read_cluster(READER, born)?;
     Ok(MetadataCommand::ClusterBorn { cluster: born.id, feature_level: born.feature_level, at: born.born_at })
+}
+
+pub(super) fn write_recovered(recovery: &Recovery, cluster: ClusterId) -> CommandKind {
+    CommandKind::ClusterRecovered(wire::ClusterRecovered {
+        recovery: Some(nodes::write_recovery(recovery)),
+        cluster: cluster.0.as_bytes().to_vec(),
+    })
+}
+
+pub(super) fn read_recovered(recovered: wire::ClusterRecovered) -> Result<MetadataCommand, MetadataError> {
+    let recovery = READER.present(recovered.recovery, "recovery")?;
+    Ok(MetadataCommand::ClusterRecovered {
+        recovery: nodes::read_recovery(READER, &recovery)?,
+        cluster: READER.cluster(&recovered.cluster)?,
+    })
 }
 
 /// Any level can be read: whether the cluster rises to it, the state decides.

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use prost::{Message, Oneof};
 
-use super::{Cluster, Member, Mode, Node};
+use super::{Cluster, Member, Mode, Node, Recovery};
 
 /// A command in the metadata group's log.
 #[derive(Clone, PartialEq, Message)]
 pub(in crate::codec) struct Command {
     #[prost(uint32, tag = "1")]
     pub(in crate::codec) version: u32,
-    #[prost(oneof = "CommandKind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16")]
+    #[prost(oneof = "CommandKind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17")]
     pub(in crate::codec) kind: Option<CommandKind>,
 }
 
@@ -48,6 +48,16 @@ pub(in crate::codec) enum CommandKind {
     CancelReassignments(CancelReassignments),
     #[prost(message, tag = "16")]
     ReassignmentDone(ReassignmentDone),
+    #[prost(message, tag = "17")]
+    ClusterRecovered(ClusterRecovered),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::codec) struct ClusterRecovered {
+    #[prost(message, optional, tag = "1")]
+    pub(in crate::codec) recovery: Option<Recovery>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(in crate::codec) cluster: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
