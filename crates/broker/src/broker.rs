@@ -268,8 +268,9 @@ async fn start_metadata(
         .await
         .map_err(|error| failed(error.to_string()))?;
     // Of several voters this node need not lead, and one that joins has yet to learn of the cluster.
-    let is_alone = group.status().voters.iter().all(|voters| voters.iter().eq([&host.node()]));
-    let wait = if is_alone && founder { METADATA_START_DEADLINE } else { Duration::ZERO };
+    let voters = group.status().voters;
+    let is_alone = !voters.is_empty() && voters.iter().all(|voters| voters.iter().eq([&host.node()]));
+    let wait = if is_alone { METADATA_START_DEADLINE } else { Duration::ZERO };
     match group.wait_serving(wait).await {
         Ok(()) => {}
         Err(ConsensusError::NoLeader { .. }) if wait.is_zero() => {}

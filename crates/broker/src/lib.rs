@@ -50,7 +50,10 @@ pub use highwater_partition::NewRecord;
 pub use produce::PendingProduce;
 pub use remote::{Alone, LeadersUpdate, Remote, RemoteProposed};
 pub use request::{
-    ClusterDescription, Fetch, FetchOutcome, FetchPartition, Fetched, FoundOffset, ListedOffsets, OffsetQuery,
-    Produce, ProduceData, Produced, ProducerIdentity, TopicRef,
+    ClusterDescription, ClusterRecovery, Fetch, FetchOutcome, FetchPartition, Fetched, FoundOffset,
+    ListedOffsets, OffsetQuery, Produce, ProduceData, Produced, ProducerIdentity, TopicRef,
 };
 pub use subscribe::{Pushed, StartAt, Subscribe, Subscription};
+
+/// The newest level of features that this build knows.
+pub const FEATURE_LEVEL_NEWEST: u32 = highwater_controller::FeatureLevel::NEWEST.0;

@@ -172,4 +172,17 @@ pub struct ClusterDescription {
     pub metadata_version: u64,
     /// The node that answers.
     pub answering_node: NodeId,
+    /// How often the cluster went on from one node, the newest last.
+    pub recoveries: Vec<ClusterRecovery>,
+}
+
+/// That a cluster lost its majority and went on from what one node had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterRecovery {
+    /// The cluster's id before.
+    pub was: ClusterId,
+    /// The node.
+    pub node: NodeId,
+    /// When, by its clock.
+    pub at: TimestampMs,
 }

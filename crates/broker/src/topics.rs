@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use highwater_controller::{
-    ConfigChange, MetadataCommand, MetadataError, MetadataImage, NodeMode, PartitionPhase, TopicRecord, place,
+    ConfigChange, MetadataCommand, MetadataError, MetadataImage, NodeMode, PartitionPhase, Recovery,
+    TopicRecord, place,
 };
 use highwater_partition::PartitionError;
 use highwater_types::limits::{ADMIN_TIMEOUT_MS, PARTITIONS_PER_TOPIC_MAX};
@@ -20,7 +21,7 @@ use crate::admin::{
 };
 use crate::broker::{Broker, CLIENT_LISTENER, stopping};
 use crate::error::BrokerError;
-use crate::request::{ClusterDescription, TopicRef};
+use crate::request::{ClusterDescription, ClusterRecovery, TopicRef};
 use crate::routing::find_topic;
 
 /// Most replicas of a topic when nobody says how many.
@@ -276,6 +277,7 @@ impl Broker {
             controller: self.metadata_group.status().leader,
             metadata_version: image.version().0,
             answering_node: self.options.node,
+            recoveries: cluster.recoveries.iter().map(recovery).collect(),
         })
     }
 }
@@ -284,6 +286,11 @@ impl Broker {
 fn fitting_replication_factor(image: &MetadataImage) -> u32 {
     let usable = image.nodes().filter(|node| node.mode != NodeMode::Draining).count();
     u32::try_from(usable).unwrap_or(u32::MAX).clamp(1, FITTING_REPLICATION_FACTOR_MAX)
+}
+
+fn recovery(recovery: &Recovery) -> ClusterRecovery {
+    let Recovery { was, node, at } = *recovery;
+    ClusterRecovery { was, node, at }
 }
 
 fn refused(error: &MetadataError) -> BrokerError {

@@ -12,6 +12,7 @@ mod config;
 mod connections;
 mod consumer;
 mod error;
+mod founding;
 mod partitioner;
 mod producer;
 mod topic;
@@ -21,6 +22,7 @@ pub use client::Client;
 pub use config::{ClientConfig, Dial};
 pub use consumer::{ConsumedBatch, Consumer, ConsumerConfig, OutOfRange, StartPosition};
 pub use error::ClientError;
+pub use founding::{Contact, Introduced, NodeState};
 pub use partitioner::{murmur2, partition_for_key};
 pub use producer::{Delivered, Delivery, Producer, ProducerConfig, ProducerRecord, ProducerStats};
 

@@ -338,7 +338,7 @@ async fn a_running_group_that_finds_the_disk_full_waits_for_room_and_goes_on_or_
 #[tokio::test]
 async fn a_removed_group_is_gone_with_its_files() {
     let directory = tempfile::tempdir().unwrap();
-    let born = DirectoryOptions { node: NodeId(1), cluster: None };
+    let born = DirectoryOptions::new(NodeId(1), None);
     drop(DataDirectory::open(directory.path(), &born, &SystemClock, &SystemRandom).unwrap());
     let disk = || Arc::new(RealDisk::new(directory.path().to_path_buf()));
     let first = host(disk());

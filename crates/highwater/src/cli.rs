@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Consume(commands::consume::ConsumeArgs),
     /// Look at the data directory of a stopped node: journal, segments, batches, every checksum
     Inspect(commands::inspect::InspectArgs),
+    /// Let a cluster that lost its majority for good go on from one stopped node; `--inspect` shows what that has
+    Recover(commands::recover::RecoverArgs),
     /// Ask a node whether it serves: for health checks
     Health(commands::health::HealthArgs),
 }

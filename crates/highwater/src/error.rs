@@ -154,6 +154,27 @@ pub(crate) enum CliError {
     /// A command whose results are no table was asked for JSON.
     #[error("`highwater {command}` has no --output json")]
     NoJson { command: &'static str, instead: Option<&'static str> },
+    /// A data directory cannot be opened.
+    #[error(transparent)]
+    Directory(#[from] highwater_storage::directory::DirectoryError),
+    /// The store in a data directory cannot be opened.
+    #[error("the data cannot be opened: {0}")]
+    Store(highwater_storage::OpenError),
+    /// A node cannot be recovered.
+    #[error("the node cannot be recovered: {reason}")]
+    NotRecoverable { reason: String },
+    /// What destroys was not confirmed.
+    #[error("not confirmed; nothing was changed")]
+    NotConfirmed,
+    /// A cluster cannot be founded from these nodes; nothing was changed.
+    #[error("no cluster was founded, and nothing was changed:{}", lines(.problems))]
+    CannotFound { problems: Vec<String> },
+    /// A node was not made part of the cluster that is being founded.
+    #[error("{node} was not made part of the cluster: {cause}")]
+    NotBorn { node: String, cause: ClientError },
+    /// A node of a cluster that was founded does not come to serve.
+    #[error("the cluster is founded, and {node} is not part of it after {seconds} s")]
+    NotTakenIn { node: String, seconds: u64 },
     /// The runtime cannot start.
     #[error("cannot start: {0}")]
     Start(io::Error),
@@ -204,6 +225,13 @@ impl CliError {
             Self::ClusterNotRun { data, nodes } => {
                 Some(format!("start all of it with `highwater dev --nodes {nodes} --data {}`", data.display()))
             }
+            Self::NotConfirmed => Some("a script says --yes".to_owned()),
+            Self::NotBorn { .. } => {
+                Some("type the command again: it goes on where it was, or says what is in the way".to_owned())
+            }
+            Self::NotTakenIn { .. } => {
+                Some("its log says what it waits for; it goes on by itself, and the command can be typed again".to_owned())
+            }
             Self::Client(error) | Self::Undelivered { cause: error, .. } => hint(error),
             Self::NodeStart(highwater_server::StartError::PortInUse { .. }) => {
                 Some(
@@ -238,6 +266,11 @@ fn listed(problems: &[Problem]) -> String {
 /// Each on a line of its own.
 fn stuck_lines(stuck: &[StuckView]) -> String {
     stuck.iter().map(|stuck| format!("\n  {}: {}", stuck.name(), stuck.reason)).collect()
+}
+
+/// One line for each.
+fn lines(problems: &[String]) -> String {
+    problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
 
 /// The last line of a log, if there is something in it.

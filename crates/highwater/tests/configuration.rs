@@ -251,6 +251,7 @@ impl Drop for Serving {
 fn a_node_serves_with_its_settings_says_that_it_is_insecure_and_stops_when_told() {
     let configured = Configured::new(MINIMAL);
     let args = ["--insecure", "--listen-http=0.0.0.0:0", "--node-id=9"];
+    let args = [&args[..], &["--cluster-first-voters", "9@127.0.0.1:7400"]].concat();
     let mut node = Serving::start(configured.serve(&args, &[]));
     let (grpc, http) = (node.said("gRPC"), node.said("HTTP").replace("0.0.0.0", "127.0.0.1"));
     let described = Command::new(BINARY)
@@ -277,6 +278,7 @@ fn a_node_serves_with_its_settings_says_that_it_is_insecure_and_stops_when_told(
 fn with_log_format_json_every_line_is_json() {
     let configured = Configured::new(MINIMAL);
     let args = ["--log-format=json", "--insecure", "--listen-http=0.0.0.0:0"];
+    let args = [&args[..], &["--cluster-first-voters", "7@127.0.0.1:7400"]].concat();
     let mut node = Serving::start(configured.serve(&args, &[]));
     let message = |line: String| {
         let entry: serde_json::Value =

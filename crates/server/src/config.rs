@@ -37,6 +37,9 @@ pub struct NodeConfig {
     pub seeds: Vec<String>,
     /// The nodes that found the cluster, for a node without data: the first of them begins it, the others join.
     pub first_voters: Vec<FirstVoter>,
+    /// Whether a node without data, seeds and first voters waits to be made part of a cluster by command. Otherwise it is a cluster of
+    /// its own.
+    pub awaits_init: bool,
     /// Whether listeners without TLS may be reachable from other machines.
     pub insecure: bool,
     /// Most connections of one listener.
@@ -78,6 +81,7 @@ impl NodeConfig {
             rack: None,
             seeds: Vec::new(),
             first_voters: Vec::new(),
+            awaits_init: false,
             insecure: false,
             connections_max: limits::CONNECTIONS_MAX,
             shutdown_deadline: Duration::from_secs(10),
@@ -85,6 +89,14 @@ impl NodeConfig {
             default_partitions: 1,
             default_replication_factor: None,
             journal: JournalOptions::default(),
+        }
+    }
+
+    /// Whether a node without data begins a cluster without asking anybody.
+    pub(crate) fn founds_by_itself(&self) -> bool {
+        match self.first_voters.first() {
+            Some(first) => first.node == self.node,
+            None => self.seeds.is_empty() && !self.awaits_init,
         }
     }
 

@@ -73,6 +73,12 @@ pub enum NodeFailure {
         /// What failed.
         reason: String,
     },
+    /// The cluster lost its majority and went on without this node.
+    #[error("this node was left behind: {reason}")]
+    LeftBehind {
+        /// What the cluster says.
+        reason: String,
+    },
     /// A listener ended by itself.
     #[error("the {listener} listener failed: {reason}")]
     Listener {

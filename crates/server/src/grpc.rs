@@ -14,6 +14,7 @@ mod list_offsets;
 mod log_service;
 mod produce;
 mod produce_stream;
+pub(crate) mod startup;
 pub(crate) mod status;
 mod subscribe;
 
@@ -45,6 +46,7 @@ use crate::connection::{ClientStream, Connection};
 use crate::date::DateLayer;
 use crate::error::StartError;
 use crate::inbound::{InboundBudget, InboundLayer};
+use crate::introduction::Introduction;
 use crate::outbound::{BudgetExhausted, OutboundLayer};
 
 /// How often a silent connection is asked whether its client is still there.
@@ -74,6 +76,7 @@ impl Grpc {
     /// Puts the services together. Streams end when `stopping` is cancelled.
     pub(crate) async fn build(
         broker: Arc<Broker>,
+        introduction: Arc<Introduction>,
         forwarding: Forwarding,
         stopping: CancellationToken,
     ) -> Result<Self, StartError> {
@@ -109,6 +112,7 @@ impl Grpc {
             .add_service(log)
             .add_service(ClusterServiceServer::new(Cluster {
                 broker: Arc::clone(&broker),
+                introduction,
                 stopping: stopping.clone(),
             }))
             .add_service(AdminServiceServer::new(Admin { broker, forwarding }))

@@ -29,6 +29,8 @@ pub(crate) enum Health {
     /// It is starting or stopping.
     #[default]
     NotServing,
+    /// It starts, and waits for somebody: for whom, and what to do.
+    Waiting(String),
     /// It serves.
     Ready,
     /// It serves for reading only what is proven whole, for this reason.
@@ -114,6 +116,7 @@ fn answer(method: &Method, path: &str, readiness: &Readiness) -> (StatusCode, St
         "/readyz" => match readiness.health() {
             Health::Ready => (StatusCode::OK, "ready\n".to_owned()),
             Health::NotServing => (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n".to_owned()),
+            Health::Waiting(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
             Health::ReadOnly(reason) => {
                 (StatusCode::SERVICE_UNAVAILABLE, format!("degraded, for reading only: {reason}\n"))
             }

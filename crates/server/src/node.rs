@@ -2,18 +2,21 @@
 //! shutdown. It prints nothing and never ends the process: whoever started it does. It takes nothing
 //! from the machine but what [`NodeParts`] has.
 
+mod entrance;
+mod gatekeeper;
 mod open;
 mod parts;
 mod peers;
+mod starting;
+mod startup;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use highwater_broker::{Broker, BrokerOptions};
-use highwater_consensus::{GroupHost, HostParts};
-use highwater_peer::{AdmitAll, PeerIdentity, PeerLimits, PeerOptions, PeerTransport};
-use highwater_storage::directory::{DataDirectory, Identity, Shutdown};
+use futures_util::StreamExt as _;
+use highwater_broker::Broker;
+use highwater_storage::directory::{DataDirectory, Shutdown};
 use highwater_storage::disk::blocking;
 use highwater_types::NodeId;
 use tokio::sync::watch;
@@ -25,9 +28,10 @@ use crate::config::NodeConfig;
 use crate::error::{NodeFailure, ShutdownError, StartError};
 use crate::grpc::{Forwarding, Grpc};
 use crate::http::{self, Health, Readiness};
-use crate::remote::{Channels, OtherNodes};
-use open::{Opened, open};
+use crate::introduction::{Introduction, Stage};
+use entrance::Entrance;
 use peers::PeerSide;
+use starting::{Addresses, Started, Starting};
 
 pub use parts::{NodeData, NodeParts};
 
@@ -66,53 +70,45 @@ impl Node {
     /// # Errors
     /// As [`Node::start`].
     pub async fn start_with(config: NodeConfig, parts: NodeParts) -> Result<Self, StartError> {
-        let NodeParts { clock, random, data, .. } = parts;
-        let (grpc_listener, http_listener, peer_listener) = (parts.grpc, parts.http, parts.peer);
-        let forwarding = Forwarding::new(config.node, Arc::clone(&parts.dial));
-        let channels = Arc::new(Channels::new(parts.dial));
-        let (grpc, http, peer) = (grpc_listener.address(), http_listener.address(), peer_listener.address());
+        let (grpc, http, peer) = (parts.grpc.address(), parts.http.address(), parts.peer.address());
         let (report, failure) = watch::channel(None);
         let (stopping, cut) = (CancellationToken::new(), CancellationToken::new());
         let undo = cut.clone().drop_guard();
 
         // HTTP first: a node that recovers for long is alive, and not ready.
         let readiness = Readiness::default();
-        let incoming = http_listener.limited(config.connections_max, cut.clone());
+        let incoming = parts.http.limited(config.connections_max, cut.clone());
         let http_task = tokio::spawn(http::serve(incoming, readiness.clone(), stopping.clone()));
         let stop_http = stopping.clone().drop_guard();
 
-        let Opened { directory, store } =
-            open(&config, data, &channels, report.clone(), &clock, &random).await?;
-        let identity = peer_identity(&directory);
-        let transport = PeerTransport::new(peer_options(identity), parts.dialer, Arc::clone(&random));
-        let host = GroupHost::new(HostParts {
-            member: identity.member(),
-            epoch: identity.process,
-            store,
-            clock: Arc::clone(&clock),
-            random: Arc::clone(&random),
-            transport: transport.clone(),
-        });
-        let options = broker_options(&config, &directory, grpc, peer);
-        // Before the broker: a group of several nodes comes up only when they reach each other.
-        let peers =
-            PeerSide::start(&host, identity, peer_listener, parts.own_thread).map_err(StartError::Thread)?;
-        let remote = Arc::new(OtherNodes::new(transport, channels));
-        let broker = match Broker::start(options, Arc::clone(&host), remote, clock, random).await {
-            Ok(broker) => broker,
-            Err(error) => {
-                if let Err(error) = host.shutdown().await {
-                    tracing::warn!(%error, "the store was not closed as it should");
-                }
-                return Err(error.into());
-            }
+        let address = config.advertised_grpc.clone().unwrap_or_else(|| grpc.to_string());
+        let (introduction, orders) = Introduction::new(&config, address, &*parts.random);
+        let clock = Arc::clone(&parts.clock);
+        let forwarding = Forwarding::new(config.node, Arc::clone(&parts.dial));
+        let mut incoming = parts.grpc.limited(config.connections_max, cut.clone()).boxed();
+        let starting = Starting {
+            config: &config,
+            addresses: Addresses { grpc, peer },
+            entrance: Entrance::new(Arc::clone(&introduction), readiness.clone(), orders),
+            report: report.clone(),
+            clock: parts.clock,
+            random: parts.random,
+            data: parts.data,
+            peer: parts.peer,
+            dialer: parts.dialer,
+            dial: parts.dial,
+            own_thread: parts.own_thread,
         };
+        let started = starting.start();
+        let Started { directory, broker, peers } =
+            startup::serve_until(&mut incoming, Arc::clone(&introduction), clock, started).await?;
+        let (cluster, founder) = (directory.identity().cluster, directory.identity().founder);
+        introduction.reach(Stage::Born { cluster, founder, is_member: true });
         if directory.shutdown() == Shutdown::PowerLost {
             broker.warn_of_power_loss();
         }
         let health = broker.read_only().map_or(Health::Ready, Health::ReadOnly);
-        let incoming = grpc_listener.limited(config.connections_max, cut.clone());
-        let server = Grpc::build(Arc::clone(&broker), forwarding, stopping.clone()).await?;
+        let server = Grpc::build(Arc::clone(&broker), introduction, forwarding, stopping.clone()).await?;
         let grpc_task = tokio::spawn(watch_listener(
             "gRPC",
             async move { server.serve(incoming).await.map_err(|error| error.to_string()) },
@@ -209,39 +205,6 @@ impl Node {
         let disk = Arc::clone(self.directory.disk());
         let marked = blocking(&*disk, move || self.directory.mark_clean()).await;
         marked.map_err(ShutdownError::MarkClean)
-    }
-}
-
-/// Who the node is to its peers.
-fn peer_identity(directory: &DataDirectory) -> PeerIdentity {
-    let Identity { cluster, node, incarnation, .. } = directory.identity();
-    PeerIdentity { cluster, node, incarnation, process: directory.epoch() }
-}
-
-/// How the node dials its peers.
-fn peer_options(identity: PeerIdentity) -> PeerOptions {
-    PeerOptions { identity, admission: Arc::new(AdmitAll), limits: PeerLimits::default() }
-}
-
-fn broker_options(
-    config: &NodeConfig,
-    directory: &DataDirectory,
-    grpc: SocketAddr,
-    peer: SocketAddr,
-) -> BrokerOptions {
-    let identity = directory.identity();
-    BrokerOptions {
-        node: config.node,
-        incarnation: identity.incarnation,
-        cluster: identity.cluster,
-        client_address: config.advertised_grpc.clone().unwrap_or_else(|| grpc.to_string()),
-        peer_address: Some(config.advertised_peer.clone().unwrap_or_else(|| peer.to_string())),
-        rack: config.rack.clone(),
-        seeds: config.addresses_to_join(),
-        founder: identity.founder,
-        default_partitions: config.default_partitions,
-        default_replication_factor: config.default_replication_factor,
-        maintenance_interval: config.maintenance_interval,
     }
 }
 

@@ -88,12 +88,17 @@ fn client(channels: &Channels, address: &str) -> Result<ClusterServiceClient<Cha
 /// Asks the node at `address` for the cluster that it belongs to.
 ///
 /// # Errors
-/// When nobody answers there.
+/// When nobody answers there, or a node which has nothing of a cluster's yet.
 pub(crate) async fn identify(channels: &Channels, address: &str) -> Result<ClusterId, BrokerError> {
     let mut client = client(channels, address)?;
     let asked = tokio::time::timeout(CONNECT_TIMEOUT, client.identify(v1::IdentifyRequest {})).await;
     let answer = asked.map_err(|_| silent(address))?.map_err(|status| from_status(&status))?;
-    let id = answer.into_inner().cluster_id;
+    let answer = answer.into_inner();
+    if answer.state() != v1::NodeState::Member {
+        let message = format!("node {} at {address} is in no cluster yet itself", answer.node_id);
+        return Err(BrokerError::new(ErrorCode::Unavailable, message));
+    }
+    let id = answer.cluster_id;
     id.parse().map_err(|_| {
         let message =
             format!("the node at {address} says that its cluster is '{id}', which is no id of a cluster");

@@ -4,6 +4,8 @@
 //! ```text
 //! highwater-data/
 //! ├── identity        format version, cluster, node, incarnation: written once, at birth
+//! ├── birth           only of a node that was born by command: where nodes of its cluster are
+//! ├── recovery        only of a node that went on alone from a cluster that lost its majority
 //! ├── boot            how the last process ended, and on which boot of the machine
 //! ├── lock            locked by the running process; its pid
 //! ├── journal/        the write-ahead journal shared by all Raft groups
@@ -21,13 +23,14 @@ mod error;
 mod identity;
 pub mod layout;
 mod lock;
+mod recovery;
 mod sealed_text;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use highwater_types::{Clock, ClusterId, NodeId, ProcessEpoch, Random};
+use highwater_types::{Clock, ClusterId, NodeId, ProcessEpoch, Random, TimestampMs};
 
 use crate::disk::{Disk, RealDisk, sigbus};
 use birth::Survey;
@@ -37,14 +40,28 @@ pub use boot::Shutdown;
 pub use error::DirectoryError;
 pub use identity::{FORMAT_VERSION, Identity};
 pub use lock::locked_by;
+pub use recovery::RecoveryRecord;
 
 /// Whose data directory is expected.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct DirectoryOptions {
     /// The node that opens the directory.
     pub node: NodeId,
     /// The cluster it must belong to. `None` takes the directory's own, and draws one for a new directory.
     pub cluster: Option<ClusterId>,
+    /// Whether a new directory begins `cluster`. One that draws its cluster always does.
+    pub founds: bool,
+    /// Where nodes of `cluster` are, which a new directory remembers.
+    pub ask: Vec<String>,
+    /// Whether it is opened to be recovered: then a recovery that was cut short is no reason to refuse it.
+    pub recovers: bool,
+}
+
+impl DirectoryOptions {
+    /// A node's directory, and the cluster that it belongs to or is to join.
+    pub fn new(node: NodeId, cluster: Option<ClusterId>) -> Self {
+        Self { node, cluster, founds: false, ask: Vec::new(), recovers: false }
+    }
 }
 
 /// An open data directory. It stays locked against other processes until this is dropped.
@@ -55,6 +72,8 @@ pub struct DataDirectory {
     shutdown: Shutdown,
     epoch: ProcessEpoch,
     is_new: bool,
+    ask: Vec<String>,
+    recovery: Option<RecoveryRecord>,
     _lock: Option<DirectoryLock>,
 }
 
@@ -80,6 +99,14 @@ impl DataDirectory {
         let directory = Self::open_locked(Arc::new(disk.clone()), Some(lock), root, options, clock, random)?;
         disk.mark_unreadable_segments(Path::new(layout::QUARANTINE)).map_err(failed)?;
         Ok(directory)
+    }
+
+    /// Whether the directory that is the root of `disk` is one; otherwise it can be made one. Changes nothing.
+    ///
+    /// # Errors
+    /// When it is neither: it is foreign, damaged or of a newer version.
+    pub fn exists(disk: &dyn Disk, root: &Path) -> Result<bool, DirectoryError> {
+        Ok(birth::survey(disk, root)? == Survey::Ours && Identity::read(disk, root)?.is_some())
     }
 
     /// Opens the directory that is the root of `disk`, without a lock: for a simulated disk. `root` is only for messages.
@@ -117,8 +144,23 @@ impl DataDirectory {
             disk.sync_dir(Path::new("")).map_err(failed)?;
             identity
         };
+        let recovery = RecoveryRecord::read(&*disk).map_err(failed)?;
+        if !options.recovers && recovery.as_ref().is_some_and(|recovery| !recovery.is_finished) {
+            return Err(DirectoryError::RecoveryCutShort { path: root.to_path_buf() });
+        }
+        let ask = birth::whom_to_ask(&*disk).map_err(failed)?;
         let boot::Begun { shutdown, epoch } = boot::begin(&*disk, is_new, clock.now()).map_err(failed)?;
-        Ok(Self { disk, root: root.to_path_buf(), identity, shutdown, epoch, is_new, _lock: lock })
+        Ok(Self {
+            disk,
+            root: root.to_path_buf(),
+            identity,
+            shutdown,
+            epoch,
+            is_new,
+            ask,
+            recovery,
+            _lock: lock,
+        })
     }
 
     /// The disk whose root is this directory.
@@ -150,6 +192,38 @@ impl DataDirectory {
     /// has to be done for a new directory is told by its content, not by this.
     pub fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    /// Where nodes of its cluster were when the directory was born by command.
+    pub fn whom_to_ask(&self) -> &[String] {
+        &self.ask
+    }
+
+    /// How the node went on alone from a cluster that lost its majority, if it did.
+    pub fn recovery(&self) -> Option<&RecoveryRecord> {
+        self.recovery.as_ref()
+    }
+
+    /// Records that the node's groups are being made its own, under the cluster id `fresh`, or under that of a recovery that was
+    /// cut short. Until [`DirectoryError::RecoveryCutShort`] is lifted by [`DataDirectory::finish_recovery`], no node starts here.
+    /// Durable on return.
+    pub fn begin_recovery(&mut self, fresh: ClusterId, at: TimestampMs) -> io::Result<RecoveryRecord> {
+        let record = RecoveryRecord::begin(self.recovery.as_ref(), self.identity.cluster, fresh, at);
+        record.write(&*self.disk)?;
+        self.recovery = Some(record.clone());
+        Ok(record)
+    }
+
+    /// Gives the directory to the cluster of the recovery that was begun, all else being durable.
+    pub fn finish_recovery(&mut self) -> io::Result<()> {
+        let Some(record) = &mut self.recovery else { return Ok(()) };
+        let identity = Identity { cluster: record.cluster, ..self.identity };
+        identity.write(&*self.disk)?;
+        self.identity = identity;
+        let finished = RecoveryRecord { is_finished: true, ..record.clone() };
+        finished.write(&*self.disk)?;
+        *record = finished;
+        Ok(())
     }
 
     /// The files that could not be read under a mapping, relative to the root, sorted.

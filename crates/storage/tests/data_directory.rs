@@ -37,7 +37,7 @@ impl Clock for FixedClock {
 }
 
 fn options() -> DirectoryOptions {
-    DirectoryOptions { node: NODE, cluster: None }
+    DirectoryOptions::new(NODE, None)
 }
 
 fn open(root: &Path) -> Result<DataDirectory, DirectoryError> {
@@ -227,7 +227,12 @@ fn another_nodes_or_clusters_directory_is_refused_by_name() {
     let root = tempfile::tempdir().unwrap();
     let cluster = open(root.path()).unwrap().identity().cluster;
     let open_as = |node, cluster| {
-        DataDirectory::open(root.path(), &DirectoryOptions { node, cluster }, &FixedClock, &Counter::default())
+        DataDirectory::open(
+            root.path(),
+            &DirectoryOptions::new(node, cluster),
+            &FixedClock,
+            &Counter::default(),
+        )
     };
     let error = open_as(NodeId(2), None).unwrap_err();
     assert!(matches!(error, DirectoryError::OtherNode { expected: NodeId(2), found: NODE, .. }), "{error}");
@@ -460,4 +465,40 @@ fn unreadable_files_are_listed_until_they_are_cleared() {
     assert_eq!(directory.unreadable_files().unwrap(), [segment]);
     directory.clear_unreadable(segment).unwrap();
     assert!(directory.unreadable_files().unwrap().is_empty());
+}
+
+#[test]
+fn a_node_born_by_command_remembers_whom_to_ask_and_is_a_founder_only_when_it_was_told_so() {
+    for founds in [false, true] {
+        let root = tempfile::tempdir().unwrap();
+        let cluster = ClusterId::draw(&Counter(AtomicU64::new(40)));
+        let ask = vec!["a.example.com:7400".to_owned(), "b:1".to_owned()];
+        let ordered = DirectoryOptions { founds, ask: ask.clone(), ..DirectoryOptions::new(NODE, Some(cluster)) };
+        drop(DataDirectory::open(root.path(), &ordered, &FixedClock, &Counter::default()).unwrap());
+        let again = open(root.path()).unwrap();
+        assert_eq!((again.identity().cluster, again.identity().founder), (cluster, founds));
+        assert_eq!(again.whom_to_ask(), ask);
+    }
+}
+
+#[test]
+fn a_half_recovered_directory_is_refused_until_the_recovery_is_finished() {
+    let root = tempfile::tempdir().unwrap();
+    let mut directory = open(root.path()).unwrap();
+    let was = directory.identity().cluster;
+    let [first, second] = [50, 60].map(|start| ClusterId::draw(&Counter(AtomicU64::new(start))));
+    directory.begin_recovery(first, TimestampMs(1)).unwrap();
+    drop(directory);
+    let error = open(root.path()).unwrap_err();
+    assert!(matches!(error, DirectoryError::RecoveryCutShort { .. }), "{error}");
+
+    let again = DirectoryOptions { recovers: true, ..options() };
+    let mut directory = DataDirectory::open(root.path(), &again, &FixedClock, &Counter::default()).unwrap();
+    let record = directory.begin_recovery(second, TimestampMs(2)).unwrap();
+    assert_eq!((record.cluster, record.was), (first, vec![was]), "it keeps the id that it began with");
+    directory.finish_recovery().unwrap();
+    drop(directory);
+    let directory = open(root.path()).unwrap();
+    assert_eq!(directory.identity().cluster, first);
+    assert!(directory.recovery().unwrap().is_finished);
 }

@@ -12,6 +12,7 @@ mod node_process;
 pub(crate) mod partition;
 pub(crate) mod produce;
 pub(crate) mod reassign;
+pub(crate) mod recover;
 pub(crate) mod serve;
 pub(crate) mod topic;
 pub(crate) mod tour;
@@ -36,6 +37,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Serve(args) => serve(&args, global.output),
         Command::Health(args) => health::run(&args),
         Command::Inspect(args) => inspect::run(&args, global.output),
+        Command::Recover(args) => block_on(async { recover::run(&args, global.output).await }),
         Command::Dev(args) => match args.fault() {
             Some(fault) => fault.run(),
             None => block_on(dev::run(args)),
@@ -45,7 +47,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
             block_on(async { topic::run(command, &connect(&global)?, global.output).await })
         }
         Command::Cluster(command) => {
-            block_on(async { cluster::run(command, &connect(&global)?, global.output).await })
+            block_on(async { cluster::run(command, &connect(&global)?, &global.server, global.output).await })
         }
         Command::Node(command) => {
             block_on(async { node::run(command, &connect(&global)?, global.output).await })
@@ -69,7 +71,8 @@ fn has_json(command: &Command) -> Result<(), CliError> {
         | Command::Node(_)
         | Command::Partition(_)
         | Command::Reassign(_)
-        | Command::Inspect(_) => return Ok(()),
+        | Command::Inspect(_)
+        | Command::Recover(_) => return Ok(()),
         Command::Serve(args) if args.check => return Ok(()),
         Command::Serve(_) => ("serve", Some("`--check` has one, and `--log-format json` logs as JSON")),
         Command::Dev(_) => ("dev", None),

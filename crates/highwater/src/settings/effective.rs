@@ -57,6 +57,8 @@ impl Effective {
             }
             effective.take(setting, given);
         }
+        // A service must not begin a cluster because somebody forgot to name the others.
+        effective.config.node.awaits_init = true;
         effective.check_listeners(&mut sources);
         let problems = sources.into_problems();
         if problems.is_empty() { Ok(effective) } else { Err(problems) }

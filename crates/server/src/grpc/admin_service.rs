@@ -152,6 +152,11 @@ impl AdminService for Admin {
         self.broker.wait_for_metadata(version).await.map_err(status)?;
         let cluster = self.broker.describe_cluster().map_err(status)?;
         let nodes = cluster.nodes.into_iter();
+        let recoveries = cluster.recoveries.into_iter().map(|recovery| v1::ClusterRecovery {
+            cluster_id_before: recovery.was.to_string(),
+            node_id: recovery.node.0,
+            at_ms: recovery.at.0,
+        });
         Ok(Response::new(v1::DescribeClusterResponse {
             cluster_id: cluster.cluster_id.to_string(),
             nodes: nodes.map(|(node, address)| v1::NodeDescription { node_id: node.0, address }).collect(),
@@ -159,6 +164,7 @@ impl AdminService for Admin {
             metadata_version: cluster.metadata_version,
             answering_node_id: cluster.answering_node.0,
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
+            recoveries: recoveries.collect(),
         }))
     }
 

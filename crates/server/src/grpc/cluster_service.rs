@@ -12,10 +12,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::status::status;
+use crate::introduction::Introduction;
 
 /// The service between nodes.
 pub(crate) struct Cluster {
     pub(crate) broker: Arc<Broker>,
+    pub(crate) introduction: Arc<Introduction>,
     pub(crate) stopping: CancellationToken,
 }
 
@@ -25,8 +27,12 @@ impl ClusterService for Cluster {
         &self,
         _request: Request<v1::IdentifyRequest>,
     ) -> Result<Response<v1::IdentifyResponse>, Status> {
-        let (cluster, node) = self.broker.identity();
-        Ok(Response::new(v1::IdentifyResponse { cluster_id: cluster.to_string(), node_id: node.0 }))
+        Ok(Response::new(self.introduction.response()))
+    }
+
+    async fn birth(&self, request: Request<v1::BirthRequest>) -> Result<Response<v1::BirthResponse>, Status> {
+        self.introduction.be_born(request.into_inner()).await.map_err(status)?;
+        Ok(Response::new(v1::BirthResponse {}))
     }
 
     async fn propose(

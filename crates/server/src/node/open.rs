@@ -1,24 +1,19 @@
 //! The first part of a node's start: its data directory is opened and the store in it recovered.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use highwater_storage::directory::{DataDirectory, DirectoryOptions, Identity, Shutdown};
 use highwater_storage::disk::{Disk, RealDisk, blocking};
 use highwater_storage::{OpenError, Store, StoreOptions};
-use highwater_types::{Clock, ClusterId, Random, limits};
+use highwater_types::{Clock, GroupId, Random, limits};
 use tokio::sync::watch;
-use tokio::time::sleep;
 
+use super::entrance::{Birth, Entrance};
 use super::parts::NodeData;
 use crate::config::NodeConfig;
 use crate::error::{NodeFailure, StartError};
-use crate::remote::{Channels, identify};
-
-/// How long until the seeds are asked again.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// Every how many times the log says so.
-const SAY_AGAIN: u32 = 20;
+use crate::introduction::Stage;
+use crate::remote::Channels;
 
 /// What is open before there is a broker.
 pub(super) struct Opened {
@@ -32,6 +27,7 @@ pub(super) async fn open(
     config: &NodeConfig,
     data: NodeData,
     channels: &Channels,
+    entrance: &mut Entrance,
     report: watch::Sender<Option<NodeFailure>>,
     clock: &Arc<dyn Clock>,
     random: &Arc<dyn Random>,
@@ -51,13 +47,33 @@ pub(super) async fn open(
         NodeData::Directory => Arc::new(RealDisk::new(root.clone())),
         NodeData::Disk(disk) => Arc::clone(disk),
     };
-    let cluster = cluster_to_join(config, &*disk, channels).await?;
-    let options = DirectoryOptions { node: config.node, cluster };
-    blocking(&*disk, move || {
+    let is_born = DataDirectory::exists(&*disk, &config.data)?;
+    let Birth { options, ordered } = if is_born || config.founds_by_itself() {
+        Birth { options: DirectoryOptions::new(config.node, None), ordered: None }
+    } else {
+        entrance.wait(config, channels).await
+    };
+    let introduction = entrance.introduction();
+    let opened = blocking(&*disk, move || {
         let directory = match data {
             NodeData::Directory => DataDirectory::open(&root, &options, &*clock, &*random)?,
             NodeData::Disk(disk) => DataDirectory::open_on(disk, &root, &options, &*clock, &*random)?,
         };
+        let Identity { cluster, founder, .. } = directory.identity();
+        if let Some(recovery) = directory.recovery() {
+            let (was, at_ms) = (recovery.was.last().map(ToString::to_string), recovery.at.0);
+            tracing::warn!(
+                %cluster,
+                was,
+                at_ms,
+                "the cluster lost its majority and went on from this node alone: records that only the others had are lost"
+            );
+        }
+        if let Some(ordered) = ordered {
+            introduction.reach(Stage::Born { cluster, founder, is_member: false });
+            // Whoever gave the order may have gone.
+            let _ = ordered.send(());
+        }
         let disk_failed = |doing| move |source| OpenError::Io { doing, source };
         store_options.unreadable =
             directory.unreadable_files().map_err(disk_failed("reading the quarantine markers"))?;
@@ -66,37 +82,12 @@ pub(super) async fn open(
             tracing::warn!("the machine went down while the node ran; all that was durable is recovered");
             directory.mark_recovered().map_err(disk_failed("recording the recovery"))?;
         }
-        Ok(Opened { directory, store })
+        Ok::<_, StartError>(Opened { directory, store })
     })
-    .await
-}
-
-/// The cluster that a directory without an identity is to be born into; none when it has one, or when the node begins a cluster. Asks
-/// the seeds for as long as none of them answers: what a node without data must never do is to begin a second cluster.
-async fn cluster_to_join(
-    config: &NodeConfig,
-    disk: &dyn Disk,
-    channels: &Channels,
-) -> Result<Option<ClusterId>, StartError> {
-    let seeds = config.addresses_to_join();
-    if seeds.is_empty() || Identity::read(disk, &config.data)?.is_some() {
-        return Ok(None);
-    }
-    let mut attempt = 0_u32;
-    loop {
-        for seed in &seeds {
-            match identify(channels, seed).await {
-                Ok(cluster) => {
-                    tracing::info!(%cluster, seed, "joining a cluster");
-                    return Ok(Some(cluster));
-                }
-                Err(error) if attempt.is_multiple_of(SAY_AGAIN) => {
-                    tracing::info!(seed, %error, "waiting for a node of the cluster to join");
-                }
-                Err(_) => {}
-            }
-        }
-        attempt = attempt.wrapping_add(1);
-        sleep(ASK_AGAIN).await;
-    }
+    .await?;
+    let Identity { cluster, founder, .. } = opened.directory.identity();
+    let metadata = opened.store.group(GroupId::Metadata);
+    let is_member = metadata.is_some_and(|log| log.bounds() != (None, None));
+    entrance.reach(Stage::Born { cluster, founder, is_member });
+    Ok(opened)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::{io, thread};
 
 use highwater_consensus::GroupHost;
-use highwater_peer::{AdmitAll, PeerIdentity, PeerLimits, ServeOptions, serve};
+use highwater_peer::{Admission, PeerIdentity, PeerLimits, ServeOptions, serve};
 use tokio::runtime;
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -27,10 +27,11 @@ impl PeerSide {
     pub(super) fn start(
         host: &Arc<GroupHost>,
         identity: PeerIdentity,
+        admission: Arc<dyn Admission>,
         listener: Listener,
         own_thread: bool,
     ) -> io::Result<Self> {
-        let options = ServeOptions { identity, admission: Arc::new(AdmitAll), limits: PeerLimits::default() };
+        let options = ServeOptions { identity, admission, limits: PeerLimits::default() };
         let (host, watching) = (Arc::clone(host), host.watch_nodes());
         let stopping = CancellationToken::new();
         let stop = stopping.clone().drop_guard();

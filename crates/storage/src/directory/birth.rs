@@ -3,6 +3,15 @@
 //! Birth makes the skeleton first and the identity last, each durable before the next. So an
 //! identity means that the skeleton is whole, and without one nothing but an empty skeleton and
 //! temporary files may be there: a birth that was cut short is simply done again.
+//!
+//! A node that was made part of a cluster by command has one file more, from before its identity:
+//!
+//! ```text
+//! highwater birth
+//! format 1
+//! ask 10.0.0.1:7400,10.0.0.2:7400   where nodes of its cluster are, for as long as it knows nothing else of it
+//! crc32c 8f00a1b2
+//! ```
 
 use std::io;
 use std::path::Path;
@@ -12,8 +21,16 @@ use highwater_types::{Clock, ClusterId, Incarnation, Random};
 use super::DirectoryOptions;
 use super::error::DirectoryError;
 use super::identity::Identity;
-use super::layout::{BOOT, IDENTITY, LOCK, LOST_AND_FOUND, SKELETON, TEMPORARY_SUFFIX};
+use super::layout::{BIRTH, BOOT, IDENTITY, LOCK, LOST_AND_FOUND, SKELETON, TEMPORARY_SUFFIX};
+use super::sealed_text::{ReadError, SealedText};
 use crate::disk::Disk;
+
+/// The version of the record of a birth.
+const FORMAT: u32 = 1;
+/// Most addresses in it.
+const ADDRESSES_MAX: usize = 12;
+/// Most bytes of an address in it: a host's name of 253 characters, and a port.
+const ADDRESS_BYTES_MAX: usize = 260;
 
 /// Most names that an error message lists.
 const NAMES_SHOWN: usize = 3;
@@ -67,8 +84,13 @@ pub(super) fn give_birth(
     for name in SKELETON {
         disk.create_dir_all(Path::new(name))?;
     }
+    if !options.ask.is_empty() {
+        let fits = |address: &&String| address.len() <= ADDRESS_BYTES_MAX && !address.contains(['\n', ',']);
+        let ask: Vec<&str> = options.ask.iter().filter(fits).take(ADDRESSES_MAX).map(String::as_str).collect();
+        SealedText::new(FORMAT).with("ask", ask.join(",")).write(disk, BIRTH)?;
+    }
     let identity = Identity {
-        founder: options.cluster.is_none(),
+        founder: options.cluster.is_none() || options.founds,
         cluster: options.cluster.unwrap_or_else(|| ClusterId::draw(random)),
         node: options.node,
         incarnation: Incarnation(random.next_u64()),
@@ -76,6 +98,25 @@ pub(super) fn give_birth(
     };
     identity.write(disk)?;
     Ok(identity)
+}
+
+/// Whom a node may ask for its cluster, as it was told at its birth. Hints only: without them it has its configuration's.
+pub(super) fn whom_to_ask(disk: &dyn Disk) -> io::Result<Vec<String>> {
+    match SealedText::read(disk, BIRTH) {
+        Ok(record) => {
+            let ask = record.field("ask").unwrap_or_default();
+            Ok(ask.split(',').filter(|address| !address.is_empty()).map(str::to_owned).collect())
+        }
+        Err(ReadError::Missing) => Ok(Vec::new()),
+        Err(ReadError::Damaged(problem)) => {
+            tracing::warn!(
+                problem,
+                "the record of this node's birth is damaged: it asks its configured seeds only"
+            );
+            Ok(Vec::new())
+        }
+        Err(ReadError::Io(error)) => Err(error),
+    }
 }
 
 /// Refuses a directory that has an identity but lost a part of its skeleton.
@@ -90,7 +131,9 @@ pub(super) fn check_skeleton(disk: &dyn Disk, root: &Path) -> Result<(), Directo
 
 fn is_known(name: &str) -> bool {
     let final_name = name.strip_suffix(TEMPORARY_SUFFIX).unwrap_or(name);
-    [IDENTITY, BOOT].contains(&final_name) || [LOCK, LOST_AND_FOUND].contains(&name) || SKELETON.contains(&name)
+    [IDENTITY, BIRTH, BOOT].contains(&final_name)
+        || [LOCK, LOST_AND_FOUND].contains(&name)
+        || SKELETON.contains(&name)
 }
 
 /// The first of the names, for a message; empty when there are none.

@@ -102,6 +102,15 @@ pub enum DirectoryError {
         /// The cluster that the directory names.
         found: ClusterId,
     },
+    /// A recovery was begun and not finished.
+    #[error(
+        "data directory {} is half recovered: type `highwater recover --unsafe` for it again, which finishes that",
+        path.display()
+    )]
+    RecoveryCutShort {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Another process uses the directory.
     #[error("data directory {} is in use by {}: stop it first, or choose another directory", path.display(), holder(*pid))]
     Locked {

@@ -14,6 +14,10 @@ pub const TOPICS: &str = "topics";
 pub const QUARANTINE: &str = "quarantine";
 /// Who the directory belongs to.
 pub const IDENTITY: &str = "identity";
+/// Whom a node that was born by command asks for its cluster until it knows it.
+pub const BIRTH: &str = "birth";
+/// That the node went on alone from a cluster that lost its majority.
+pub const RECOVERY: &str = "recovery";
 /// Whether the last process ended cleanly, and on which boot of the machine it ran.
 pub const BOOT: &str = "boot";
 /// Held locked by the process that uses the directory; contains its pid.

@@ -1,6 +1,8 @@
-//! `highwater cluster`: how the cluster is, and what it is made of.
+//! `highwater cluster`: how the cluster is, what it is made of, and its birth.
 
 mod describe;
+mod founding;
+pub(crate) mod init;
 mod status;
 
 use clap::Subcommand;
@@ -16,16 +18,21 @@ pub(crate) enum ClusterCommand {
     Status(status::StatusArgs),
     /// Show the cluster's id, its nodes and who leads it
     Describe,
+    /// Found a cluster from nodes that were started without data and wait for it; safe to repeat
+    Init(init::InitArgs),
 }
 
 /// Runs a cluster command.
 pub(crate) async fn run(
     command: ClusterCommand,
     client: &Client,
+    servers: &[String],
     format: OutputFormat,
 ) -> Result<(), CliError> {
     match command {
         ClusterCommand::Status(args) => status::run(args, client, format).await,
         ClusterCommand::Describe => describe::run(client, format).await,
+        // Asks each node for itself.
+        ClusterCommand::Init(args) => init::run(&args, servers, format).await,
     }
 }

@@ -1,0 +1,50 @@
+//! Which nodes this one talks to, and what it makes of being refused itself.
+
+use highwater_peer::{Admission, NotAdmitted, PeerIdentity, RefusalCode};
+use highwater_storage::directory::RecoveryRecord;
+use highwater_types::ClusterId;
+use tokio::sync::watch;
+
+use crate::error::NodeFailure;
+
+/// See the module.
+pub(super) struct Gatekeeper {
+    cluster: ClusterId,
+    /// What the cluster was before this node went on alone.
+    was: Vec<ClusterId>,
+    /// Where a failure of the node is told.
+    report: watch::Sender<Option<NodeFailure>>,
+}
+
+impl Gatekeeper {
+    pub(super) fn new(
+        cluster: ClusterId,
+        recovery: Option<&RecoveryRecord>,
+        report: watch::Sender<Option<NodeFailure>>,
+    ) -> Self {
+        Self { cluster, was: recovery.map(|recovery| recovery.was.clone()).unwrap_or_default(), report }
+    }
+}
+
+impl Admission for Gatekeeper {
+    fn check(&self, _peer: &PeerIdentity) -> Result<(), NotAdmitted> {
+        Ok(())
+    }
+
+    fn check_stranger(&self, peer: &PeerIdentity) -> Result<(), NotAdmitted> {
+        if self.was.contains(&peer.cluster) {
+            let PeerIdentity { node, cluster: was, .. } = *peer;
+            return Err(NotAdmitted::LeftBehind { node, was, cluster: self.cluster });
+        }
+        Ok(())
+    }
+
+    /// A node that was left behind must not go on: with others that were it could make a majority of what the cluster was, and
+    /// take records that the cluster will never have.
+    fn refused(&self, code: RefusalCode, reason: &str) {
+        if code == RefusalCode::LeftBehind {
+            let reason = reason.to_owned();
+            self.report.send_replace(Some(NodeFailure::LeftBehind { reason }));
+        }
+    }
+}
