@@ -36,6 +36,7 @@ mod reconcile;
 mod recovery;
 mod runtime;
 mod settings;
+mod standing;
 mod state_machine;
 mod transport;
 mod type_config;
@@ -52,4 +53,5 @@ pub use message::{
 pub use propose::{Proposal, ProposalHandle, Proposed};
 pub use reconcile::{Desired, Reconciled};
 pub use recovery::{Standing, make_sole_voter, standing};
+pub use standing::MemberStanding;
 pub use transport::{NoPeers, Transport, TransportError};

@@ -163,6 +163,12 @@ impl Liveness {
         (given.until > Instant::now()).then_some(given.epoch)
     }
 
+    /// How long ago an answer of the node came in.
+    pub(crate) fn last_heard(&self, node: NodeId) -> Option<Duration> {
+        let heard_at = self.peers.lock().get(&node)?.heard_at?;
+        Some(heard_at.elapsed())
+    }
+
     /// Whether all that an earlier process of this node may have promised is over.
     pub(crate) fn may_vote(&self) -> bool {
         self.started_at.elapsed() > SUPPORT

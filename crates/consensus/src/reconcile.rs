@@ -30,7 +30,7 @@ use crate::state_machine::StateMachine;
 use crate::type_config::Types;
 
 /// Entries that a learner may be behind when it is made a voter.
-const PROMOTION_LAG_MAX: u64 = 1000;
+pub(crate) const PROMOTION_LAG_MAX: u64 = 1000;
 
 /// Who should be in a group.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -107,7 +107,7 @@ impl Group {
     }
 
     /// How many entries each other member lacks.
-    fn lag(&self, raft: &Raft<Types, StateMachine>) -> BTreeMap<u64, u64> {
+    pub(crate) fn lag(&self, raft: &Raft<Types, StateMachine>) -> BTreeMap<u64, u64> {
         let metrics = raft.data_metrics();
         let metrics = metrics.borrow_watched();
         let end = |id: Option<RaftIndex>| id.map_or(0, |index| index.0 + 1);

@@ -130,6 +130,9 @@ impl Disk for GatedDisk {
     fn free_bytes(&self) -> io::Result<u64> {
         self.disk.free_bytes()
     }
+    fn total_bytes(&self) -> io::Result<u64> {
+        self.disk.total_bytes()
+    }
     fn boot_id(&self) -> io::Result<String> {
         self.disk.boot_id()
     }

@@ -55,6 +55,8 @@ pub trait Disk: Send + Sync + 'static {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Bytes that can still be written.
     fn free_bytes(&self) -> io::Result<u64>;
+    /// Bytes of the whole file system.
+    fn total_bytes(&self) -> io::Result<u64>;
     /// Identifies this boot of the machine: a power cut or a reboot changes it, a restart of the process
     /// does not. What was written but not synced under another boot id may be lost.
     fn boot_id(&self) -> io::Result<String>;

@@ -182,6 +182,12 @@ impl Disk for RealDisk {
         Ok(usage.f_bavail.saturating_mul(usage.f_frsize))
     }
 
+    fn total_bytes(&self) -> io::Result<u64> {
+        let usage = rustix::fs::statvfs(&self.root.path)
+            .map_err(|error| failed("measure the size of", &self.root.path, error))?;
+        Ok(usage.f_blocks.saturating_mul(usage.f_frsize))
+    }
+
     fn boot_id(&self) -> io::Result<String> {
         let path = Path::new("/proc/sys/kernel/random/boot_id");
         let id = fs::read_to_string(path).map_err(|error| failed("read", path, error))?;

@@ -136,6 +136,11 @@ impl Disk for SimDisk {
         Ok(state.free_bytes())
     }
 
+    fn total_bytes(&self) -> io::Result<u64> {
+        let (state, _) = self.read("measure the size of", Path::new(""))?;
+        Ok(state.total_bytes())
+    }
+
     fn boot_id(&self) -> io::Result<String> {
         let (state, _) = self.read("read the boot id of", Path::new(""))?;
         Ok(format!("simulated-{}-{}", state.seed, state.boot))

@@ -137,6 +137,10 @@ impl State {
         (start < end).then(|| Duration::from_millis(start + self.random.below(end - start)))
     }
 
+    pub(super) fn total_bytes(&self) -> u64 {
+        self.capacity.unwrap_or(UNLIMITED_FREE_BYTES)
+    }
+
     /// The node of a file that is open, and so exists.
     pub(super) fn node(&mut self, inode: Inode) -> &mut Node {
         self.nodes.get_mut(&inode).expect("an open file's node stays")
