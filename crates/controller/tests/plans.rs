@@ -200,6 +200,10 @@ fn metadata_voters_are_alive_on_different_racks_and_change_as_little_as_possible
     accept(&mut state, &set_mode(3, NodeMode::Draining));
     let planned = plan_metadata_voters(state.image(), &set(&[1, 3, 5]), 3, &set(&all));
     assert_eq!(planned, Ok(set(&[1, 4, 5])), "one that restarts stays, one that leaves goes");
+    let alone = plan_metadata_voters(state.image(), &set(&[1, 3]), 3, &set(&[1, 3]));
+    assert_eq!(alone, Ok(set(&[1])), "also when nobody takes its place");
+    let last = plan_metadata_voters(state.image(), &set(&[3]), 3, &set(&[3]));
+    assert_eq!(last, Ok(set(&[3])), "but not when nobody would be left");
     for requested in [0, 2, 4, 7] {
         let refused = plan_metadata_voters(state.image(), &set(&[1]), requested, &set(&all));
         assert_eq!(refused, Err(MetadataError::VoterCount { requested }));

@@ -16,7 +16,7 @@ enum Fitness {
     Fit,
     /// It is alive, and about to be restarted.
     Resting,
-    /// It votes, and is about to leave.
+    /// It votes, and is about to leave: it stays only when there is no other.
     Leaving,
     /// It votes, and is not alive. It stays only when there is no other: fewer voters would bear fewer losses.
     Lost,
@@ -24,7 +24,7 @@ enum Fitness {
 
 /// Plans who should vote on the metadata, given who votes and who is alive. Where there are
 /// fewer nodes than wanted, it is the next smaller odd number, for an even one bears no more
-/// losses; but nobody who can stay is dropped for that. Planned again after it was done, it
+/// losses; but nobody who can stay, and is not about to leave, is dropped for that. Planned again after it was done, it
 /// is the same.
 ///
 /// # Errors
@@ -51,8 +51,10 @@ pub fn plan_metadata_voters(
         };
         candidates.insert(node.id, (fitness, node));
     }
-    let staying = candidates.keys().filter(|node| current.contains(node)).count();
-    let possible = candidates.len().min(wanted);
+    // One that leaves makes room also when nobody comes in its place, as long as somebody is left.
+    let stays = |(_, (fitness, _)): &(&NodeId, &(Fitness, &NodeRecord))| *fitness != Fitness::Leaving;
+    let staying = candidates.iter().filter(stays).filter(|(node, _)| current.contains(node)).count();
+    let possible = candidates.iter().filter(stays).count().max(1).min(candidates.len()).min(wanted);
     let odd = if possible.is_multiple_of(2) { possible.saturating_sub(1) } else { possible };
     let count = odd.max(staying.min(wanted));
     let mut voters = BTreeSet::new();
