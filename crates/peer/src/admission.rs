@@ -5,7 +5,8 @@ use highwater_types::{ClusterId, Incarnation, NodeId};
 use crate::error::RefusalCode;
 use crate::identity::PeerIdentity;
 
-/// Decides about a node that has shown that it is of this cluster. Both ends ask it, before the first request.
+/// Decides about a node that has shown that it is of this cluster. Both ends ask it before the first request, and the one that serves
+/// again and again while the connection lasts.
 pub trait Admission: Send + Sync + 'static {
     /// Whether `peer` may be talked to.
     ///
@@ -29,7 +30,9 @@ pub trait Admission: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
     /// Its data is from another life than the one that the cluster counts on.
-    #[error("the data of node {node} is of incarnation {found}, the cluster knows {known}")]
+    #[error(
+        "the data of node {node} is of incarnation {found}, the cluster knows {known}: the directory was replaced by another one, and cannot come back"
+    )]
     StaleIncarnation {
         /// The node.
         node: NodeId,
@@ -39,7 +42,9 @@ pub enum NotAdmitted {
         found: Incarnation,
     },
     /// It was removed from the cluster.
-    #[error("node {node} was removed from the cluster")]
+    #[error(
+        "node {node} was removed from the cluster, and its data directory cannot come back; started with an empty one it joins anew"
+    )]
     Removed {
         /// The node.
         node: NodeId,

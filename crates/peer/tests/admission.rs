@@ -4,6 +4,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use highwater_consensus::{Transport as _, TransportError};
@@ -116,4 +117,40 @@ async fn a_node_that_its_cluster_left_behind_is_told_so_and_hears_it() {
     let reason = refusal(asks, (identity(ASKED), asked), ASKED).await;
     assert!(reason.contains("left behind") && reason.contains("empty its data directory"), "{reason}");
     assert_eq!(*hears.told.lock().unwrap(), [RefusalCode::LeftBehind]);
+}
+
+/// Lets everybody in until it is told not to.
+#[derive(Default)]
+struct Expels(AtomicBool);
+
+impl Admission for Expels {
+    fn check(&self, peer: &PeerIdentity) -> Result<(), NotAdmitted> {
+        if self.0.load(Ordering::Relaxed) { Err(NotAdmitted::Removed { node: peer.node }) } else { Ok(()) }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_removed_while_it_is_connected_is_cut_off_and_then_told_why() {
+    let limits = PeerLimits::default();
+    let (network, receiver) = (MemoryNetwork::new(), Arc::new(Receiver::default()));
+    let expels = Arc::new(Expels::default());
+    let admission = Arc::clone(&expels) as Arc<dyn Admission>;
+    let options = ServeOptions { identity: identity(ASKED), admission, limits };
+    let _served: Served = served_as(&network, &receiver, options);
+    let transport = transport_as(identity(ASKS), Arc::clone(&network) as Arc<dyn Dialer>, limits, all());
+    transport.set(ASKED, "memory");
+    transport.call(member(ASKED), group(1), heartbeat(), PATIENCE).await.unwrap();
+    expels.0.store(true, Ordering::Relaxed);
+    let refused = async {
+        loop {
+            match transport.call(member(ASKED), group(1), heartbeat(), PATIENCE).await {
+                Err(TransportError::Unreachable { reason, .. }) if reason.contains("was removed") => {
+                    return reason;
+                }
+                Ok(_) | Err(_) => tokio::time::advance(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    let reason = tokio::time::timeout(PATIENCE, refused).await.expect("it is cut off");
+    assert!(reason.contains("node 1 was removed from the cluster") && reason.contains("empty"), "{reason}");
 }

@@ -1,5 +1,6 @@
 //! Which nodes this one talks to, and what it makes of being refused itself.
 
+use highwater_broker::{KnownNodes, NodeStanding};
 use highwater_peer::{Admission, NotAdmitted, PeerIdentity, RefusalCode};
 use highwater_storage::directory::RecoveryRecord;
 use highwater_types::ClusterId;
@@ -12,6 +13,8 @@ pub(super) struct Gatekeeper {
     cluster: ClusterId,
     /// What the cluster was before this node went on alone.
     was: Vec<ClusterId>,
+    /// What the metadata say of the nodes.
+    known: KnownNodes,
     /// Where a failure of the node is told.
     report: watch::Sender<Option<NodeFailure>>,
 }
@@ -20,15 +23,23 @@ impl Gatekeeper {
     pub(super) fn new(
         cluster: ClusterId,
         recovery: Option<&RecoveryRecord>,
+        known: KnownNodes,
         report: watch::Sender<Option<NodeFailure>>,
     ) -> Self {
-        Self { cluster, was: recovery.map(|recovery| recovery.was.clone()).unwrap_or_default(), report }
+        let was = recovery.map(|recovery| recovery.was.clone()).unwrap_or_default();
+        Self { cluster, was, known, report }
     }
 }
 
 impl Admission for Gatekeeper {
-    fn check(&self, _peer: &PeerIdentity) -> Result<(), NotAdmitted> {
-        Ok(())
+    /// Refuses nodes that were removed, and data directories that were replaced.
+    fn check(&self, peer: &PeerIdentity) -> Result<(), NotAdmitted> {
+        let (node, found) = (peer.node, peer.incarnation);
+        match self.known.standing(node, found) {
+            NodeStanding::Belongs => Ok(()),
+            NodeStanding::Removed => Err(NotAdmitted::Removed { node }),
+            NodeStanding::Replaced { by: known } => Err(NotAdmitted::StaleIncarnation { node, known, found }),
+        }
     }
 
     fn check_stranger(&self, peer: &PeerIdentity) -> Result<(), NotAdmitted> {

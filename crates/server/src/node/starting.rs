@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use highwater_broker::{Broker, BrokerOptions};
+use highwater_broker::{Broker, BrokerOptions, KnownNodes};
 use highwater_consensus::{GroupHost, HostParts};
 use highwater_peer::{Admission, Dialer, PeerIdentity, PeerLimits, PeerOptions, PeerTransport};
 use highwater_storage::directory::{DataDirectory, Identity};
@@ -60,8 +60,9 @@ impl Starting<'_> {
             open(self.config, self.data, &channels, &mut self.entrance, report.clone(), &clock, &random)
                 .await?;
         let identity = peer_identity(&directory);
+        let known = KnownNodes::new();
         let gatekeeper: Arc<dyn Admission> =
-            Arc::new(Gatekeeper::new(identity.cluster, directory.recovery(), report));
+            Arc::new(Gatekeeper::new(identity.cluster, directory.recovery(), known.clone(), report));
         let transport = PeerTransport::new(
             peer_options(identity, Arc::clone(&gatekeeper)),
             self.dialer,
@@ -80,7 +81,7 @@ impl Starting<'_> {
         let peers = PeerSide::start(&host, identity, gatekeeper, self.peer, self.own_thread)
             .map_err(StartError::Thread)?;
         let remote = Arc::new(OtherNodes::new(transport, channels));
-        match Broker::start(options, Arc::clone(&host), remote, clock, random).await {
+        match Broker::start(options, Arc::clone(&host), remote, clock, random, known).await {
             Ok(broker) => Ok(Started { directory, broker, peers }),
             Err(error) => {
                 if let Err(error) = host.shutdown().await {
