@@ -4,6 +4,7 @@
 use highwater_types::{ConfigOverrides, NodeId, Offset, PartitionIndex, TopicId};
 
 use crate::error::BrokerError;
+use crate::replicas::ReplicaState;
 use crate::request::TopicRef;
 
 /// A topic to create.
@@ -95,6 +96,10 @@ pub struct PartitionDescription {
     pub leader_epoch: u64,
     /// The nodes that have a replica.
     pub replicas: Vec<NodeId>,
+    /// Nodes that may still have one, though it moves away from them.
+    pub leaving: Vec<NodeId>,
+    /// The replicas in full, as far as this node can tell; empty when the watermarks were not asked for.
+    pub states: Vec<ReplicaState>,
     /// The watermarks, when they were asked for, or why they are not known.
     pub offsets: Option<Result<PartitionOffsets, BrokerError>>,
 }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::budget::{ByteBudget, BytesPermit};
 use crate::error::BrokerError;
 use crate::hosting::Hosting;
+use crate::known_nodes::KnownNodes;
 use crate::leaders::Leaders;
 use crate::maintenance;
 use crate::metadata::Metadata;
@@ -76,6 +77,8 @@ pub struct Broker {
     pub(crate) hosting: Arc<Hosting>,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) stopping: CancellationToken,
+    /// When the node started, by the clock that never jumps.
+    pub(crate) started_at: Instant,
     /// Whether records were deleted whose segments a checkpoint can free.
     pub(crate) log_starts_moved: AtomicBool,
     budget: ByteBudget,
@@ -85,7 +88,7 @@ pub struct Broker {
 
 impl Broker {
     /// Starts the metadata group, then every partition that the metadata places here, and what
-    /// keeps both in step from then on. On return all of them have been started.
+    /// keeps both in step from then on. On return all of them have been started. `known` sees the metadata as soon as there are some.
     ///
     /// # Errors
     /// When the metadata group does not start or serve, or belongs to another cluster. A
@@ -97,8 +100,9 @@ impl Broker {
         remote: Arc<dyn Remote>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
+        known: KnownNodes,
     ) -> Result<Arc<Self>, BrokerError> {
-        let metadata = Metadata::new();
+        let metadata = known.metadata;
         let metadata_group = start_metadata(&host, &metadata, options.founder).await?;
         let hosting = Arc::new(Hosting::new(options.node, host, Arc::clone(&clock)));
         let broker = Arc::new(Self {
@@ -112,6 +116,7 @@ impl Broker {
             hosting,
             producer_ids: ProducerIds::default(),
             stopping: CancellationToken::new(),
+            started_at: Instant::now(),
             log_starts_moved: AtomicBool::new(false),
             budget: ByteBudget::new(limits::NODE_IN_FLIGHT_BYTES_MAX),
             failure: watch::Sender::new(None),

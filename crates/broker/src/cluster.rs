@@ -34,10 +34,19 @@ impl Broker {
             .is_some_and(|node| node.incarnation == self.options.incarnation);
         if is_known && !self.is_metadata_alone() {
             let broker = Arc::clone(self);
-            tokio::spawn(async move { broker.register_until_known().await });
+            tokio::spawn(async move { broker.register_again().await });
             return Ok(());
         }
         self.register_until_known().await
+    }
+
+    /// Says what changed about a node that the cluster knew when it stopped. It may have been removed since.
+    async fn register_again(&self) {
+        if let Err(error) = self.register_until_known().await
+            && !self.stopping.is_cancelled()
+        {
+            tracing::error!(%error, "this node does not belong to the cluster any more: the other nodes do not talk to it");
+        }
     }
 
     fn is_metadata_alone(&self) -> bool {

@@ -78,6 +78,14 @@ impl StartFailure {
 }
 
 impl Slot {
+    /// Why the partition is out of service, when its data is damaged.
+    fn damage(&self) -> Option<String> {
+        match self {
+            Self::Running(_, group) => group.status().quarantined,
+            Self::Failed(failure) => (!failure.passes()).then(|| failure.reason.clone()),
+        }
+    }
+
     fn is_to_start_again(&self) -> bool {
         matches!(self, Self::Failed(failure) if failure.passes())
     }
@@ -261,6 +269,30 @@ impl Hosting {
                 Slot::Failed(_) => None,
             })
             .collect()
+    }
+
+    /// The group of a running partition.
+    pub(crate) fn group(&self, id: PartitionId) -> Option<Group> {
+        let topics = self.topics.read();
+        match topics.get(&id.topic)?.partitions.get(&id.index)? {
+            Slot::Running(_, group) => Some(group.clone()),
+            Slot::Failed(_) => None,
+        }
+    }
+
+    /// Why a partition is out of service here, when its data is damaged.
+    pub(crate) fn damage(&self, id: PartitionId) -> Option<String> {
+        let topics = self.topics.read();
+        topics.get(&id.topic)?.partitions.get(&id.index)?.damage()
+    }
+
+    /// The partitions that are out of service because their data is damaged, and why.
+    pub(crate) fn damaged(&self) -> Vec<(PartitionId, String)> {
+        let topics = self.topics.read();
+        let slots = topics.iter().flat_map(|(topic, hosted)| {
+            hosted.partitions.iter().map(|(index, slot)| (PartitionId { topic: *topic, index: *index }, slot))
+        });
+        slots.filter_map(|(id, slot)| Some((id, slot.damage()?))).collect()
     }
 
     /// The groups below.

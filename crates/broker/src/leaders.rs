@@ -34,6 +34,11 @@ impl Leaders {
         self.told.read().get(&partition).map(|(_, node)| *node)
     }
 
+    /// The same with its term.
+    pub(crate) fn led(&self, partition: PartitionId) -> Option<(Term, NodeId)> {
+        self.told.read().get(&partition).copied()
+    }
+
     /// Takes in what another node says of itself.
     pub(crate) fn told_by(&self, node: NodeId, update: &LeadersUpdate) {
         let mut told = self.told.write();

@@ -19,20 +19,29 @@ mod admin;
 mod broker;
 mod budget;
 mod cluster;
+mod draining;
 mod error;
 mod fetch;
+mod gathered;
 mod group_options;
 mod hosting;
+mod known_nodes;
 mod leaders;
+mod leadership;
 mod maintenance;
 mod metadata;
+mod node_admin;
 mod offsets;
+mod overview;
 mod power_loss;
 mod produce;
 mod producer_ids;
 mod proposing;
+mod reassigning;
 mod reconciler;
 mod remote;
+mod replicas;
+mod report;
 mod request;
 mod routing;
 mod subscribe;
@@ -46,9 +55,16 @@ pub use admin::{
 pub use broker::{Broker, BrokerOptions, CLIENT_LISTENER, PEER_LISTENER};
 pub use budget::{ByteBudget, BytesPermit};
 pub use error::{BrokerError, LeaderHint};
+pub use highwater_controller::NodeMode;
 pub use highwater_partition::NewRecord;
+pub use known_nodes::{KnownNodes, NodeStanding};
+pub use node_admin::{NodeDescription, NodeProgress, RemoveNode, StuckPartition};
+pub use overview::{ClusterStatus, NodeStatus, PartitionProblem};
 pub use produce::PendingProduce;
+pub use reassigning::{PartitionRef, Planned, PlannedMove, Reassigning, ReassignmentGoal, ReassignmentPlan};
 pub use remote::{Alone, LeadersUpdate, Remote, RemoteProposed};
+pub use replicas::{ReplicaRole, ReplicaState};
+pub use report::NodeReport;
 pub use request::{
     ClusterDescription, ClusterRecovery, Fetch, FetchOutcome, FetchPartition, Fetched, FoundOffset,
     ListedOffsets, OffsetQuery, Produce, ProduceData, Produced, ProducerIdentity, TopicRef,

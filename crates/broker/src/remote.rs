@@ -6,6 +6,7 @@ use futures_util::stream::BoxStream;
 use highwater_types::{ClusterId, ErrorCode, NodeId, PartitionId, Term};
 
 use crate::error::BrokerError;
+use crate::report::NodeReport;
 
 /// What a node asks of another beside replication.
 #[async_trait]
@@ -27,6 +28,12 @@ pub trait Remote: Send + Sync + 'static {
         cluster: ClusterId,
         command: Bytes,
     ) -> Result<RemoteProposed, BrokerError>;
+
+    /// Asks a node, which is at `address`, how it is. Cancel-safe.
+    ///
+    /// # Errors
+    /// When it does not answer, or another node does.
+    async fn report(&self, node: NodeId, address: &str) -> Result<NodeReport, BrokerError>;
 
     /// Follows which partitions the node at `address` leads, until the connection breaks.
     ///
@@ -71,6 +78,10 @@ impl Remote for Alone {
         _cluster: ClusterId,
         _command: Bytes,
     ) -> Result<RemoteProposed, BrokerError> {
+        Err(unreachable_node(address))
+    }
+
+    async fn report(&self, _node: NodeId, address: &str) -> Result<NodeReport, BrokerError> {
         Err(unreachable_node(address))
     }
 

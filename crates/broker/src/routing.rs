@@ -107,6 +107,12 @@ impl Broker {
         }
     }
 
+    /// Where clients reach another node that is alive and reachable both ways.
+    pub fn reachable_node(&self, node: NodeId) -> Option<LeaderHint> {
+        let is_other = node != self.options.node;
+        leader_hint(&self.image(), node).filter(|_| is_other && self.is_there(node))
+    }
+
     /// How many partitions the topic of this name has, as far as this node knows.
     pub fn partition_count(&self, topic: &str) -> Option<u32> {
         self.image().topic_by_name(topic).map(|topic| topic.partition_count())

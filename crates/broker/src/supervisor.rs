@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use highwater_consensus::{Desired, Group, Member, Reconciled};
-use highwater_controller::{
-    FeatureLevel, MetadataCommand, MetadataImage, NodeMode, PartitionPhase, plan_metadata_voters,
-};
+use highwater_controller::{FeatureLevel, MetadataCommand, MetadataImage, NodeMode, PartitionPhase};
 use highwater_types::{NodeId, PartitionId, PartitionIndex, Term, TopicId};
 use tokio::time::{sleep, timeout};
 
@@ -28,10 +26,6 @@ const LOOK_ANYWAY: Duration = Duration::from_secs(5);
 const STEP_DEADLINE: Duration = Duration::from_secs(10);
 /// Groups whose members are changed at one time.
 const STEPS_AT_ONCE: usize = 32;
-/// Voters of the metadata group, once there are as many nodes.
-const METADATA_VOTERS: usize = 3;
-/// Most of them.
-const METADATA_VOTERS_MAX: usize = 5;
 /// Partitions that are handed over at one time.
 const HAND_OVERS_AT_ONCE: usize = 16;
 
@@ -187,13 +181,12 @@ impl Broker {
         let image = self.image();
         self.raise_feature_level(&image).await;
         let current: BTreeSet<NodeId> = status.voters.iter().flatten().copied().collect();
-        let reachable = |node: &NodeId| *node == self.options.node || self.hosting.host().is_reachable(*node);
-        let alive = image.nodes().map(|node| node.id).filter(reachable);
-        // A voter that is away for a moment stays one: to replace it for good takes a person's word.
-        let away = current.iter().filter(|node| image.node(**node).is_some()).copied();
-        let trusted: BTreeSet<NodeId> = away.chain(alive).collect();
-        let wanted = METADATA_VOTERS.max(current.len() | 1).min(METADATA_VOTERS_MAX);
-        let Ok(voters) = plan_metadata_voters(&image, &current, wanted, &trusted) else {
+        let is_handing_over = self.hand_over_metadata(&image).await;
+        if !group.status().is_leader {
+            return Looked::Unsettled;
+        }
+        let is_unsettled = self.drain_nodes(&image).await || is_handing_over;
+        let Some(voters) = self.planned_metadata_voters(&image, &current) else {
             return Looked::Settled;
         };
         let all: BTreeSet<Member> =
@@ -204,7 +197,10 @@ impl Broker {
             return Looked::Unsettled;
         }
         let learners = all.difference(&voters).copied().collect();
-        self.step(group, &Desired { voters, learners }).await
+        match self.step(group, &Desired { voters, learners }).await {
+            Looked::Settled if is_unsettled => Looked::Unsettled,
+            looked => looked,
+        }
     }
 
     /// Raises the level of features in use to what every node supports.
@@ -222,7 +218,14 @@ impl Broker {
         }
     }
 
+    /// Takes the next step towards the members wanted. None is taken towards voters of whom no majority is there: begun, it could
+    /// neither be finished nor taken back, and the group would stand still.
     async fn step(&self, group: &Group, desired: &Desired) -> Looked {
+        let there = desired.voters.iter().filter(|voter| self.is_there(voter.node)).count();
+        if there * 2 <= desired.voters.len() {
+            tracing::debug!(group = %group.id(), there, "the group's members stay: too few of the new voters are there");
+            return Looked::Unsettled;
+        }
         match timeout(STEP_DEADLINE, group.reconcile(desired)).await {
             Ok(Ok(Reconciled::Done)) => Looked::Settled,
             Ok(Ok(Reconciled::Stepped | Reconciled::CatchingUp(_))) => Looked::Unsettled,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use highwater_controller::{
-    ConfigChange, MetadataCommand, MetadataError, MetadataImage, NodeMode, PartitionPhase, Recovery,
-    TopicRecord, place,
+    ConfigChange, MetadataCommand, MetadataError, MetadataImage, NodeMode, PartitionPhase, PartitionRecord,
+    Recovery, TopicRecord, place,
 };
 use highwater_partition::PartitionError;
 use highwater_types::limits::{ADMIN_TIMEOUT_MS, PARTITIONS_PER_TOPIC_MAX};
@@ -134,10 +134,7 @@ impl Broker {
         let indexes = (0..topic.partition_count()).map(PartitionIndex);
         let partitions = indexes
             .zip(&topic.partitions)
-            .map(|(index, record)| {
-                let replicas = record.replicas.to_vec();
-                self.describe_partition(&image, topic, index, replicas, include_offsets)
-            })
+            .map(|(index, record)| self.describe_partition(&image, topic, index, record, include_offsets))
             .collect();
         let configs = topic.overrides.clone();
         Ok(TopicDescription { summary: summary(topic), partitions, configs })
@@ -148,17 +145,29 @@ impl Broker {
         image: &MetadataImage,
         topic: &Arc<TopicRecord>,
         index: PartitionIndex,
-        replicas: Vec<NodeId>,
+        record: &PartitionRecord,
         include_offsets: bool,
     ) -> PartitionDescription {
+        let (replicas, leaving) = (record.replicas.to_vec(), record.leaving().to_vec());
+        let id = PartitionId { topic: topic.id, index };
+        let states = if include_offsets { self.replica_states(id, record) } else { Vec::new() };
         let route = match self.route_within(image, topic, index) {
             Ok(route) => route,
             Err(error) => {
-                let leader = self.leaders.leader(PartitionId { topic: topic.id, index });
+                let led = self.leaders.led(id);
+                let (leader, leader_epoch) = led.map_or((None, 0), |(term, node)| (Some(node), term.0));
                 // Only a replica can tell the offsets; that is no failure of the partition.
                 let is_elsewhere = error.code == ErrorCode::NotLeader;
                 let offsets = (!is_elsewhere || include_offsets).then_some(Err(error));
-                return PartitionDescription { partition: index, leader, leader_epoch: 0, replicas, offsets };
+                return PartitionDescription {
+                    partition: index,
+                    leader,
+                    leader_epoch,
+                    replicas,
+                    leaving,
+                    states,
+                    offsets,
+                };
             }
         };
         let described = route.partition.describe();
@@ -184,6 +193,8 @@ impl Broker {
             leader: described.leader,
             leader_epoch: described.term.0,
             replicas,
+            leaving,
+            states,
             offsets,
         }
     }
@@ -253,7 +264,11 @@ impl Broker {
         deleted.map_err(|error| error.with_topic(&topic.name))
     }
 
-    async fn check_or_propose(&self, command: &MetadataCommand, check_only: bool) -> Result<u64, BrokerError> {
+    pub(crate) async fn check_or_propose(
+        &self,
+        command: &MetadataCommand,
+        check_only: bool,
+    ) -> Result<u64, BrokerError> {
         if check_only {
             self.metadata.check(command)?;
             return Ok(self.metadata_version());

@@ -12,9 +12,11 @@ mod forward;
 mod leader_offsets;
 mod list_offsets;
 mod log_service;
+mod node_admin;
 mod produce;
 mod produce_stream;
 pub(crate) mod startup;
+pub(crate) mod replica;
 pub(crate) mod status;
 mod subscribe;
 

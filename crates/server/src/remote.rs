@@ -7,14 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
-use highwater_broker::{BrokerError, LeadersUpdate, Remote, RemoteProposed};
+use highwater_broker::{BrokerError, LeadersUpdate, NodeReport, Remote, RemoteProposed};
 use highwater_peer::PeerTransport;
 use highwater_proto::internal::v1;
 use highwater_proto::internal::v1::cluster_service_client::ClusterServiceClient;
-use highwater_types::{ClusterId, ErrorCode, NodeId, PartitionId, PartitionIndex, Term, TopicId};
+use highwater_types::{ClusterId, ErrorCode, NodeId, PartitionId, PartitionIndex, Term, TopicId, limits};
 use parking_lot::Mutex;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::grpc::replica::node_report;
 use crate::grpc::status::from_status;
 
 /// How a channel to another node is made from where it is: by the machine's network, or a simulated one.
@@ -132,6 +133,17 @@ impl Remote for OtherNodes {
         let answer =
             proposed.map_err(|_| silent(address))?.map_err(|status| from_status(&status))?.into_inner();
         Ok(RemoteProposed { response: answer.response, metadata_version: answer.metadata_version })
+    }
+
+    async fn report(&self, node: NodeId, address: &str) -> Result<NodeReport, BrokerError> {
+        let mut client = self.client(address)?.max_decoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX);
+        let reported = client.report_node(v1::ReportNodeRequest {}).await;
+        let report = reported.map_err(|status| from_status(&status))?.into_inner();
+        if report.node_id != node.0 {
+            let message = format!("node {} is at {address} now, not node {node}", report.node_id);
+            return Err(BrokerError::new(ErrorCode::Unavailable, message));
+        }
+        Ok(node_report(report))
     }
 
     async fn follow_leaders(&self, address: &str) -> Result<BoxStream<'static, LeadersUpdate>, BrokerError> {

@@ -131,6 +131,10 @@ pub const NODE_FORWARDED_BYTES_MAX: usize = 256 << 20;
 pub const FORWARD_GRACE_MS: u64 = 1000;
 /// Most topics on a page of a list.
 pub const TOPICS_PER_PAGE_MAX: usize = 1000;
+/// Most partitions of one kind of problem that the state of the cluster lists.
+pub const PROBLEMS_PER_ANSWER_MAX: usize = 1000;
+/// Most moves, and most partitions that cannot move, that the description of a node lists.
+pub const WAITS_PER_ANSWER_MAX: usize = 100;
 /// How many partitions a node starts at one time.
 pub const PARTITION_STARTS_MAX: usize = 64;
 

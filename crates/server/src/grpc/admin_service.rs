@@ -1,4 +1,4 @@
-//! Topics and the cluster.
+//! Topics, the cluster and its nodes.
 
 use std::sync::Arc;
 
@@ -9,13 +9,15 @@ use highwater_broker::{
 use highwater_proto::v1;
 use highwater_proto::v1::admin_service_server::AdminService;
 use highwater_types::topic_config::{ConfigEntry, ConfigSource};
-use highwater_types::{ErrorCode, TopicConfig, limits};
+use highwater_types::{NodeId, TopicConfig, limits};
 use tonic::{Request, Response, Status};
 
 use super::convert;
 use super::delete_records::delete_records;
 use super::forward::{Forwarding, Origin};
 use super::leader_offsets;
+use super::node_admin;
+use super::replica::replica;
 use super::status::{detail, status};
 
 /// The service over a broker.
@@ -91,7 +93,7 @@ impl AdminService for Admin {
         });
         let mut results: Vec<_> = results.collect();
         if origin == Origin::Client && request.include_offsets {
-            leader_offsets::fill(&self.forwarding, &mut results).await;
+            leader_offsets::fill(&self.broker, &self.forwarding, &mut results).await;
         }
         Ok(Response::new(v1::DescribeTopicsResponse { results, metadata_version }))
     }
@@ -170,70 +172,99 @@ impl AdminService for Admin {
 
     async fn get_cluster_status(
         &self,
-        _request: Request<v1::GetClusterStatusRequest>,
+        request: Request<v1::GetClusterStatusRequest>,
     ) -> Result<Response<v1::GetClusterStatusResponse>, Status> {
-        Err(not_yet())
+        let version = request.into_inner().min_metadata_version;
+        self.broker.wait_for_metadata(version).await.map_err(status)?;
+        let told = self.broker.cluster_status().await.map_err(status)?;
+        Ok(Response::new(node_admin::cluster_status(told)))
     }
 
     async fn describe_node(
         &self,
-        _request: Request<v1::DescribeNodeRequest>,
+        request: Request<v1::DescribeNodeRequest>,
     ) -> Result<Response<v1::DescribeNodeResponse>, Status> {
-        Err(not_yet())
+        let request = request.into_inner();
+        self.broker.wait_for_metadata(request.min_metadata_version).await.map_err(status)?;
+        let described = self.broker.describe_node(NodeId(request.node_id)).await.map_err(status)?;
+        Ok(Response::new(node_admin::node_description(described)))
     }
 
     async fn set_node_mode(
         &self,
-        _request: Request<v1::SetNodeModeRequest>,
+        request: Request<v1::SetNodeModeRequest>,
     ) -> Result<Response<v1::SetNodeModeResponse>, Status> {
-        Err(not_yet())
+        let request = request.into_inner();
+        let mode = node_admin::wanted_mode(request.mode()).map_err(status)?;
+        let set = self.broker.set_node_mode(NodeId(request.node_id), mode).await;
+        let metadata_version = set.map_err(status)?;
+        Ok(Response::new(v1::SetNodeModeResponse { metadata_version }))
     }
 
     async fn remove_node(
         &self,
-        _request: Request<v1::RemoveNodeRequest>,
+        request: Request<v1::RemoveNodeRequest>,
     ) -> Result<Response<v1::RemoveNodeResponse>, Status> {
-        Err(not_yet())
+        let removal = node_admin::removal(&request.into_inner()).map_err(status)?;
+        let metadata_version = self.broker.remove_node(removal).await.map_err(status)?;
+        Ok(Response::new(v1::RemoveNodeResponse { metadata_version }))
     }
 
     async fn transfer_leader(
         &self,
-        _request: Request<v1::TransferLeaderRequest>,
+        request: Request<v1::TransferLeaderRequest>,
     ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
-        Err(not_yet())
+        let request = request.into_inner();
+        let partition = node_admin::partition_ref(request.topic, &request.topic_id, request.partition);
+        let partition = partition.map_err(status)?;
+        let led = self.broker.transfer_leader(&partition, NodeId(request.to_node_id)).await;
+        let metadata_version = led.map_err(status)?;
+        Ok(Response::new(v1::TransferLeaderResponse { metadata_version }))
     }
 
     async fn plan_reassignment(
         &self,
-        _request: Request<v1::PlanReassignmentRequest>,
+        request: Request<v1::PlanReassignmentRequest>,
     ) -> Result<Response<v1::PlanReassignmentResponse>, Status> {
-        Err(not_yet())
+        let request = request.into_inner();
+        self.broker.wait_for_metadata(request.min_metadata_version).await.map_err(status)?;
+        let goal = node_admin::goal(request).map_err(status)?;
+        let planned = self.broker.plan_reassignment(goal).await.map_err(status)?;
+        Ok(Response::new(node_admin::planned(planned)))
     }
 
     async fn apply_reassignment(
         &self,
-        _request: Request<v1::ApplyReassignmentRequest>,
+        request: Request<v1::ApplyReassignmentRequest>,
     ) -> Result<Response<v1::ApplyReassignmentResponse>, Status> {
-        Err(not_yet())
+        let request = request.into_inner();
+        let plan = node_admin::plan(request.plan).map_err(status)?;
+        let applied = self.broker.apply_reassignment(plan, request.validate_only).await;
+        let metadata_version = applied.map_err(status)?;
+        Ok(Response::new(v1::ApplyReassignmentResponse { metadata_version }))
     }
 
     async fn list_reassignments(
         &self,
-        _request: Request<v1::ListReassignmentsRequest>,
+        request: Request<v1::ListReassignmentsRequest>,
     ) -> Result<Response<v1::ListReassignmentsResponse>, Status> {
-        Err(not_yet())
+        let version = request.into_inner().min_metadata_version;
+        self.broker.wait_for_metadata(version).await.map_err(status)?;
+        let (moving, metadata_version) = self.broker.list_reassignments().await;
+        let reassignments = moving.into_iter().map(node_admin::reassignment).collect();
+        Ok(Response::new(v1::ListReassignmentsResponse { reassignments, metadata_version }))
     }
 
     async fn cancel_reassignments(
         &self,
-        _request: Request<v1::CancelReassignmentsRequest>,
+        request: Request<v1::CancelReassignmentsRequest>,
     ) -> Result<Response<v1::CancelReassignmentsResponse>, Status> {
-        Err(not_yet())
+        let selection = node_admin::selection(request.into_inner()).map_err(status)?;
+        let turned = self.broker.cancel_reassignments(selection).await;
+        let (metadata_version, turned) = turned.map_err(status)?;
+        let cancelled = turned.into_iter().map(node_admin::selected).collect();
+        Ok(Response::new(v1::CancelReassignmentsResponse { metadata_version, cancelled }))
     }
-}
-
-fn not_yet() -> Status {
-    status(BrokerError::new(ErrorCode::Unsupported, "this version does not do that yet"))
 }
 
 fn summary(topic: TopicSummary) -> v1::TopicSummary {
@@ -275,8 +306,8 @@ fn partition(partition: PartitionDescription) -> v1::PartitionDescription {
         leader_node_id: partition.leader.map(|node| node.0),
         leader_epoch: partition.leader_epoch,
         replica_node_ids: partition.replicas.into_iter().map(|node| node.0).collect(),
-        replicas: Vec::new(),
-        leaving_node_ids: Vec::new(),
+        replicas: partition.states.iter().map(replica).collect(),
+        leaving_node_ids: partition.leaving.into_iter().map(|node| node.0).collect(),
         offsets,
         error,
     }

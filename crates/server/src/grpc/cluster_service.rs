@@ -11,6 +11,7 @@ use highwater_types::{PartitionId, Term};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use super::replica::full_report;
 use super::status::status;
 use crate::introduction::Introduction;
 
@@ -52,7 +53,8 @@ impl ClusterService for Cluster {
         &self,
         _request: Request<v1::ReportNodeRequest>,
     ) -> Result<Response<v1::ReportNodeResponse>, Status> {
-        Err(Status::unimplemented("this version does not do that yet"))
+        let (_, node) = self.broker.identity();
+        Ok(Response::new(full_report(node, &self.broker.report().await)))
     }
 
     type FollowLeadersStream = BoxStream<'static, Result<v1::FollowLeadersResponse, Status>>;

@@ -19,12 +19,13 @@ pub(crate) fn topic_ref(name: String, id: &str) -> Result<TopicRef, BrokerError>
     }
     let id = match id {
         "" => None,
-        text => Some(parse_topic_id(text).map_err(|error| error.with_topic(name.clone()))?),
+        text => Some(topic_id(text).map_err(|error| error.with_topic(name.clone()))?),
     };
     Ok(TopicRef { name, id })
 }
 
-fn parse_topic_id(text: &str) -> Result<TopicId, BrokerError> {
+/// A topic's id as a request gives it.
+pub(crate) fn topic_id(text: &str) -> Result<TopicId, BrokerError> {
     Uuid::try_parse(text).map(TopicId).map_err(|_| {
         let shown: String = text.chars().take(40).collect();
         BrokerError::invalid_request(format!("topic_id '{shown}' is not a UUID"))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream;
-use highwater_broker::{Alone, Broker, BrokerOptions};
+use highwater_broker::{Alone, Broker, BrokerOptions, KnownNodes};
 use highwater_consensus::{GroupHost, HostParts, Member, NoPeers};
 use highwater_server::serve_grpc;
 use highwater_storage::disk::Disk;
@@ -68,7 +68,8 @@ pub(crate) async fn serve(store: Arc<Store>, cluster: ClusterId) -> Channel {
         random: Arc::clone(&random),
         transport: Arc::new(NoPeers),
     });
-    let broker = Broker::start(options, host, Arc::new(Alone), clock, random).await.expect("started");
+    let broker =
+        Broker::start(options, host, Arc::new(Alone), clock, random, KnownNodes::new()).await.expect("started");
     let incoming = stream::unfold(listener, |listener| async move {
         let accepted = listener.accept().await.map(|(stream, _)| stream);
         Some((accepted, listener))

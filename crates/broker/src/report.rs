@@ -1,0 +1,78 @@
+//! What a node says of itself when the cluster's state is asked for: its disk, what it leads, and what needs attention.
+
+use std::time::Duration;
+
+use highwater_consensus::Group;
+use highwater_storage::disk::blocking;
+use highwater_types::PartitionId;
+
+use crate::broker::Broker;
+use crate::replicas::ReplicaState;
+
+/// How a node is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeReport {
+    /// Its software version.
+    pub version: String,
+    /// How long it runs.
+    pub uptime: Duration,
+    /// Its metadata version.
+    pub metadata_version: u64,
+    /// Size of the file system that its data is on.
+    pub disk_total_bytes: u64,
+    /// Bytes of it that are free.
+    pub disk_free_bytes: u64,
+    /// Bytes of its segments.
+    pub data_bytes: u64,
+    /// How many replicas run on it.
+    pub replicas: u32,
+    /// Why it serves for reading only, when it does.
+    pub read_only: Option<String>,
+    /// The partitions that it leads, with the bytes of each.
+    pub led: Vec<(PartitionId, u64)>,
+    /// In full: those that it leads and that move or lack replicas in sync.
+    pub attention: Vec<(PartitionId, Vec<ReplicaState>)>,
+    /// Its replicas that are out of service because their data is damaged, and why.
+    pub quarantined: Vec<(PartitionId, String)>,
+}
+
+impl Broker {
+    /// How this node is, and how the partitions are that it leads.
+    pub async fn report(&self) -> NodeReport {
+        let groups = self.hosting.groups();
+        let size = |group: &Group| group.log().segments().map_or(0, |segments| segments.size_bytes());
+        let disk = self.hosting.host().store().disk();
+        let (total, free) = {
+            let measured = std::sync::Arc::clone(disk);
+            blocking(&**disk, move || (measured.total_bytes(), measured.free_bytes())).await
+        };
+        let mut report = NodeReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime: self.started_at.elapsed(),
+            metadata_version: self.metadata_version(),
+            // A disk that cannot be measured is told of by whoever writes to it.
+            disk_total_bytes: total.unwrap_or(0),
+            disk_free_bytes: free.unwrap_or(0),
+            data_bytes: groups.iter().map(|(_, group)| size(group)).sum(),
+            replicas: u32::try_from(groups.len()).unwrap_or(u32::MAX),
+            read_only: self.read_only(),
+            quarantined: self.hosting.damaged(),
+            ..NodeReport::default()
+        };
+        let image = self.image();
+        for (id, group) in groups {
+            let status = group.status();
+            if !status.is_serving {
+                continue;
+            }
+            report.led.push((id, size(&group)));
+            let Some(record) = image.partition(id) else { continue };
+            let states = self.replica_states(id, record);
+            let is_whole = states.iter().all(|state| state.is_in_sync || state.is_leaving);
+            if !is_whole || record.reassignment.is_some() {
+                report.attention.push((id, states));
+            }
+        }
+        report
+    }
+}
