@@ -274,7 +274,9 @@ async fn start_metadata(
         .map_err(|error| failed(error.to_string()))?;
     // Of several voters this node need not lead, and one that joins has yet to learn of the cluster.
     let voters = group.status().voters;
-    let is_alone = !voters.is_empty() && voters.iter().all(|voters| voters.iter().eq([&host.node()]));
+    // A group that a founder has just begun shows no voters yet.
+    let is_own = founder || !voters.is_empty();
+    let is_alone = is_own && voters.iter().all(|voters| voters.iter().eq([&host.node()]));
     let wait = if is_alone { METADATA_START_DEADLINE } else { Duration::ZERO };
     match group.wait_serving(wait).await {
         Ok(()) => {}

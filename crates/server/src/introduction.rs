@@ -248,7 +248,8 @@ mod tests {
         let taken = orders.recv().await.expect("one order");
         let cluster = taken.order.cluster;
         introduction.reach(Stage::Born { cluster, founder: false, is_member: false });
-        drop(taken.done.send(()));
+        // Who waited may be gone.
+        let _ = taken.done.send(());
         drop(orders);
         let outcomes = [one.await.expect("answered"), other.await.expect("answered")];
         let refused: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
