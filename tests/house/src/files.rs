@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What is not ours to judge: build output, data of a node, git's own.
-const SKIPPED: [&str; 4] = ["target", "highwater-data", ".git", "node_modules"];
+/// What is not ours to judge: build output, data of a node, git's own, packages that an example fetches.
+const SKIPPED: [&str; 5] = ["target", "highwater-data", ".git", "node_modules", ".venv"];
 
 /// The repository's top level.
 pub fn root() -> PathBuf {
