@@ -15,11 +15,13 @@ pub(super) async fn run(layout: Layout) -> Result<(), CliError> {
     let control = Control::listen(&data)
         .map_err(|cause| cluster.layout().failed("listen on a socket in", data.clone(), cause))?;
     let started = tokio::select! {
-        started = cluster.start_all() => started.and_then(|()| print_text(&banner(cluster.layout()))),
-        () = signals.received() => Ok(()),
+        started = cluster.start_all() => started.and_then(|()| print_text(&banner(cluster.layout()))).map(|()| true),
+        // Nobody waits for the nodes any more.
+        () = signals.received() => Ok(false),
     };
     let outcome = match started {
-        Ok(()) => serve(&mut cluster, &control, &mut signals).await,
+        Ok(true) => serve(&mut cluster, &control, &mut signals).await,
+        Ok(false) => Ok(()),
         Err(error) => Err(error),
     };
     say("stopping; press Ctrl-C again to stop at once");
