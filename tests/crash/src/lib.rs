@@ -2,7 +2,8 @@
 //!
 //! [`node`] runs the `highwater` binary as a user would; [`workload`] produces and keeps the ledger of
 //! what was acknowledged; [`check`] reads everything back and compares; [`power`] cuts the power of a loop-mounted
-//! file system. The scenarios stand in `tests/`, the long form in `main.rs`.
+//! file system. The scenarios stand in `tests/`, the long form in `main.rs`. Tests of whole clusters use the same nodes, disks
+//! and faults.
 
 pub mod check;
 pub mod faults;
@@ -49,7 +50,8 @@ pub enum CrashError {
 }
 
 impl CrashError {
-    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+    /// Says what was being done when the machine refused.
+    pub fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { doing: doing.into(), source }
     }
 }

@@ -1,4 +1,4 @@
-//! One node as a user runs it: `highwater dev` in a process of its own.
+//! One node as a user runs it: `highwater dev`, or another command of the binary, in a process of its own.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -77,24 +77,42 @@ pub fn run_with_input(command: &mut Command, input: &str) -> Result<Output, Cras
     process.wait_with_output().map_err(CrashError::io(line))
 }
 
-/// A node's data directory and port, whether it runs or not.
+/// How a node's process is started, beside its environment.
+pub struct Launch {
+    /// A command that becomes the node's process, such as `nsenter` with its flags; empty for none.
+    pub within: Vec<OsString>,
+    /// What the binary is called with.
+    pub arguments: Vec<OsString>,
+    /// Where clients reach it then, as `host:port`.
+    pub address: String,
+}
+
+/// A node's data directory and how it is started, whether it runs or not.
 pub struct Node {
     data: PathBuf,
     log: PathBuf,
-    grpc_port: u16,
+    launch: Launch,
     environment: Vec<(OsString, OsString)>,
     process: Option<Child>,
 }
 
 impl Node {
-    /// A node that is not started yet, with its data in `data` and its log beside it.
+    /// A node of its own on this machine that is not started yet, with its data in `data` and its log beside it.
     ///
     /// # Errors
     /// When no port is free.
     pub fn new(data: PathBuf) -> Result<Self, CrashError> {
         let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-        let grpc_port = free.map_err(CrashError::io("finding a free port"))?.port();
-        Ok(Self { log: data.with_extension("log"), data, grpc_port, environment: Vec::new(), process: None })
+        let port = free.map_err(CrashError::io("finding a free port"))?.port();
+        let flags = ["dev", "--grpc-port", &port.to_string(), "--http-port", "0", "--data"].map(OsString::from);
+        let arguments = flags.into_iter().chain([data.clone().into()]).collect();
+        let launch = Launch { within: Vec::new(), arguments, address: format!("127.0.0.1:{port}") };
+        Ok(Self::launched(data, launch))
+    }
+
+    /// A node that is not started yet, and will be as this says.
+    pub fn launched(data: PathBuf, launch: Launch) -> Self {
+        Self { log: data.with_extension("log"), data, launch, environment: Vec::new(), process: None }
     }
 
     /// Where the node's log goes.
@@ -114,7 +132,7 @@ impl Node {
 
     /// Where clients connect.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.grpc_port)
+        self.launch.address.clone()
     }
 
     /// Starts the node and waits until it answers.
@@ -153,9 +171,11 @@ impl Node {
             .open(&self.log)
             .map_err(CrashError::io("opening the log"))?;
         let errors = log.try_clone().map_err(CrashError::io("opening the log"))?;
-        let child = Command::new(binary()?)
-            .args(["dev", "--grpc-port", &self.grpc_port.to_string(), "--http-port", "0", "--data"])
-            .arg(&self.data)
+        let mut line = self.launch.within.iter().map(OsString::as_os_str).chain([binary()?.as_os_str()]);
+        let program = line.next().unwrap_or_default();
+        let child = Command::new(program)
+            .args(line)
+            .args(&self.launch.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log)
@@ -203,6 +223,19 @@ impl Node {
         run(Command::new("kill").args([&format!("-{name}"), &process])).map(drop)
     }
 
+    /// How the process ended, if it ran and has ended by itself since.
+    ///
+    /// # Errors
+    /// When it cannot be watched.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>, CrashError> {
+        let Some(process) = &mut self.process else { return Ok(None) };
+        let status = process.try_wait().map_err(CrashError::io("watching the node"))?;
+        if status.is_some() {
+            self.process = None;
+        }
+        Ok(status)
+    }
+
     /// Waits until the process ends by itself.
     ///
     /// # Errors
@@ -210,11 +243,8 @@ impl Node {
     pub async fn wait_end(&mut self) -> Result<ExitStatus, CrashError> {
         let deadline = tokio::time::Instant::now() + READY_WITHIN;
         loop {
-            let Some(process) = &mut self.process else {
-                return Err(CrashError::Broken("the node is not running".to_owned()));
-            };
-            if let Some(status) = process.try_wait().map_err(CrashError::io("watching the node"))? {
-                self.process = None;
+            self.process_id()?;
+            if let Some(status) = self.ended()? {
                 return Ok(status);
             }
             if tokio::time::Instant::now() > deadline {

@@ -26,10 +26,14 @@ const SEVERAL_SEGMENTS: u32 = 30;
 const KEPT: &str = "kept";
 
 /// The file that libfaketime reads the node's time from.
-struct FakeClock(PathBuf);
+pub struct FakeClock(PathBuf);
 
 impl FakeClock {
-    fn install(node: &mut Node, library: &str, file: PathBuf) -> Result<Self, CrashError> {
+    /// Shows the node, from its next start on, the time that this file says: the true one to begin with.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn install(node: &mut Node, library: &str, file: PathBuf) -> Result<Self, CrashError> {
         node.set_environment("LD_PRELOAD", library);
         node.set_environment("FAKETIME_TIMESTAMP_FILE", &file);
         for switch in
@@ -42,8 +46,11 @@ impl FakeClock {
         Ok(clock)
     }
 
-    /// Shows the node a time that differs from the true one by this.
-    fn set(&self, difference: &str) -> Result<(), CrashError> {
+    /// Shows the node a time that differs from the true one by this, such as `+10y` or `-1h`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn set(&self, difference: &str) -> Result<(), CrashError> {
         let next = self.0.with_extension("next");
         fs::write(&next, format!("{difference}\n")).map_err(CrashError::io("setting the clock"))?;
         fs::rename(&next, &self.0).map_err(CrashError::io("setting the clock"))

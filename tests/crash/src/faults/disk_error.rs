@@ -17,10 +17,14 @@ use crate::workload::Workload;
 const SYNCS: &str = "fdatasync,fsync,msync,sync_file_range,syncfs";
 
 /// strace, attached to a node: from its `from`th sync on, each returns EIO and syncs nothing.
-struct FailingSyncs(Child);
+pub struct FailingSyncs(Child);
 
 impl FailingSyncs {
-    fn attach(node: &Node, from: u32) -> Result<Self, CrashError> {
+    /// Starts to attach.
+    ///
+    /// # Errors
+    /// When the node does not run, or strace cannot.
+    pub fn attach(node: &Node, from: u32) -> Result<Self, CrashError> {
         let process = node.process_id()?;
         let child = Command::new("strace")
             .args(["-f", "-o", "/dev/null", "-e", &format!("trace={SYNCS}")])

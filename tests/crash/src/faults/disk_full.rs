@@ -33,11 +33,14 @@ const HEALS_WITHIN: Duration = Duration::from_secs(30);
 const PROBE: u32 = 1000;
 
 /// A file that takes room on a file system; freed when dropped.
-struct Ballast(PathBuf);
+pub struct Ballast(PathBuf);
 
 impl Ballast {
-    /// Leaves so many bytes free.
-    fn leaving(disk: &Path, bytes: u64) -> Result<Self, CrashError> {
+    /// Leaves so many bytes free on the file system that is mounted there.
+    ///
+    /// # Errors
+    /// When the room cannot be taken.
+    pub fn leaving(disk: &Path, bytes: u64) -> Result<Self, CrashError> {
         let ballast = Self(disk.join("ballast"));
         let more = free_bytes(disk)?.saturating_sub(bytes);
         run(Command::new("fallocate").args(["-l", &more.to_string()]).arg(&ballast.0))?;
@@ -45,7 +48,10 @@ impl Ballast {
     }
 
     /// Takes what is left, to the last block.
-    fn take_all(&self) -> Result<(), CrashError> {
+    ///
+    /// # Errors
+    /// When the ballast cannot be opened; that the disk is full is none.
+    pub fn take_all(&self) -> Result<(), CrashError> {
         let file = File::options().append(true).open(&self.0);
         let mut file = file.map_err(CrashError::io("growing the ballast"))?;
         let block = vec![1; 64 << 10];
