@@ -81,7 +81,13 @@ async fn inside() -> Result<ExitCode, Failure> {
     let seed = plan.seed;
     println!("seed {seed}");
     let directory = tempfile::Builder::new().prefix("highwater-chaos-").tempdir()?;
-    let account = run(&plan, directory.path(), |line| println!("{line}")).await?;
+    let account = match run(&plan, directory.path(), |line| println!("{line}")).await {
+        Ok(account) => account,
+        Err(error) => {
+            println!("the nodes' logs are in {}", directory.keep().display());
+            return Err(error.into());
+        }
+    };
     println!("\n{account}");
     if arguments.minutes.is_some() {
         account.append_to(&arguments.results)?;

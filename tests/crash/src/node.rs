@@ -173,7 +173,14 @@ impl Node {
         let errors = log.try_clone().map_err(CrashError::io("opening the log"))?;
         let mut line = self.launch.within.iter().map(OsString::as_os_str).chain([binary()?.as_os_str()]);
         let program = line.next().unwrap_or_default();
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        // What is set for this program is not meant for the node.
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"HIGHWATER_"))
+        {
+            command.env_remove(name);
+        }
+        let child = command
             .args(line)
             .args(&self.launch.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
