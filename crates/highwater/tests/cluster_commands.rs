@@ -2,97 +2,15 @@
 //!
 //! Nothing may be left running whatever ends the parent, so every test ends by waiting for all nodes' locks to be free.
 
+mod support;
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use highwater_storage::directory::locked_by;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_highwater");
-/// What nothing here takes, on the slowest machine.
-const DEADLINE: Duration = Duration::from_secs(120);
-
-/// `dev --nodes 3` in a temporary folder.
-struct Cluster {
-    parent: Child,
-    data: PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-impl Cluster {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        // Longer than the path of a socket may be.
-        let data = folder.path().join("a-long-name-".repeat(12));
-        let parent = run_nodes(&data, &["--port", "0"]);
-        Self { parent, data, _folder: folder }
-    }
-
-    fn command(&self, fault: &str, node: u8) -> Output {
-        let mut command = Command::new(BINARY);
-        command.args(["dev", fault, &node.to_string(), "--data"]).arg(&self.data);
-        command.output().expect("the binary runs")
-    }
-
-    /// Plays a fault, which must work.
-    fn play(&self, fault: &str, node: u8) -> String {
-        let output = self.command(fault, node);
-        assert!(output.status.success(), "{fault} {node}: {}", text(&output.stderr));
-        text(&output.stdout)
-    }
-
-    fn pid_of(&self, node: u8) -> Option<u32> {
-        locked_by(&self.data.join(format!("node-{node}")))
-    }
-
-    fn wait_until_none_runs(&self) {
-        wait_for("no node runs", || (1..=3).all(|node| self.pid_of(node).is_none()));
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        // It may be dead already; its nodes end with it.
-        let _ = self.parent.kill();
-        let _ = self.parent.wait();
-    }
-}
-
-/// Starts the nodes and waits until they serve.
-fn run_nodes(data: &Path, more: &[&str]) -> Child {
-    let mut parent = Command::new(BINARY)
-        .args(["dev", "--nodes", "3", "--data"])
-        .arg(data)
-        .args(more)
-        // Meant for others: none of it may reach a node.
-        .env("HIGHWATER_NODE_ID", "77")
-        .env("HIGHWATER_NO_SUCH_SETTING", "1")
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
-    let stdout = BufReader::new(parent.stdout.take().expect("stdout is piped"));
-    let (up, is_up) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in stdout.lines().map_while(Result::ok) {
-            if line.contains("runs 3 nodes") {
-                // The test may have given up.
-                let _ = up.send(());
-            }
-        }
-    });
-    is_up.recv_timeout(DEADLINE).expect("the nodes serve");
-    parent
-}
-
-fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
+use support::{BINARY, Cluster, run_nodes, text, wait_for};
 
 /// What Ctrl-C sends.
 fn interrupt(process: &Child) {
@@ -107,10 +25,6 @@ fn ended(process: &mut Child) -> ExitStatus {
         status.is_some()
     });
     status.expect("it ended")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[test]
