@@ -81,13 +81,13 @@ impl Drop for Node {
     }
 }
 
-fn free_address() -> Result<SocketAddr, BenchError> {
+pub(crate) fn free_address() -> Result<SocketAddr, BenchError> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(BenchError::io("finding a free port"))?;
     listener.local_addr().map_err(BenchError::io("finding a free port"))
 }
 
-fn is_ready(http: SocketAddr) -> bool {
+pub(crate) fn is_ready(http: SocketAddr) -> bool {
     let mut answer = [0; 12];
     let asked = TcpStream::connect(http).and_then(|mut stream| {
         stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;

@@ -20,6 +20,14 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// CPU time of all these processes together.
+    ///
+    /// # Errors
+    /// As [`Usage::of`].
+    pub fn cpu_of(processes: &[u32]) -> Result<Duration, BenchError> {
+        processes.iter().try_fold(Duration::ZERO, |sum, process| Ok(sum + Self::of(*process)?.cpu))
+    }
+
     /// Of a process that runs.
     ///
     /// # Errors
