@@ -157,8 +157,13 @@ impl Broker {
     pub async fn remove_node(&self, request: RemoveNode) -> Result<u64, BrokerError> {
         let node = request.node;
         // A decision about what is lost must not be made from an old image.
-        self.register().await?;
+        let registered = self.register().await;
         let image = self.image();
+        if node == self.options.node && image.node(node).is_none() && image.cluster().is_some() {
+            // Said again to the node that was removed, which belongs to no cluster any more.
+            return Ok(image.version().0);
+        }
+        registered?;
         let Some(record) = image.node(node) else {
             let is_gone = image.retired().iter().any(|gone| gone.node == node);
             return if is_gone { Ok(image.version().0) } else { Err(unknown_node(&image, node)) };

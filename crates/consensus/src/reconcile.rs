@@ -88,7 +88,9 @@ impl Group {
                 *metrics.membership_config.log_id(),
             )
         };
-        match next_step(&actual, desired, &self.lag(raft)) {
+        let mut lag = self.lag(raft);
+        lag.extend(self.never_heard(raft).into_iter().map(|node| (node, u64::MAX)));
+        match next_step(&actual, desired, &lag) {
             Step::Nothing => Ok(Reconciled::Done),
             Step::Wait(lag) => {
                 self.shared.driver.attend(self.id());
@@ -104,6 +106,16 @@ impl Group {
                 Ok(Reconciled::Stepped)
             }
         }
+    }
+
+    /// Members that acknowledged nothing yet. However short the log is, such a one is not made a voter: it may be gone, and a change of
+    /// voters that needs it could then neither be finished nor taken back.
+    fn never_heard(&self, raft: &Raft<Types, StateMachine>) -> Vec<u64> {
+        let metrics = raft.data_metrics();
+        let metrics = metrics.borrow_watched();
+        let replication = metrics.replication.iter().flatten();
+        let silent = replication.filter(|(node, matching)| matching.is_none() && **node != self.shared.node.0);
+        silent.map(|(node, _)| *node).collect()
     }
 
     /// How many entries each other member lacks.

@@ -99,7 +99,11 @@ impl Admission for WentOn {
 
     fn check_stranger(&self, peer: &PeerIdentity) -> Result<(), NotAdmitted> {
         let PeerIdentity { node, cluster: was, .. } = *peer;
-        if was == self.was { Err(NotAdmitted::LeftBehind { node, was, cluster: ClusterId(Uuid::nil()) }) } else { Ok(()) }
+        if was == self.was {
+            Err(NotAdmitted::LeftBehind { node, was, cluster: ClusterId(Uuid::nil()) })
+        } else {
+            Ok(())
+        }
     }
 
     fn refused(&self, code: RefusalCode, _reason: &str) {

@@ -15,8 +15,8 @@ mod log_service;
 mod node_admin;
 mod produce;
 mod produce_stream;
-pub(crate) mod startup;
 pub(crate) mod replica;
+pub(crate) mod startup;
 pub(crate) mod status;
 mod subscribe;
 

@@ -473,7 +473,8 @@ fn a_node_born_by_command_remembers_whom_to_ask_and_is_a_founder_only_when_it_wa
         let root = tempfile::tempdir().unwrap();
         let cluster = ClusterId::draw(&Counter(AtomicU64::new(40)));
         let ask = vec!["a.example.com:7400".to_owned(), "b:1".to_owned()];
-        let ordered = DirectoryOptions { founds, ask: ask.clone(), ..DirectoryOptions::new(NODE, Some(cluster)) };
+        let ordered =
+            DirectoryOptions { founds, ask: ask.clone(), ..DirectoryOptions::new(NODE, Some(cluster)) };
         drop(DataDirectory::open(root.path(), &ordered, &FixedClock, &Counter::default()).unwrap());
         let again = open(root.path()).unwrap();
         assert_eq!((again.identity().cluster, again.identity().founder), (cluster, founds));

@@ -74,7 +74,11 @@ pub(crate) fn run_all(arguments: &Arguments) -> Result<Vec<u64>, std::io::Error>
             let output = child.wait_with_output()?;
             print!("{}", String::from_utf8_lossy(&output.stdout));
             if !output.status.success() {
-                println!("seed {seed} FAILED ({}); again with: {}", output.status, command_line(arguments, seed));
+                println!(
+                    "seed {seed} FAILED ({}); again with: {}",
+                    output.status,
+                    command_line(arguments, seed)
+                );
                 failed.push(seed);
             }
         }

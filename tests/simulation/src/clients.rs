@@ -1,8 +1,8 @@
 //! The clients of a run: they make the topics, load them while faults happen, and read everything in the end.
 
 mod consumer;
-mod producer;
 mod prober;
+mod producer;
 mod settle;
 
 use std::collections::BTreeMap;

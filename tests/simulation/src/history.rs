@@ -134,7 +134,9 @@ impl History {
                 books.is_at(place, offset, value, "read");
             }
             Some(value) => books.violation(format!("G1a: {value} at {place} {offset} was not sent there")),
-            None => books.violation(format!("G1a: {place} {offset} has {} bytes that nobody sent", bytes.len())),
+            None => {
+                books.violation(format!("G1a: {place} {offset} has {} bytes that nobody sent", bytes.len()))
+            }
         }
     }
 
@@ -165,7 +167,10 @@ impl History {
             if let Some((before, number)) = last.insert(value.producer, (offset, value.number))
                 && number > value.number
             {
-                let what = format!("order: {place} has {}:{number} at {before} and {value} at {offset}", value.producer);
+                let what = format!(
+                    "order: {place} has {}:{number} at {before} and {value} at {offset}",
+                    value.producer
+                );
                 books.violation(what);
             }
         }
@@ -188,7 +193,10 @@ impl History {
                 _ => {}
             }
             for offset in at.iter().filter(|offset| !is_there(offset)) {
-                wrong.push(format!("unseen: {value} was at {} {offset} and is not there in the end", sent.place));
+                wrong.push(format!(
+                    "unseen: {value} was at {} {offset} and is not there in the end",
+                    sent.place
+                ));
             }
         }
         wrong.into_iter().for_each(|what| books.violation(what));
@@ -219,7 +227,8 @@ impl Books {
         let there = self.known.entry(place.clone()).or_default();
         let other = *there.entry(offset).or_insert(value);
         if other != value {
-            let what = format!("inconsistent-offsets: {place} {offset} had {other}, and {value} was {how} there");
+            let what =
+                format!("inconsistent-offsets: {place} {offset} had {other}, and {value} was {how} there");
             self.violation(what);
             return;
         }

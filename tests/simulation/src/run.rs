@@ -173,7 +173,12 @@ fn disks(machines: &[Arc<Machine>]) -> String {
         let digest = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
-        format!("{}: {} operations, {} files, {digest:016x}", machine.name, machine.disk.op_count(), files.len())
+        format!(
+            "{}: {} operations, {} files, {digest:016x}",
+            machine.name,
+            machine.disk.op_count(),
+            files.len()
+        )
     };
     machines.iter().map(one).collect::<Vec<_>>().join("; ")
 }

@@ -21,7 +21,7 @@ use highwater::Highwater;
 use kafka::Kafka;
 use nats::Nats;
 use program::Program;
-use table::{Row, Samples};
+use table::Row;
 
 /// Puts the same load on Highwater, Kafka and NATS in turns, and prints what each did and the ratios
 #[derive(Parser)]
@@ -154,6 +154,7 @@ async fn run_once(contender: &Contender, size: usize) -> Result<(f64, Option<f64
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::Samples;
 
     #[test]
     fn the_command_line_is_consistent() {

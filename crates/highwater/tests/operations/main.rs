@@ -1,6 +1,8 @@
 //! A cluster in the life that its operator leads it: a node is lost and comes back, is restarted in maintenance, a fourth one
 //! comes, the first one goes. All by commands, in real processes, while somebody produces all the time.
 
+#![allow(clippy::print_stdout)] // What a node says belongs to the output of its test.
+
 mod load;
 #[path = "../support/mod.rs"]
 mod support;

@@ -72,7 +72,8 @@ impl Reading<'_> {
             history.read(&place, record.offset, record.value.as_deref().unwrap_or_default());
         }
         if batch.next_offset != *next {
-            history.violation(format!("poll-skip: {place} goes on at {}, {next} was to come", batch.next_offset));
+            history
+                .violation(format!("poll-skip: {place} goes on at {}, {next} was to come", batch.next_offset));
             *next = batch.next_offset;
         }
         let known = self.watermarks.entry(place.clone()).or_insert(Offset::ZERO);
@@ -85,8 +86,8 @@ impl Reading<'_> {
 
     fn failed(&self, error: &ClientError) {
         self.shared.trace.note(format_args!("a consumer of {} ends: {error}", self.topic));
-        let is_broken =
-            matches!(error, ClientError::CorruptBatch { .. }) || error.code() == Some(ErrorCode::OffsetOutOfRange);
+        let is_broken = matches!(error, ClientError::CorruptBatch { .. })
+            || error.code() == Some(ErrorCode::OffsetOutOfRange);
         if is_broken {
             self.shared.history.violation(format!("watermark: reading {}: {error}", self.topic));
         }
