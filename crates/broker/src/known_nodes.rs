@@ -62,7 +62,7 @@ mod tests {
 
     use super::*;
 
-    const CLUSTER: ClusterId = ClusterId(Uuid::nil());
+    const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(1));
     const AT: TimestampMs = TimestampMs(1);
 
     fn register(node: u64, incarnation: u64) -> MetadataCommand {

@@ -140,6 +140,15 @@ impl Cluster {
         }
     }
 
+    /// What the fault explains: that this node ended, if the last that it said was this.
+    pub fn explain(&mut self, id: u8, said: &str) {
+        let of_node = format!("node {id} ended");
+        let is_explained = |end: &String| {
+            end.starts_with(&of_node) && end.lines().last().is_some_and(|last| last.contains(said))
+        };
+        self.unexpected.retain(|end| !is_explained(end));
+    }
+
     /// Ends that nothing explains, since the last time.
     pub fn take_unexpected(&mut self) -> Vec<String> {
         std::mem::take(&mut self.unexpected)

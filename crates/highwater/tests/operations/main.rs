@@ -66,6 +66,8 @@ impl FourthNode {
             .args(["--listen-grpc", &format!("127.0.0.1:{}", first_port + 30)])
             .args(["--listen-peer", &format!("127.0.0.1:{}", first_port + 31)])
             .args(["--listen-http", &format!("127.0.0.1:{}", first_port + 32)])
+            // A variable of the tests, and no setting of a node.
+            .env_remove("HIGHWATER_BINARY")
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

@@ -14,6 +14,8 @@ use crate::cluster::{Cluster, LOOK, NODES};
 
 /// How long a node may take to end once its syncs fail.
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
+/// How long a start that found no block may take to end.
+const SAYS_WHY: Duration = Duration::from_millis(500);
 /// A disk that is full to this many bytes.
 const LEFT_BYTES: u64 = 1 << 20;
 
@@ -65,6 +67,11 @@ pub(super) async fn full(
     }
     cluster.pass(lasts / 2).await?;
     drop(ballast);
+    if to_the_last && killed {
+        // Without a single block a node cannot start: it says so and ends, and its service manager tries again.
+        cluster.pass(SAYS_WHY).await?;
+        cluster.explain(id, "No space left on device");
+    }
     let room = if to_the_last { "to the last block" } else { "" };
     let killed = if killed { ", and it was killed meanwhile" } else { "" };
     Ok(format!("the disk of node {id} was full {room} for {lasts:?}{killed}"))

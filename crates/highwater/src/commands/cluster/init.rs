@@ -76,8 +76,14 @@ async fn meet(addresses: &[String], is_named: bool) -> Result<Vec<Met>, CliError
             continue;
         }
         let met = Met { address, who };
-        // A node that has its cluster does not wait for its seeds any more.
-        if met.who.state == NodeState::Unborn {
+        // A node that has its cluster does not wait for its seeds any more. One that was told of it a moment ago does: who is to found
+        // it may be among them, and not have been told yet.
+        let waits = match met.who.state {
+            NodeState::Unborn => true,
+            NodeState::Awaiting(_) => !met.who.is_founder,
+            NodeState::Opening | NodeState::Member(_) => false,
+        };
+        if waits {
             for seed in &met.who.seeds {
                 if !to_ask.iter().any(|(known, _)| known == seed) && to_ask.len() < NODES_PER_CLUSTER_MAX {
                     to_ask.push((seed.clone(), Some(met.to_string())));
