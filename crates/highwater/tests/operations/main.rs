@@ -115,6 +115,8 @@ fn a_cluster_is_operated_through_a_kill_a_maintenance_a_move_and_a_removal_and_n
     let done = shell.ok(&format!("node maintenance 2 --timeout {TIMEOUT}"));
     assert!(done.contains("node 2 leads nothing") && done.contains("highwater node activate 2"), "{done}");
     assert_eq!(shell.of_node(2, "leaders"), Some(0));
+    // Who takes over may not serve yet at the moment at which the node leads nothing any more.
+    shell.wait_until_healthy();
     let status = shell.ok("cluster status");
     assert!(status.contains("node 2 is in maintenance"), "{status}");
     shell.ok(&format!("node maintenance 2 --off --timeout {TIMEOUT}"));
