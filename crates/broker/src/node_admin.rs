@@ -171,20 +171,36 @@ impl Broker {
         let incarnation = request.incarnation.unwrap_or(record.incarnation);
         if incarnation == record.incarnation {
             refuse_last_copies(&image, node)?;
-            self.refuse_unready(&image, record, request.force)?;
+            // Asked, for one that joined a moment ago may answer before it is known to live.
+            let answering = self.answering().await;
+            self.refuse_unready(&image, record, request.force, &answering)?;
         }
         let remove = MetadataCommand::RemoveNode { node, incarnation, at: self.clock.now() };
         Ok(self.propose(&remove).await?.version.0)
     }
 
+    /// The nodes that answer when they are asked how they are.
+    async fn answering(&self) -> BTreeSet<NodeId> {
+        let gathered = self.gather().await;
+        gathered.nodes.iter().filter(|(_, report)| report.is_ok()).map(|(node, _)| *node).collect()
+    }
+
     /// Refuses to remove a node that is in use beside the partitions placed on it, which the state machine refuses itself.
-    fn refuse_unready(&self, image: &MetadataImage, node: &NodeRecord, force: bool) -> Result<(), BrokerError> {
+    fn refuse_unready(
+        &self,
+        image: &MetadataImage,
+        node: &NodeRecord,
+        force: bool,
+        answering: &BTreeSet<NodeId>,
+    ) -> Result<(), BrokerError> {
         let id = node.id;
         if image.nodes().len() == 1 {
             let message = format!("node {id} is the cluster's only node");
             return Err(BrokerError::invalid_request(message));
         }
-        let is_alive = |node: NodeId| node == self.options.node || self.hosting.host().is_reachable(node);
+        let is_alive = |node: NodeId| {
+            node == self.options.node || self.hosting.host().is_reachable(node) || answering.contains(&node)
+        };
         if is_alive(id) && node.mode != NodeMode::Draining && !force {
             let message = format!(
                 "node {id} is alive and {}: drain it first, or force its removal (nothing is placed on it)",
