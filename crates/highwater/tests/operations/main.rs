@@ -140,7 +140,8 @@ fn a_cluster_is_operated_through_a_kill_a_maintenance_a_move_and_a_removal_and_n
     let drained = shell.ok(&format!("node drain 1 --timeout {TIMEOUT}"));
     assert!(drained.contains("highwater node remove 1"), "{drained}");
     shell.ok("node remove 1");
-    assert_eq!(shell.json("node list").as_array().map(Vec::len), Some(3));
+    // The node that was removed may be the one that answers, and not have heard of it.
+    wait_for("three nodes are left", || shell.json("node list").as_array().map(Vec::len) == Some(3));
     if cluster.pid_of(1).is_some() {
         cluster.play("kill", 1);
     }
