@@ -82,6 +82,8 @@ pub struct Broker {
     /// Whether records were deleted whose segments a checkpoint can free.
     pub(crate) log_starts_moved: AtomicBool,
     budget: ByteBudget,
+    /// Why the cluster does not take this node back, once it said so.
+    pub(crate) refused: watch::Sender<Option<String>>,
     failure: watch::Sender<Option<String>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -119,6 +121,7 @@ impl Broker {
             started_at: Instant::now(),
             log_starts_moved: AtomicBool::new(false),
             budget: ByteBudget::new(limits::NODE_IN_FLIGHT_BYTES_MAX),
+            refused: watch::Sender::new(None),
             failure: watch::Sender::new(None),
             tasks: Mutex::default(),
         });

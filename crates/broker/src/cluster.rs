@@ -10,8 +10,9 @@ use highwater_types::{ErrorCode, NodeId};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::broker::{Broker, CLIENT_LISTENER, PEER_LISTENER, stopping};
+use crate::broker::{Broker, BrokerOptions, CLIENT_LISTENER, PEER_LISTENER, stopping};
 use crate::error::{BrokerError, LeaderHint};
+use crate::known_nodes::{KnownNodes, NodeStanding};
 use crate::routing::leader_hint;
 
 /// How long a node rests before it turns to another one again that it could not reach.
@@ -45,7 +46,25 @@ impl Broker {
         if let Err(error) = self.register_until_known().await
             && !self.stopping.is_cancelled()
         {
-            tracing::error!(%error, "this node does not belong to the cluster any more: the other nodes do not talk to it");
+            self.refused.send_replace(Some(error.to_string()));
+        }
+    }
+
+    /// Waits until this node knows that the cluster goes on without it, and says why. Its peers may have said so before. Cancel-safe.
+    pub async fn shut_out(&self) -> String {
+        let BrokerOptions { node, incarnation, .. } = &self.options;
+        let known = KnownNodes { metadata: self.metadata.clone() };
+        let mut refused = self.refused.subscribe();
+        tokio::select! {
+            standing = known.gone(*node, *incarnation) => {
+                let fate = match standing {
+                    NodeStanding::Replaced { by } => format!("has another data directory now, of incarnation {by}"),
+                    NodeStanding::Removed | NodeStanding::Belongs => "was removed from the cluster".to_owned(),
+                };
+                format!("node {node} {fate}; started with an empty data directory it joins anew")
+            }
+            // The sender lives as long as this broker.
+            Ok(refused) = refused.wait_for(Option::is_some) => refused.clone().unwrap_or_default(),
         }
     }
 

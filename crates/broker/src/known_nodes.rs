@@ -44,6 +44,21 @@ impl KnownNodes {
             None => NodeStanding::Removed,
         }
     }
+
+    /// Waits until that life of the node's data directory does not belong to the cluster any more. Cancel-safe.
+    pub(crate) async fn gone(&self, node: NodeId, incarnation: Incarnation) -> NodeStanding {
+        let mut images = self.metadata.watch();
+        loop {
+            let standing = self.standing(node, incarnation);
+            if standing != NodeStanding::Belongs {
+                return standing;
+            }
+            if images.changed().await.is_err() {
+                // Nothing is ever said again.
+                return std::future::pending().await;
+            }
+        }
+    }
 }
 
 impl Default for KnownNodes {

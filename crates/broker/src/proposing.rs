@@ -91,10 +91,15 @@ impl Broker {
             return Err(BrokerError::new(ErrorCode::LeaderNotAvailable, message));
         };
         let proposed = self.remote.propose(&address, self.options.cluster, command.clone()).await?;
+        // A refusal changed nothing that this node would have to show, and one that was removed never will.
+        let response = self
+            .metadata
+            .read_response(&proposed.response)
+            .map_err(|refusal| refusal.with_metadata_version(proposed.metadata_version))?;
         let mut images = self.metadata.watch();
         // The sender lives as long as this broker.
         let _ = images.wait_for(|image| image.version().0 >= proposed.metadata_version).await;
-        self.metadata.read_response(&proposed.response)
+        Ok(response)
     }
 
     /// The addresses of other nodes in turn, for one that may know who leads.
@@ -122,7 +127,8 @@ impl Broker {
                 "the sender belongs to cluster {cluster}, this node to cluster {}: one of them has the wrong address",
                 self.options.cluster
             );
-            return Err(BrokerError::new(ErrorCode::InvalidRequest, message));
+            // It asks elsewhere: another address may be of its cluster.
+            return Err(BrokerError::new(ErrorCode::Unavailable, message));
         }
         let status = self.metadata_group.status();
         if !status.is_leader {

@@ -14,6 +14,9 @@ use crate::views::StuckView;
 
 /// What the process ends with when its node's disk failed.
 const DISK_FAILED: u8 = 74;
+/// The cluster goes on without this node.
+const SHUT_OUT: u8 = 77;
+const _: () = assert!(SHUT_OUT as i32 == highwater_types::exit_code::SHUT_OUT);
 const _: () = assert!(DISK_FAILED as i32 == highwater_types::exit_code::DISK_FAILED);
 
 /// How the shell reports a process that Ctrl-C ended.
@@ -112,6 +115,9 @@ pub(crate) enum CliError {
     /// A node's process ended.
     #[error("node {node} ended ({status}); its log is {}{}", log.display(), quoted(.last))]
     NodeEnded { node: u8, status: ExitStatus, log: PathBuf, last: String },
+    /// A node's process ended before the node served.
+    #[error("node {node} ended instead of serving; its log is {}{}", log.display(), quoted(.last))]
+    NodeGone { node: u8, log: PathBuf, last: String },
     /// The tour was told to stop before its end.
     #[error("stopped before the end")]
     TourStopped,
@@ -186,7 +192,8 @@ impl CliError {
         matches!(self, Self::Client(error) if error.is_retriable())
     }
 
-    /// 2 for what is wrong with the command line or the settings, 74 when the disk failed, 1 for everything else.
+    /// 2 for what is wrong with the command line or the settings, 74 when the disk failed, 77 when the cluster goes on without the
+    /// node, 1 for everything else.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Client(ClientError::InvalidAddress { .. } | ClientError::NoServers)
@@ -198,6 +205,7 @@ impl CliError {
             | Self::PortTooHigh { .. } => 2,
             Self::Interrupted { .. } => INTERRUPTED,
             Self::NodeFailed(highwater_server::NodeFailure::Disk { .. }) => DISK_FAILED,
+            Self::NodeFailed(highwater_server::NodeFailure::ShutOut { .. }) => SHUT_OUT,
             Self::NodeShutdown(error) if error.is_disk_failure() => DISK_FAILED,
             _ => 1,
         }

@@ -55,6 +55,9 @@ pub enum StartError {
     /// The broker did not come up.
     #[error("the node cannot serve: {0}")]
     Broker(#[from] BrokerError),
+    /// It failed as a running node can.
+    #[error(transparent)]
+    Failed(#[from] NodeFailure),
     /// The API's description, compiled in, is not usable: a broken build.
     #[error("the built-in API description cannot be read: {0}; this build is broken")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -73,9 +76,10 @@ pub enum NodeFailure {
         /// What failed.
         reason: String,
     },
-    /// The cluster lost its majority and went on without this node.
-    #[error("this node was left behind: {reason}")]
-    LeftBehind {
+    /// The cluster goes on without this node: it was removed, its data directory was replaced by another, or it was left behind
+    /// when the cluster lost its majority. It can only come back with an empty data directory.
+    #[error("the cluster goes on without this node: {reason}")]
+    ShutOut {
         /// What the cluster says.
         reason: String,
     },

@@ -100,8 +100,12 @@ impl Node {
             own_thread: parts.own_thread,
         };
         let started = starting.start();
-        let Started { directory, broker, peers } =
-            startup::serve_until(&mut incoming, Arc::clone(&introduction), clock, started).await?;
+        let started = startup::serve_until(&mut incoming, Arc::clone(&introduction), clock, started);
+        let Started { directory, broker, peers } = tokio::select! {
+            started = started => started?,
+            // Such as a node that was removed: it would wait for ever for a cluster that does not talk to it.
+            failure = first_failure(failure.clone()) => return Err(failure.into()),
+        };
         let (cluster, founder) = (directory.identity().cluster, directory.identity().founder);
         introduction.reach(Stage::Born { cluster, founder, is_member: true });
         if directory.shutdown() == Shutdown::PowerLost {
@@ -115,6 +119,7 @@ impl Node {
             report.clone(),
             stopping.clone(),
         ));
+        tokio::spawn(watch_standing(Arc::clone(&broker), report.clone(), stopping.clone()));
         tokio::spawn(watch_disk(Arc::clone(&broker), report, stopping.clone()));
         readiness.set(health);
         undo.disarm();
@@ -169,12 +174,7 @@ impl Node {
     /// Waits until the node cannot go on, and says why. The process must then end without
     /// [`Node::shutdown`] when the disk is what failed.
     pub async fn failed(&self) -> NodeFailure {
-        let mut failure = self.failure.clone();
-        let failed = failure.wait_for(Option::is_some).await.map(|failure| failure.clone());
-        match failed {
-            Ok(Some(failure)) => failure,
-            Ok(None) | Err(_) => std::future::pending().await,
-        }
+        first_failure(self.failure.clone()).await
     }
 
     /// Ends the node in good order: no new requests, those under way are finished within the
@@ -208,6 +208,15 @@ impl Node {
     }
 }
 
+/// Waits for the first failure that is reported.
+async fn first_failure(mut failure: watch::Receiver<Option<NodeFailure>>) -> NodeFailure {
+    let failed = failure.wait_for(Option::is_some).await.map(|failure| failure.clone());
+    match failed {
+        Ok(Some(failure)) => failure,
+        Ok(None) | Err(_) => std::future::pending().await,
+    }
+}
+
 /// Runs a listener, and reports when it ends before it was told to.
 async fn watch_listener(
     listener: &'static str,
@@ -220,6 +229,20 @@ async fn watch_listener(
         let reason = served.err().unwrap_or_else(|| "it ended by itself".to_owned());
         tracing::error!(listener, reason, "a listener failed");
         report.send_replace(Some(NodeFailure::Listener { listener, reason }));
+    }
+}
+
+/// Reports when the cluster goes on without this node, and this node knows it.
+async fn watch_standing(
+    broker: Arc<Broker>,
+    report: watch::Sender<Option<NodeFailure>>,
+    stopping: CancellationToken,
+) {
+    tokio::select! {
+        reason = broker.shut_out() => {
+            report.send_replace(Some(NodeFailure::ShutOut { reason }));
+        }
+        () = stopping.cancelled() => {}
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use highwater_server::{Node, NodeConfig};
+use highwater_server::{Node, NodeConfig, NodeFailure, StartError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -43,13 +43,18 @@ pub(crate) async fn run(
 ) -> Result<(), CliError> {
     let mut stop = StopSignals::new(stop_when).map_err(CliError::Start)?;
     let node = tokio::select! {
-        started = Node::start(config) => started.map_err(CliError::NodeStart)?,
+        started = Node::start(config) => started.map_err(not_started)?,
         // Nothing was promised to anybody yet.
         () = stop.received() => return Ok(()),
     };
     announce(&node)?;
     tokio::select! {
-        failure = node.failed() => return Err(CliError::NodeFailed(failure)),
+        failure = node.failed() => {
+            if matches!(failure, NodeFailure::ShutOut { .. }) {
+                answer_the_last(node, &mut stop).await;
+            }
+            return Err(CliError::NodeFailed(failure));
+        }
         () = stop.received() => {}
     }
     voice.say("stopping; press Ctrl-C again to stop at once");
@@ -59,6 +64,26 @@ pub(crate) async fn run(
     }
     voice.say("stopped");
     Ok(())
+}
+
+/// Why it did not start; what can also happen to a running node ends with the same code.
+fn not_started(error: StartError) -> CliError {
+    match error {
+        StartError::Failed(failure) => CliError::NodeFailed(failure),
+        error => CliError::NodeStart(error),
+    }
+}
+
+/// Ends a node whose disk is well, but which has no cluster any more: what was asked of it is still answered, such as its own removal.
+async fn answer_the_last(node: Node, stop: &mut StopSignals) {
+    tokio::select! {
+        ended = node.shutdown() => {
+            if let Err(error) = ended {
+                tracing::warn!(%error, "the node did not end as it should");
+            }
+        }
+        () = stop.received() => {}
+    }
 }
 
 impl Voice {

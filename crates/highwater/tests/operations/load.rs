@@ -1,7 +1,7 @@
 //! Records that are produced all the time, through `highwater produce`, and the account of them at the end.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -18,9 +18,20 @@ const KEYS: u64 = 40;
 pub(crate) struct Load {
     topic: String,
     servers: String,
-    producer: Child,
+    producer: Producer,
     feeder: JoinHandle<u64>,
     enough: Sender<()>,
+}
+
+/// It dies with its test.
+struct Producer(Child);
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        // It has ended when all went well.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 impl Load {
@@ -47,18 +58,27 @@ impl Load {
             }
             count
         });
-        Self { topic: topic.to_owned(), servers: servers.to_owned(), producer, feeder, enough }
+        Self {
+            topic: topic.to_owned(),
+            servers: servers.to_owned(),
+            producer: Producer(producer),
+            feeder,
+            enough,
+        }
     }
 
     /// Stops, and checks that every record is there once, in order.
     pub(crate) fn settle(self) {
-        drop(self.enough);
-        let sent = self.feeder.join().expect("the feeder ends");
-        let output = self.producer.wait_with_output().expect("the producer ends");
-        assert!(output.status.success(), "{}", text(&output.stderr));
+        let Self { mut producer, topic, servers, feeder, enough } = self;
+        drop(enough);
+        let sent = feeder.join().expect("the feeder ends");
+        let mut said = String::new();
+        let errors = producer.0.stderr.as_mut().expect("stderr is piped");
+        errors.read_to_string(&mut said).expect("text");
+        assert!(producer.0.wait().expect("the producer ends").success(), "{said}");
         let read = Command::new(BINARY)
-            .args(["consume", &self.topic, "--from", "earliest", "--until-end"])
-            .env("HIGHWATER_SERVER", self.servers)
+            .args(["consume", &topic, "--from", "earliest", "--until-end"])
+            .env("HIGHWATER_SERVER", servers)
             .output()
             .expect("the binary runs");
         assert!(read.status.success(), "{}", text(&read.stderr));

@@ -50,12 +50,12 @@ impl Admission for Gatekeeper {
         Ok(())
     }
 
-    /// A node that was left behind must not go on: with others that were it could make a majority of what the cluster was, and
-    /// take records that the cluster will never have.
+    /// A node that was shut out must not go on. What it says of the cluster is from before that; and one that was left behind could,
+    /// with others that were, make a majority of what the cluster was, and take records that the cluster will never have.
     fn refused(&self, code: RefusalCode, reason: &str) {
-        if code == RefusalCode::LeftBehind {
+        if matches!(code, RefusalCode::Removed | RefusalCode::StaleIncarnation | RefusalCode::LeftBehind) {
             let reason = reason.to_owned();
-            self.report.send_replace(Some(NodeFailure::LeftBehind { reason }));
+            self.report.send_replace(Some(NodeFailure::ShutOut { reason }));
         }
     }
 }

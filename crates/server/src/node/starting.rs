@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use highwater_broker::{Broker, BrokerOptions, KnownNodes};
+use highwater_broker::{Broker, BrokerOptions, KnownNodes, NodeStanding};
 use highwater_consensus::{GroupHost, HostParts};
 use highwater_peer::{Admission, Dialer, PeerIdentity, PeerLimits, PeerOptions, PeerTransport};
 use highwater_storage::directory::{DataDirectory, Identity};
@@ -81,13 +81,16 @@ impl Starting<'_> {
         let peers = PeerSide::start(&host, identity, gatekeeper, self.peer, self.own_thread)
             .map_err(StartError::Thread)?;
         let remote = Arc::new(OtherNodes::new(transport, channels));
-        match Broker::start(options, Arc::clone(&host), remote, clock, random, known).await {
+        match Broker::start(options, Arc::clone(&host), remote, clock, random, known.clone()).await {
             Ok(broker) => Ok(Started { directory, broker, peers }),
             Err(error) => {
                 if let Err(error) = host.shutdown().await {
                     tracing::warn!(%error, "the store was not closed as it should");
                 }
-                Err(error.into())
+                Err(match known.standing(identity.node, identity.incarnation) {
+                    NodeStanding::Belongs => error.into(),
+                    _ => NodeFailure::ShutOut { reason: error.to_string() }.into(),
+                })
             }
         }
     }

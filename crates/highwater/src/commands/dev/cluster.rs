@@ -72,8 +72,8 @@ impl LocalCluster {
         &self.layout
     }
 
-    /// Starts a node, when a process of an earlier parent has let go of its directory.
-    pub(crate) async fn start(&mut self, node: u8) -> Result<(), CliError> {
+    /// Starts a node, when a process of an earlier parent has let go of its directory, and returns its process.
+    pub(crate) async fn start(&mut self, node: u8) -> Result<u32, CliError> {
         self.layout.check(node)?;
         let folder = self.layout.folder(node);
         let deadline = Instant::now() + if self.inputs.contains_key(&node) { Duration::ZERO } else { PATIENCE };
@@ -102,10 +102,12 @@ impl LocalCluster {
         let mut child = command.spawn().map_err(CliError::Start)?;
         self.started += 1;
         let number = self.started;
+        // It has one until it was waited for.
+        let process = child.id().unwrap_or_default();
         let input = child.stdin.take();
         self.inputs.extend(input.map(|input| (node, (number, input))));
         self.children.spawn(async move { (node, number, child.wait().await) });
-        Ok(())
+        Ok(process)
     }
 
     /// Starts all nodes, and waits until they serve.
@@ -185,7 +187,7 @@ pub(super) async fn wait_ready(layout: &Layout, node: u8) -> Result<(), CliError
 }
 
 /// The last line of a log, or nothing.
-fn last_line(log: &std::path::Path) -> String {
+pub(super) fn last_line(log: &std::path::Path) -> String {
     let bytes = fs::read(log).unwrap_or_default();
     let end = &bytes[bytes.len().saturating_sub(LAST_BYTES)..];
     let text = String::from_utf8_lossy(end).into_owned();

@@ -1,7 +1,7 @@
 //! How a process that runs a cluster is asked to start a node again: by a socket in the cluster's folder. The node is
 //! then a child of that process like the others, and ends with it.
 //!
-//! A question is one byte, the node. The answer is text that says why not, and nothing when the node was started.
+//! A question is one byte, the node. The answer is the number of its process when it was started, else text that says why not.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -69,22 +69,23 @@ impl Question {
     }
 
     /// Says how it went.
-    pub(super) async fn answer(mut self, refusal: &str) {
+    pub(super) async fn answer(mut self, started: Result<u32, String>) {
+        let answer = started.map_or_else(|refusal| refusal, |process| process.to_string());
         // Who asked may be gone.
-        let _ = self.stream.write_all(refusal.as_bytes()).await;
+        let _ = self.stream.write_all(answer.as_bytes()).await;
         let _ = self.stream.shutdown().await;
     }
 }
 
-/// Asks for a node; returns why it was not started, or nothing.
-pub(super) fn ask(data: &Path, node: u8) -> io::Result<String> {
+/// Asks for a node; returns its process, or why it was not started.
+pub(super) fn ask(data: &Path, node: u8) -> io::Result<Result<u32, String>> {
     let (_folder, short) = short_path(data)?;
     let mut stream = std::os::unix::net::UnixStream::connect(short)?;
     stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
     stream.write_all(&[node])?;
-    let mut refusal = String::new();
-    stream.read_to_string(&mut refusal)?;
-    Ok(refusal)
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.parse().map_err(|_| answer))
 }
 
 /// The socket's path by way of a descriptor of its folder, valid as long as that is open: a socket's path may not be

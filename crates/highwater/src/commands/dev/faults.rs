@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::{Args, Subcommand};
 use highwater_storage::directory::locked_by;
 
-use super::cluster::{LOOK, PATIENCE};
+use super::cluster::{LOOK, PATIENCE, last_line};
 use super::layout::Layout;
 use super::signal::{Blow, stands_still, strike};
 use super::{CLUSTER_DATA, control};
@@ -84,14 +84,18 @@ fn start(layout: &Layout, node: u8) -> Result<(), CliError> {
         return Err(CliError::NodeRuns { node, pid });
     }
     let unheard = |_| CliError::ClusterNotRun { data: layout.data().to_path_buf(), nodes: layout.nodes() };
-    let refusal = control::ask(layout.data(), node).map_err(unheard)?;
-    if !refusal.is_empty() {
-        return Err(CliError::NodeNotStarted { node, refusal });
-    }
+    let started = control::ask(layout.data(), node).map_err(unheard)?;
+    let process = started.map_err(|refusal| CliError::NodeNotStarted { node, refusal })?;
+    // Whoever started it waits for its end, so that nothing of it stays.
+    let entry = PathBuf::from(format!("/proc/{process}"));
     let deadline = Instant::now() + PATIENCE;
     while !is_ready(layout.http(node)) {
         if Instant::now() >= deadline {
             return Err(CliError::NodeNotReady { node, seconds: PATIENCE.as_secs(), log: layout.log(node) });
+        }
+        if !entry.exists() {
+            let log = layout.log(node);
+            return Err(CliError::NodeGone { node, last: last_line(&log), log });
         }
         sleep(LOOK);
     }

@@ -62,11 +62,11 @@ async fn answer(cluster: &mut LocalCluster, stream: tokio::net::UnixStream) {
     let Some(question) = Question::read(stream).await else { return };
     let node = question.node;
     match cluster.start(node).await {
-        Ok(()) => {
+        Ok(process) => {
             say(&format!("node {node} was started again"));
-            question.answer("").await;
+            question.answer(Ok(process)).await;
         }
-        Err(error) => question.answer(&error.to_string()).await,
+        Err(error) => question.answer(Err(error.to_string())).await,
     }
 }
 

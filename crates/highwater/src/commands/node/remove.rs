@@ -45,7 +45,7 @@ pub(super) async fn run(args: &RemoveArgs, client: &Client, format: OutputFormat
             print_json(&json!({ "node_id": node, "incarnation": seen.incarnation, "removed": true }))
         }
         OutputFormat::Table => {
-            let running = if seen.is_reachable { "; its process can be stopped" } else { "" };
+            let running = if seen.is_reachable { "; its process ends" } else { "" };
             print_text(&format!("node {node} is removed{running}\n"))
         }
     }
