@@ -53,7 +53,7 @@ pub(crate) enum Command {
     /// Create, list, describe, change and delete topics
     #[command(subcommand)]
     Topic(commands::topic::TopicCommand),
-    /// Show how the cluster is
+    /// Found a cluster, and show how it is
     #[command(subcommand)]
     Cluster(commands::cluster::ClusterCommand),
     /// List, describe, drain and remove nodes, and put them into maintenance

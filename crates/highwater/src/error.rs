@@ -149,7 +149,7 @@ pub(crate) enum CliError {
     #[error("{name} is no plan: {cause}")]
     NoPlan { name: String, cause: serde_json::Error },
     /// What cannot be taken back needs a yes, and nobody is there to give it.
-    #[error("{what} This has to be confirmed, and standard input is no terminal")]
+    #[error("{what} This has to be confirmed, and standard input is no terminal; nothing was changed")]
     NobodyToAsk { what: String },
     /// The user said no.
     #[error("nothing was changed")]
@@ -169,9 +169,6 @@ pub(crate) enum CliError {
     /// A node cannot be recovered.
     #[error("the node cannot be recovered: {reason}")]
     NotRecoverable { reason: String },
-    /// What destroys was not confirmed.
-    #[error("not confirmed; nothing was changed")]
-    NotConfirmed,
     /// A cluster cannot be founded from these nodes; nothing was changed.
     #[error("no cluster was founded, and nothing was changed:{}", lines(.problems))]
     CannotFound { problems: Vec<String> },
@@ -233,7 +230,6 @@ impl CliError {
             Self::ClusterNotRun { data, nodes } => {
                 Some(format!("start all of it with `highwater dev --nodes {nodes} --data {}`", data.display()))
             }
-            Self::NotConfirmed => Some("a script says --yes".to_owned()),
             Self::NotBorn { .. } => {
                 Some("type the command again: it goes on where it was, or says what is in the way".to_owned())
             }

@@ -277,7 +277,7 @@ fn after_the_majority_is_lost_the_cluster_goes_on_from_the_survivor_and_the_lost
         .stdin(Stdio::null())
         .output()
         .expect("the binary runs");
-    assert_eq!(unconfirmed.status.code(), Some(1));
+    assert_eq!(unconfirmed.status.code(), Some(2));
     assert!(text(&unconfirmed).contains("nothing was changed"), "{}", text(&unconfirmed));
     let recovered = recover(&machines.data(1), &["--unsafe", "--yes"]);
     assert!(recovered.status.success(), "{}", text(&recovered));

@@ -5,22 +5,12 @@ mod harness;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use harness::{TestNode, describe, soon};
+use harness::{TestNode, describe, soon, three_nodes};
 use highwater_client::{Client, ConsumerConfig, ProducerConfig, ProducerRecord, StartPosition};
 use highwater_server::NodeConfig;
 use highwater_types::{NodeId, Offset, PartitionIndex};
 
 const TOPIC: &str = "orders";
-
-async fn three_nodes() -> Vec<TestNode> {
-    let first = TestNode::start().await;
-    let seed = first.node.grpc_address().to_string();
-    let mut nodes = vec![first];
-    for id in 2..=3 {
-        nodes.push(TestNode::join(id, &seed).await);
-    }
-    nodes
-}
 
 fn record(number: usize) -> ProducerRecord {
     ProducerRecord { partition: Some(PartitionIndex(0)), ..ProducerRecord::value(format!("{number:08}")) }

@@ -5,20 +5,9 @@ mod harness;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use harness::{TestNode, batch, describe, produce, soon};
+use harness::{TestNode, batch, describe, produce, soon, three_nodes};
 use highwater_proto::v1;
 use tokio::time::sleep;
-
-/// Three nodes: the first began the cluster, the others joined it.
-async fn three_nodes() -> Vec<TestNode> {
-    let first = TestNode::start().await;
-    let seed = first.node.grpc_address().to_string();
-    let mut nodes = vec![first];
-    for id in 2..=3 {
-        nodes.push(TestNode::join(id, &seed).await);
-    }
-    nodes
-}
 
 /// The node that leads the only partition of a topic, as all of these nodes say.
 async fn leader(nodes: &[TestNode], topic: &str) -> u64 {

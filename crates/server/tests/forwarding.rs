@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use harness::{
-    TestNode, append, at, batch, bounds, code, data, describe, fetch, idempotent, produce, soon, values,
+    TestNode, append, at, batch, bounds, code, data, describe, fetch, idempotent, produce, soon, three_nodes,
+    values,
 };
 use highwater_proto::v1;
 use highwater_proto::v1::log_service_client::LogServiceClient;
@@ -16,17 +17,6 @@ use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Request, Streaming};
-
-/// Three nodes: the first began the cluster, the others joined it.
-async fn three_nodes() -> Vec<TestNode> {
-    let first = TestNode::start().await;
-    let seed = first.node.grpc_address().to_string();
-    let mut nodes = vec![first];
-    for id in 2..=3 {
-        nodes.push(TestNode::join(id, &seed).await);
-    }
-    nodes
-}
 
 /// The node that leads a partition and is to lead it, when all of these nodes agree and get its watermarks from it.
 async fn leader(nodes: &[TestNode], topic: &str, partition: usize) -> u64 {

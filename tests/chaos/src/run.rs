@@ -223,6 +223,12 @@ impl Run {
             directories.push((machine.id, machine.node.data().to_owned()));
         }
         let comparison = replicas::compare(&directories)?;
+        if comparison.compared == 0 {
+            self.found(
+                Promise::Replicas,
+                "no batch is on two replicas, so that none could be compared".to_owned(),
+            );
+        }
         for difference in comparison.differences {
             self.found(Promise::Replicas, difference);
         }

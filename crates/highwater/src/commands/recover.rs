@@ -4,7 +4,6 @@
 mod report;
 mod stopped_node;
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -14,8 +13,9 @@ use serde_json::json;
 use self::report::Report;
 use self::stopped_node::StoppedNode;
 use crate::cli::OutputFormat;
+use crate::commands::confirm::confirm_by_word;
 use crate::error::CliError;
-use crate::output::{print_json, print_text};
+use crate::output::{print_json, print_text, say};
 
 /// What to do with which directory.
 #[derive(Debug, Args)]
@@ -24,7 +24,8 @@ pub(crate) struct RecoverArgs {
     /// The data directory of the stopped node
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Show how far the node has each partition, to choose the survivor that has most, and change nothing of it
+    /// Show how far the node has each partition, to choose the survivor that has most. The directory is recovered as a start of
+    /// the node would, and nothing else is changed
     #[arg(long, group = "what")]
     inspect: bool,
     /// Let the cluster go on from what this node has, as another cluster. What only the others have is lost
@@ -51,14 +52,15 @@ async fn work(args: &RecoverArgs, format: OutputFormat, node: &mut StoppedNode) 
             OutputFormat::Table => print_text(&report.render()),
         };
     }
-    if format == OutputFormat::Table {
-        print_text(&report.render())?;
-        print_text(&report.warning())?;
+    // What is asked about is shown to whoever is asked; standard output has the result.
+    let shown = format!("{}{}", report.render(), report.warning());
+    match format {
+        OutputFormat::Json => say(&shown),
+        OutputFormat::Table => print_text(&shown)?,
     }
     node.check()?;
-    if !args.yes {
-        confirm(&report)?;
-    }
+    let what = format!("Node {} becomes the only voter of all that it has.", report.node);
+    confirm_by_word(&what, &format!("node {}", report.node), args.yes)?;
     let (fresh, now) = (ClusterId::draw(&SystemRandom), SystemClock.now());
     let record = node.recover(fresh, now).await?;
     if format == OutputFormat::Json {
@@ -75,19 +77,4 @@ async fn work(args: &RecoverArgs, format: OutputFormat, node: &mut StoppedNode) 
          data is refused and ends.\n",
         report.node, record.cluster, report.node
     ))
-}
-
-/// Asks whether it is meant, by a word that nobody types by accident.
-fn confirm(report: &Report) -> Result<(), CliError> {
-    let input = std::io::stdin();
-    if !input.is_terminal() {
-        return Err(CliError::NotConfirmed);
-    }
-    let word = format!("node {}", report.node);
-    print_text(&format!("Type \"{word}\" to go on: "))?;
-    std::io::stdout().flush().map_err(CliError::Output)?;
-    let mut typed = String::new();
-    // What cannot be read confirms nothing.
-    let read = input.lock().read_line(&mut typed);
-    if read.is_ok() && typed.trim() == word { Ok(()) } else { Err(CliError::NotConfirmed) }
 }

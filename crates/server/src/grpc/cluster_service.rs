@@ -28,12 +28,11 @@ impl ClusterService for Cluster {
         &self,
         _request: Request<v1::IdentifyRequest>,
     ) -> Result<Response<v1::IdentifyResponse>, Status> {
-        Ok(Response::new(self.introduction.response()))
+        Ok(identify(&self.introduction))
     }
 
     async fn birth(&self, request: Request<v1::BirthRequest>) -> Result<Response<v1::BirthResponse>, Status> {
-        self.introduction.be_born(request.into_inner()).await.map_err(status)?;
-        Ok(Response::new(v1::BirthResponse {}))
+        birth(&self.introduction, request).await
     }
 
     async fn propose(
@@ -66,6 +65,20 @@ impl ClusterService for Cluster {
         let updates = self.broker.follow_led().map(|update| Ok(message(&update)));
         Ok(Response::new(updates.take_until(self.stopping.clone().cancelled_owned()).boxed()))
     }
+}
+
+/// Who the node is; also of one that does not serve yet.
+pub(super) fn identify(introduction: &Introduction) -> Response<v1::IdentifyResponse> {
+    Response::new(introduction.response())
+}
+
+/// Takes the order to be part of a cluster; also of one that does not serve yet.
+pub(super) async fn birth(
+    introduction: &Introduction,
+    request: Request<v1::BirthRequest>,
+) -> Result<Response<v1::BirthResponse>, Status> {
+    introduction.be_born(request.into_inner()).await.map_err(status)?;
+    Ok(Response::new(v1::BirthResponse {}))
 }
 
 fn message(update: &LeadersUpdate) -> v1::FollowLeadersResponse {

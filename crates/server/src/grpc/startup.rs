@@ -23,6 +23,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::admin_service::Admin;
+use super::cluster_service::{birth, identify};
 use super::log_service::Log;
 use super::status::status;
 use super::{HEADER_LIST_BYTES_MAX, PENDING_RESETS_MAX};
@@ -116,12 +117,11 @@ impl ClusterService for Newcomer {
         &self,
         _request: Request<v1::IdentifyRequest>,
     ) -> Result<Response<v1::IdentifyResponse>, Status> {
-        Ok(Response::new(self.introduction.response()))
+        Ok(identify(&self.introduction))
     }
 
     async fn birth(&self, request: Request<v1::BirthRequest>) -> Result<Response<v1::BirthResponse>, Status> {
-        self.introduction.be_born(request.into_inner()).await.map_err(status)?;
-        Ok(Response::new(v1::BirthResponse {}))
+        birth(&self.introduction, request).await
     }
 
     async fn propose(

@@ -34,6 +34,17 @@ pub(crate) struct TestNode {
     pub(crate) directory: TempDir,
 }
 
+/// Three nodes: the first began the cluster, the others joined it.
+pub(crate) async fn three_nodes() -> Vec<TestNode> {
+    let first = TestNode::start().await;
+    let seed = first.node.grpc_address().to_string();
+    let mut nodes = vec![first];
+    for id in 2..=3 {
+        nodes.push(TestNode::join(id, &seed).await);
+    }
+    nodes
+}
+
 /// Upkeep that comes round while a test waits for it.
 pub(crate) fn busy_upkeep(config: NodeConfig) -> NodeConfig {
     NodeConfig { maintenance_interval: Duration::from_millis(20), ..config }

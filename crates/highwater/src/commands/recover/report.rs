@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use highwater_server::Standing;
-use highwater_types::{ClusterId, GroupId, NodeId};
+use highwater_types::{ClusterId, GroupId, NodeId, PartitionId, PartitionIndex};
 use serde_json::{Value, json};
 
 use super::stopped_node::StoppedNode;
@@ -15,7 +15,7 @@ pub(super) struct Report {
     pub(super) node: NodeId,
     pub(super) cluster: ClusterId,
     groups: Vec<GroupReport>,
-    /// Partitions of which this node has nothing.
+    /// Partitions of which this node has nothing, or nothing that can be read.
     absent: Vec<String>,
 }
 
@@ -30,11 +30,16 @@ impl Report {
         let identity = node.identity();
         let image = node.metadata().ok();
         let mut names = BTreeMap::new();
+        let groups = node.groups();
+        let has_entries = |standing: &Standing| standing.last.is_some();
+        let begun = groups.iter().filter(|(_, standing)| standing.as_ref().is_ok_and(has_entries));
+        let begun: BTreeSet<GroupId> = begun.map(|(log, _)| log.id()).collect();
         let mut absent = Vec::new();
         for topic in image.iter().flat_map(|image| image.topics()) {
             names.insert(topic.id, topic.name.to_string());
-            for (index, partition) in topic.partitions.iter().enumerate() {
-                if !partition.is_held_by(identity.node) {
+            for index in (0..).take(topic.partitions.len()) {
+                let id = PartitionId { topic: topic.id, index: PartitionIndex(index) };
+                if !begun.contains(&GroupId::Partition(id)) {
                     absent.push(format!("{}-{index}", topic.name));
                 }
             }
@@ -46,7 +51,7 @@ impl Report {
                 None => id.to_string(),
             },
         };
-        let groups = node.groups().into_iter().map(|(log, standing)| GroupReport {
+        let groups = groups.into_iter().map(|(log, standing)| GroupReport {
             name: name(log.id()),
             next_offset: log.segments().map(|_| log.watermarks().log_end().0),
             standing,
@@ -100,7 +105,7 @@ impl Report {
             count => {
                 let some: Vec<&str> = self.absent.iter().take(5).map(String::as_str).collect();
                 format!(
-                    "  - all of {count} partitions without a replica here ({}{}); they stay unavailable until they are deleted\n",
+                    "  - all of {count} partitions of which this node has nothing ({}{}); they stay unavailable until they are deleted\n",
                     some.join(", "),
                     if count > some.len() { ", ..." } else { "" }
                 )
@@ -137,7 +142,7 @@ impl Report {
             "node_id": self.node.0,
             "cluster_id": self.cluster.to_string(),
             "groups": groups.collect::<Vec<_>>(),
-            "partitions_without_replica_here": self.absent,
+            "partitions_absent": self.absent,
         })
     }
 }
