@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! highwater-data/
-//! ├── identity        format version, cluster, node, incarnation: written once, at birth
+//! ├── identity        format version, cluster, node, incarnation: written at birth, and when the node goes on alone
 //! ├── birth           only of a node that was born by command: where nodes of its cluster are
 //! ├── recovery        only of a node that went on alone from a cluster that lost its majority
 //! ├── boot            how the last process ended, and on which boot of the machine
