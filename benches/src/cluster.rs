@@ -84,6 +84,16 @@ impl LocalCluster {
         Ok(())
     }
 
+    /// Ends a node at once, as `kill -9` does, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When that is not possible.
+    pub fn kill(&mut self, node: usize) -> Result<(), BenchError> {
+        let Some(mut process) = self.nodes[node - 1].process.take() else { return Ok(()) };
+        process.kill().map_err(BenchError::io("killing a node"))?;
+        process.wait().map(drop).map_err(BenchError::io("waiting for the end of a node"))
+    }
+
     /// Starts a node that was stopped, and waits until it is ready.
     ///
     /// # Errors
@@ -110,6 +120,14 @@ impl LocalCluster {
     pub fn cpu(&self) -> Result<Duration, BenchError> {
         let processes = self.nodes.iter().filter_map(|node| node.process.as_ref());
         Usage::cpu_of(&processes.map(Child::id).collect::<Vec<_>>())
+    }
+
+    /// What a node has used since it was started; none of one that does not run.
+    ///
+    /// # Errors
+    /// As [`Usage::of`].
+    pub fn usage(&self, node: usize) -> Result<Option<Usage>, BenchError> {
+        self.nodes[node - 1].process.as_ref().map(|process| Usage::of(process.id())).transpose()
     }
 
     fn spawn(&mut self, node: usize) -> Result<(), BenchError> {
