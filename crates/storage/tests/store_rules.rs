@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use highwater_records::BatchBuilder;
 use highwater_storage::disk::{Disk, SimDisk};
 use highwater_storage::journal::frame::GroupHeader;
 use highwater_storage::{
@@ -82,9 +83,12 @@ fn headers_forged_inside_a_torn_record_are_not_believed() {
             value.extend(forged.encode(0));
             value.extend(vec![0; 8 - shift]);
         }
-        let control = Payload::Control(Bytes::from(value));
+        // Of a batch, for nothing else goes unsynced.
+        let mut hostile = BatchBuilder::new();
+        hostile.append(None, Some(&value), &[], NOW).unwrap();
+        let hostile = NewPayload::Proposed(hostile.build().unwrap());
         append(&log, vec![next(&log, &random, 300)]).await.unwrap();
-        append(&log, vec![new_entry(1, 1, NewPayload::Ready(control))]).await.unwrap();
+        append(&log, vec![new_entry(1, 1, hostile)]).await.unwrap();
         settle().await;
         disk.kill();
         let journal = newest_journal(&disk);

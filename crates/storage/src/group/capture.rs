@@ -78,6 +78,8 @@ impl GroupLog {
             replay_from_lsn: replay_from.lsn,
             broken: self.broken.clone(),
             boundaries: state.boundaries.records(),
+            incarnation: state.identity.incarnation.map(|incarnation| incarnation.0),
+            is_doubtful: state.identity.is_doubtful,
         };
         Captured { section, work: SyncWork { segments, states: unwritten }, states, replay_from }
     }

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::apply::AppliedState;
 use super::boundaries::Boundaries;
+use super::identity::ReplicaIdentity;
 use super::options::{Durability, GroupOptions};
 use super::tail::{Tail, TailEntry, offset_after};
 use crate::disk::Disk;
@@ -161,9 +162,13 @@ pub(crate) struct Opened {
     pub(crate) log_start: Offset,
     pub(crate) state: Bytes,
     pub(crate) quarantine: Option<String>,
+    pub(crate) identity: ReplicaIdentity,
 }
 
 pub(super) struct LogState {
+    pub(super) identity: ReplicaIdentity,
+    /// Whether the journal or a checkpoint says that batches are not synced.
+    pub(super) is_relaxed: bool,
     pub(super) vote: Option<Vote>,
     pub(super) committed: Option<LogId>,
     pub(super) committed_saved: Option<LogId>,
@@ -206,6 +211,8 @@ impl GroupLog {
             segments: opened.segments,
             options: Mutex::new(opened.options),
             state: Mutex::new(LogState {
+                identity: opened.identity,
+                is_relaxed: opened.options.durability == Durability::Memory,
                 vote: opened.vote,
                 // R12: what is known committed never exceeds what is there.
                 committed: opened.committed.min(opened.tail.last().max(opened.applied)),
@@ -238,6 +245,9 @@ impl GroupLog {
     pub fn set_options(&self, options: GroupOptions) {
         if let (Some(segments), Some(changed)) = (&self.segments, options.segments) {
             segments.set_options(changed);
+        }
+        if options.durability == Durability::Fsync {
+            self.state.lock().is_relaxed = false;
         }
         *self.options.lock() = options;
     }
@@ -325,12 +335,17 @@ impl GroupLog {
             self.submit(Vec::new(), self.is_synced(), Box::new(|result| done(result.map(drop))));
             return Ok(());
         }
-        let mut piece = Piece::default();
+        let mut piece = Piece { is_synced: self.begin_relaxing(&mut state), ..Piece::default() };
+        if piece.is_synced {
+            piece.frames.push(Frame::new(self.id, &Change::Options(self.options().encode())));
+        }
         for entry in entries {
             let (id, next_offset) = (entry.id, offset_after(&entry.payload, state.tail.next_offset()));
             let change = Change::Append(entry);
             let frame = Frame::new(self.id, &change);
-            if let Some(full) = piece.push(frame, id, self.submission_bytes_max()) {
+            let is_batch =
+                matches!(&change, Change::Append(entry) if matches!(entry.payload, Payload::Batch(_)));
+            if let Some(full) = piece.push(frame, id, is_batch, self.submission_bytes_max()) {
                 self.submit_piece(full, |_| ());
             }
             if let Change::Append(entry) = change {
@@ -359,7 +374,15 @@ impl GroupLog {
             }
             done(result.map(drop));
         };
-        self.submit(piece.frames, self.is_synced(), Box::new(completion));
+        self.submit(piece.frames, piece.is_synced || self.is_synced(), Box::new(completion));
+    }
+
+    /// Whether the journal has yet to learn that batches are not synced from here on: it must, durably, before the first of them is
+    /// acknowledged. Otherwise a start after a power cut would take the log for whole (R20).
+    fn begin_relaxing(&self, state: &mut LogState) -> bool {
+        let begins = !state.is_relaxed && !self.is_synced();
+        state.is_relaxed |= begins;
+        begins
     }
 
     /// Most bytes of entries that are submitted as one: the journal never splits a submission, and one that no
@@ -442,6 +465,8 @@ impl GroupLog {
 #[derive(Default)]
 struct Piece {
     frames: Vec<Frame>,
+    /// Whether it holds anything but batches: only they may be acknowledged before they are synced (R20).
+    is_synced: bool,
     bytes: u64,
     /// The first index and the last entry.
     ids: Option<(RaftIndex, LogId)>,
@@ -449,11 +474,12 @@ struct Piece {
 
 impl Piece {
     /// Adds an entry; gives back what was there before when both together are more than `bytes_max`.
-    fn push(&mut self, frame: Frame, id: LogId, bytes_max: u64) -> Option<Self> {
+    fn push(&mut self, frame: Frame, id: LogId, is_batch: bool, bytes_max: u64) -> Option<Self> {
         let bytes = frame.len() as u64;
         let is_full = self.ids.is_some() && self.bytes + bytes > bytes_max;
         let full = is_full.then(|| std::mem::take(self));
         self.frames.push(frame);
+        self.is_synced |= !is_batch;
         self.bytes += bytes;
         self.ids = Some((self.ids.map_or(id.index, |(first, _)| first), id));
         full

@@ -53,6 +53,12 @@ pub struct GroupSection {
     /// The entries after which the log may start, in order, each with its state's file.
     #[prost(message, repeated, tag = "14")]
     pub boundaries: Vec<BoundaryRecord>,
+    /// Who the replica is in its group, when that is not the node's incarnation any more.
+    #[prost(fixed64, optional, tag = "15")]
+    pub incarnation: Option<u64>,
+    /// Whether the replica may have lost entries that it had acknowledged.
+    #[prost(bool, tag = "16")]
+    pub is_doubtful: bool,
 }
 
 /// An entry whose state lies in a file of its own.

@@ -20,6 +20,10 @@
 //! payload of an install
 //!  0             8           16          20
 //!  ├─next_offset─┼─state_len─┼─state_crc─┤
+//!
+//! payload of a renewal
+//!  0             8          9
+//!  ├─incarnation─┼─is_empty─┤
 //! ```
 //!
 //! `crc` covers the header after itself, seeded with the journal's id, so that bytes which
@@ -29,7 +33,7 @@
 //! tail (R1). Flag 1 marks the last group of a file: the file of the next generation must be there.
 
 use bytes::{Buf, BufMut, Bytes};
-use highwater_types::{GroupId, NodeId, Offset, RaftIndex, Term};
+use highwater_types::{GroupId, Incarnation, NodeId, Offset, RaftIndex, Term};
 
 use crate::entry::{Entry, LogId, Payload, Vote};
 
@@ -66,8 +70,11 @@ const KIND_PURGE: u8 = 8;
 const KIND_CREATE: u8 = 9;
 const KIND_REMOVE: u8 = 10;
 const KIND_INSTALL: u8 = 11;
+const KIND_RENEWAL: u8 = 12;
+const KIND_OPTIONS: u8 = 13;
 
 const INSTALL_LEN: usize = 20;
+const RENEWAL_LEN: usize = 9;
 
 /// Why a journal file was begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,6 +243,19 @@ pub enum Change {
     Remove,
     /// The leader's state takes the place of all entries up to its last.
     Install(Install),
+    /// The replica is another member of its group from here on.
+    Renewal(Renewal),
+    /// The group's options are these from here on, encoded.
+    Options(Bytes),
+}
+
+/// A replica gives up what it was in its group, and all that it promised there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Renewal {
+    /// Who it is from here on.
+    pub incarnation: Incarnation,
+    /// Whether its log begins anew as well, without anything. Otherwise it keeps what it has, as a follower may.
+    pub is_empty: bool,
 }
 
 /// A state that a follower was given. It lies in a file of its own, which was durable before the frame was written.
@@ -292,6 +312,13 @@ impl Frame {
                 body.put_u32_le(install.state_crc);
                 (KIND_INSTALL, install.last, body.into())
             }
+            Change::Renewal(renewal) => {
+                let mut body = Vec::with_capacity(RENEWAL_LEN);
+                body.put_u64_le(renewal.incarnation.0);
+                body.put_u8(u8::from(renewal.is_empty));
+                (KIND_RENEWAL, none, body.into())
+            }
+            Change::Options(options) => (KIND_OPTIONS, none, options.clone()),
         };
         Self::lay_out(group, kind, id, &[], body)
     }
@@ -387,6 +414,15 @@ impl FrameHeader {
             KIND_CREATE => Change::Create(payload),
             KIND_REMOVE => Change::Remove,
             KIND_INSTALL => Change::Install(self.install(payload)?),
+            KIND_RENEWAL => {
+                let mut payload = payload;
+                if payload.len() != RENEWAL_LEN {
+                    return None;
+                }
+                let incarnation = Incarnation(payload.get_u64_le());
+                Change::Renewal(Renewal { incarnation, is_empty: payload.get_u8() != 0 })
+            }
+            KIND_OPTIONS => Change::Options(payload),
             _ => return None,
         })
     }

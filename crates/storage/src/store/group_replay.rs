@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use highwater_types::{GroupId, Offset, RaftIndex};
+use highwater_types::{GroupId, Incarnation, Offset, RaftIndex};
 
 use super::open::OpenError;
 use crate::disk::Disk;
 use crate::entry::{Entry, LogId, Payload, Vote};
 use crate::group::{
-    Boundaries, Boundary, BoundaryRecord, GroupOptions, GroupSection, GroupSnapshot, Opened, StateFile, Stored,
-    Tail, TailEntry, offset_after, sweep,
+    Boundaries, Boundary, BoundaryRecord, Durability, GroupOptions, GroupSection, GroupSnapshot, Opened,
+    ReplicaIdentity, StateFile, Stored, Tail, TailEntry, offset_after, sweep,
 };
-use crate::journal::frame::{Change, Install};
+use crate::journal::frame::{Change, Install, Renewal};
 use crate::layout;
 use crate::segment::{MapBudget, SegmentError, SegmentManifest, SegmentOptions, SegmentedLog};
 
@@ -41,6 +41,7 @@ pub(super) struct GroupReplay {
     boundaries: Vec<BoundaryRecord>,
     /// The newest state from a leader that the journal adds; all else here is as the checkpoint has it until its file was read.
     install: Option<Install>,
+    identity: ReplicaIdentity,
 }
 
 impl GroupReplay {
@@ -61,6 +62,7 @@ impl GroupReplay {
             entries: BTreeMap::new(),
             boundaries: Vec::new(),
             install: None,
+            identity: ReplicaIdentity::default(),
         }
     }
 
@@ -93,6 +95,10 @@ impl GroupReplay {
             entries: BTreeMap::new(),
             boundaries: section.boundaries.clone(),
             install: None,
+            identity: ReplicaIdentity {
+                incarnation: section.incarnation.map(Incarnation),
+                is_doubtful: section.is_doubtful,
+            },
         })
     }
 
@@ -127,7 +133,29 @@ impl GroupReplay {
             // Nothing above the checkpoint's applied entry may be purged before it is applied again.
             Change::Purge(id) => self.purged = self.purged.max(Some(id).min(self.applied)),
             Change::Install(install) => self.install(install),
+            Change::Renewal(renewal) => self.renew(renewal),
+            Change::Options(options) => match GroupOptions::decode(&options) {
+                Ok(options) => self.options = GroupOptions { segments: self.options.segments, ..options },
+                Err(error) => {
+                    self.broken.get_or_insert_with(|| format!("its options cannot be read: {error}"));
+                }
+            },
             Change::Create(_) | Change::Remove => unreachable!("handled by the replay"),
+        }
+    }
+
+    fn renew(&mut self, renewal: Renewal) {
+        if renewal.is_empty {
+            // What lies in the directory is none of the new log: its opening sweeps it away.
+            *self = Self { replay_from_lsn: self.replay_from_lsn, ..Self::empty(self.options) };
+        }
+        self.identity = ReplicaIdentity::renewed(renewal.incarnation);
+    }
+
+    /// The power went: what was acknowledged without a sync may be gone. A replica that never voted acknowledged nothing.
+    pub(super) fn doubt(&mut self) {
+        if self.options.durability == Durability::Memory && self.vote.is_some() {
+            self.identity.is_doubtful = true;
         }
     }
 
@@ -250,6 +278,7 @@ impl GroupReplay {
             log_start: self.log_start,
             state: self.state,
             quarantine,
+            identity: self.identity,
         })
     }
 

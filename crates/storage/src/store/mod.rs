@@ -10,15 +10,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use highwater_types::{GroupId, Offset, RaftIndex};
+use highwater_types::{GroupId, Incarnation, Offset, RaftIndex};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
 pub use open::{OpenError, StoreOptions};
 
 use crate::disk::{Disk, blocking};
-use crate::group::{Boundaries, GroupLog, GroupOptions, Opened, Services, Tail};
-use crate::journal::frame::{Change, Frame};
+use crate::group::{Boundaries, GroupLog, GroupOptions, Opened, ReplicaIdentity, Services, Tail};
+use crate::journal::frame::{Change, Frame, Renewal};
 use crate::journal::{Journal, JournalError, Submission};
 use crate::layout;
 use crate::segment::{MapBudget, SegmentError, SegmentedLog};
@@ -109,6 +109,19 @@ impl Store {
             let busy = std::io::ErrorKind::ResourceBusy.into();
             return Err(StoreError::io("creating a group whose removal is not over")(busy));
         }
+        let log = self.empty_log(id, options, ReplicaIdentity::default());
+        journal.submit(Submission {
+            group: id,
+            frames: vec![Frame::new(id, &Change::Create(options.encode()))],
+            sync: false,
+            done: Box::new(|_| ()),
+        });
+        groups.insert(id, log.clone());
+        Ok(log)
+    }
+
+    /// The log of a group of which nothing is there.
+    fn empty_log(&self, id: GroupId, options: GroupOptions, identity: ReplicaIdentity) -> Arc<GroupLog> {
         let segments = match options.segments {
             Some(segment_options) => {
                 let directory = layout::group_directory(id);
@@ -140,15 +153,50 @@ impl Store {
             log_start: Offset::ZERO,
             state: bytes::Bytes::new(),
             quarantine: None,
+            identity,
         };
-        let log = GroupLog::open(opened, self.services.clone());
-        journal.submit(Submission {
-            group: id,
-            frames: vec![Frame::new(id, &Change::Create(options.encode()))],
-            sync: false,
-            done: Box::new(|_| ()),
-        });
-        groups.insert(id, log.clone());
+        GroupLog::open(opened, self.services.clone())
+    }
+
+    /// Gives up all that this node's replica of a group has, damaged or not, and who it was: its log is empty from here on, and it is
+    /// `incarnation` to its group. Durable on return, and done as a whole or not at all. The files that the group had are removed by
+    /// the next start; who wants to keep them moves them away before. Nobody may use the group's old log any more.
+    ///
+    /// # Errors
+    /// When there is no such group, or the journal or the disk fails. Calling again is safe.
+    pub async fn renew_group(
+        &self,
+        id: GroupId,
+        options: GroupOptions,
+        incarnation: Incarnation,
+    ) -> Result<Arc<GroupLog>, StoreError> {
+        let journal = self.running_journal()?;
+        // A checkpoint under way has the old log's files to sync.
+        let _no_checkpoint = self.sequence.lock().await;
+        let disk = self.services.disk.clone();
+        let (sender, receiver) = oneshot::channel();
+        {
+            let groups = self.groups.read();
+            if !groups.contains_key(&id) {
+                let missing = std::io::ErrorKind::NotFound.into();
+                return Err(StoreError::io("renewing a replica that is not here")(missing));
+            }
+            let renewal = Renewal { incarnation, is_empty: true };
+            journal.submit(Submission {
+                group: id,
+                frames: vec![
+                    Frame::new(id, &Change::Renewal(renewal)),
+                    Frame::new(id, &Change::Options(options.encode())),
+                ],
+                sync: true,
+                done: Box::new(move |result| drop(sender.send(result))),
+            });
+        }
+        receiver.await.unwrap_or(Err(JournalError::Closed))?;
+        let cleared = blocking(&*self.services.disk, move || delete_group_data(&*disk, id));
+        cleared.await.map_err(StoreError::io("deleting what a renewed replica had"))?;
+        let log = self.empty_log(id, options, ReplicaIdentity::renewed(incarnation));
+        self.groups.write().insert(id, log.clone());
         Ok(log)
     }
 
@@ -223,7 +271,8 @@ fn delete_group_data(disk: &dyn Disk, id: GroupId) -> std::io::Result<()> {
         disk.remove_dir_all(&directory)?;
         disk.sync_dir(&topic)?;
     }
-    if disk.exists(&topic)? && disk.list(&topic)?.is_empty() {
+    let is_a_topics = topic != Path::new(layout::TOPICS);
+    if is_a_topics && disk.exists(&topic)? && disk.list(&topic)?.is_empty() {
         disk.remove_dir_all(&topic)?;
         disk.sync_dir(Path::new(layout::TOPICS))?;
     }

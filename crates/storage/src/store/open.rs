@@ -32,6 +32,8 @@ pub struct StoreOptions {
     /// Files that could not be read under a mapping before ([`crate::directory::DataDirectory::unreadable_files`]): their partitions
     /// come up quarantined (R7).
     pub unreadable: Vec<PathBuf>,
+    /// Whether the power may have gone since the store was last open: replicas whose batches are not synced are in doubt then (R20).
+    pub power_lost: bool,
     /// Called once when the journal fails.
     pub on_failure: OnFailure,
 }
@@ -97,7 +99,7 @@ impl Store {
             None => be_born(&*disk, &journal_directory, random)?,
         };
         let maps = MapBudget::new(options.mapped_segments_max);
-        let recovered = recover(&disk, &base, &journal_directory, &maps, &options.unreadable)?;
+        let recovered = recover(&disk, &base, &journal_directory, &maps, options)?;
         if let Some(corruption) = recovered.corruption.clone() {
             tracing::error!(%corruption, "the journal is damaged: the node is quarantined and serves only what the checkpoint proves whole");
             return Ok(Self::quarantined(disk, base.journal_id, maps, recovered, corruption));

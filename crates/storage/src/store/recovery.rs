@@ -4,13 +4,13 @@
 //! then fills again). It never reads stored data: its cost is the journal's length.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use highwater_types::GroupId;
 
 use super::group_replay::GroupReplay;
-use super::open::OpenError;
+use super::open::{OpenError, StoreOptions};
 use crate::checkpoint::Checkpoint;
 use crate::disk::Disk;
 use crate::group::{GroupOptions, Opened, Stored};
@@ -37,7 +37,7 @@ pub(super) fn recover(
     base: &Checkpoint,
     journal_directory: &Path,
     maps: &Arc<MapBudget>,
-    unreadable: &[PathBuf],
+    options: &StoreOptions,
 ) -> Result<Recovered, OpenError> {
     let mut replay = Replay::new(base)?;
     let mut recovered = Recovered {
@@ -72,9 +72,12 @@ pub(super) fn recover(
     }
     recovered.removed = replay.removed.iter().copied().collect();
     let read_only = recovered.corruption.is_some();
-    for (id, group) in replay.groups {
+    for (id, mut group) in replay.groups {
+        if options.power_lost {
+            group.doubt();
+        }
         let directory = layout::group_directory(id);
-        let unreadable = unreadable.iter().find(|file| file.starts_with(&directory));
+        let unreadable = options.unreadable.iter().find(|file| file.starts_with(&directory));
         recovered.groups.push(group.open(id, disk, maps, read_only, unreadable)?);
     }
     Ok(recovered)

@@ -92,7 +92,16 @@ pub fn options(journal: JournalOptions) -> (StoreOptions, Arc<AtomicUsize>) {
     let on_failure = Arc::new(move |_: &highwater_storage::journal::JournalError| {
         counted.fetch_add(1, Ordering::SeqCst);
     });
-    (StoreOptions { journal, mapped_segments_max: 16, on_failure, unreadable: Vec::new() }, failures)
+    (
+        StoreOptions {
+            journal,
+            mapped_segments_max: 16,
+            on_failure,
+            unreadable: Vec::new(),
+            power_lost: false,
+        },
+        failures,
+    )
 }
 
 pub fn open(disk: impl Disk, random: &Seeded) -> Result<Arc<Store>, OpenError> {
