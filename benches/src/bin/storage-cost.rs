@@ -64,6 +64,7 @@ async fn main() -> Result<(), BenchError> {
         journal: JournalOptions::default(),
         mapped_segments_max: limits::MAPPED_SEGMENTS_MAX,
         unreadable: Vec::new(),
+        power_lost: false,
         on_failure: Arc::new(|error| panic!("the journal failed: {error}")),
     };
     let disk = Arc::new(RealDisk::new(directory.path().to_path_buf()));

@@ -93,7 +93,9 @@ impl Broker {
         settled.retain(|id, _| led.iter().any(|(led, _, _)| led == id));
         self.tell_ready(&image, &led).await;
         self.hand_over(&image, &led).await;
-        let open = led.into_iter().filter(|(id, _, term)| settled.get(id) != Some(&(version, *term)));
+        let open = led
+            .into_iter()
+            .filter(|(id, group, term)| settled.get(id) != Some(&(version, *term)) || group.has_rejoining());
         let looked: Vec<_> = stream::iter(open)
             .map(|(id, group, term)| {
                 let image = &image;

@@ -29,7 +29,9 @@ use crate::acks::Asked;
 use crate::convert;
 use crate::group::{Group, GroupStatus};
 use crate::host::GroupHost;
+use crate::rejoin::ASK_AGAIN;
 use crate::settings::LEASE;
+use crate::survey::{SURVEY_AFTER, SURVEY_AGAIN};
 
 /// How often an attended group is looked at.
 const ROUND: Duration = Duration::from_millis(25);
@@ -37,7 +39,10 @@ const ROUND: Duration = Duration::from_millis(25);
 const HEARTBEAT: Duration = Duration::from_millis(100);
 /// How long a replica leaves the election to each one before it.
 const RANK_DELAY: Duration = Duration::from_millis(150);
-/// How often a replica stands again, while its lease has not expired or the vote was split.
+/// How long a replica asks the voters that it knows to take it in, before it asks every node.
+const ASK_EVERYBODY: Duration = Duration::from_secs(10);
+/// How long until a replica stands again, while its lease has not expired or the vote was split; later ones rest longer, so that they
+/// do not split it for ever.
 const STAND_AGAIN: Duration = Duration::from_millis(100);
 
 /// Which groups are attended.
@@ -55,6 +60,8 @@ struct Attention {
     told_at: Option<Instant>,
     leaderless_since: Option<Instant>,
     stood_at: Option<Instant>,
+    asked_at: Option<Instant>,
+    surveyed_at: Option<Instant>,
 }
 
 /// What a round found of a node.
@@ -116,16 +123,54 @@ pub(crate) async fn drive(host: Weak<GroupHost>) {
 /// Does what the group needs; `None` parks it.
 async fn look_at(host: &GroupHost, group: &Group, attention: Attention) -> Option<Attention> {
     let status = group.shared.status.borrow().clone();
-    if group.raft().is_none() || group.id() == GroupId::Metadata {
+    let raft = group.raft()?;
+    group.shared.doubt.review();
+    let is_estranged = group.is_estranged();
+    if group.id() == GroupId::Metadata {
+        // It ticks by itself, and must not stand while it is not who the others take it for.
+        raft.runtime_config().elect(!is_estranged);
+    }
+    if is_estranged && !status.is_leader {
+        let attention = ask_to_rejoin(host, group, attention);
+        return Some(survey(group, &status, attention));
+    }
+    if group.id() == GroupId::Metadata {
         return None;
     }
     if status.is_leader {
         return lead(group, &status, attention).await;
     }
     if has_live_leader(group, &status) || !status.all_voters().contains(&group.shared.node) {
-        return None;
+        // Its doubt ends when it has applied enough, which nobody says.
+        let attention = Attention { leaderless_since: None, ..attention };
+        return group.log().is_doubtful().then_some(attention);
     }
-    Some(stand(host, group, &status, attention).await)
+    let attention = stand(host, group, &status, attention).await;
+    Some(survey(group, &status, attention))
+}
+
+/// A replica that is not who its group takes it for says so.
+fn ask_to_rejoin(host: &GroupHost, group: &Group, attention: Attention) -> Attention {
+    if attention.asked_at.is_some_and(|asked_at| asked_at.elapsed() < ASK_AGAIN) {
+        return attention;
+    }
+    // Those whom this replica knows as voters may be gone by now.
+    let is_unheard = attention.leaderless_since.is_some_and(|since| since.elapsed() > ASK_EVERYBODY);
+    group.ask_to_rejoin(host.peers(), is_unheard);
+    Attention { asked_at: Some(Instant::now()), ..attention }
+}
+
+/// Without a leader for long while a voter is in doubt: all voters together may end that.
+fn survey(group: &Group, status: &GroupStatus, attention: Attention) -> Attention {
+    let since = *attention.leaderless_since.as_ref().unwrap_or(&Instant::now());
+    let attention = Attention { leaderless_since: Some(since), ..attention };
+    let is_due = attention.surveyed_at.is_none_or(|at| at.elapsed() >= SURVEY_AGAIN);
+    if since.elapsed() < SURVEY_AFTER || !is_due || !group.may_need_survey(status) {
+        return attention;
+    }
+    let group = group.clone();
+    tokio::spawn(async move { group.survey().await });
+    Attention { surveyed_at: Some(Instant::now()), ..attention }
 }
 
 /// Whether the process that led the group when this replica last heard from it is alive.
@@ -136,7 +181,11 @@ pub(crate) fn has_live_leader(group: &Group, status: &GroupStatus) -> bool {
 }
 
 async fn lead(group: &Group, status: &GroupStatus, attention: Attention) -> Option<Attention> {
-    if is_settled(group, status) {
+    let attention = match group.status().is_serving {
+        true => Attention { leaderless_since: None, ..attention },
+        false => survey(group, status, attention),
+    };
+    if is_settled(group, status) && !group.log().is_doubtful() {
         return None;
     }
     let is_due = attention.told_at.is_none_or(|told_at| told_at.elapsed() >= HEARTBEAT);
@@ -171,11 +220,14 @@ fn is_settled(group: &Group, status: &GroupStatus) -> bool {
 
 async fn stand(host: &GroupHost, group: &Group, status: &GroupStatus, attention: Attention) -> Attention {
     let now = Instant::now();
-    let since = attention.leaderless_since.unwrap_or(now);
+    // Turns are counted from when it may stand: nodes that start together would all stand at once, again and again.
+    let since = attention.leaderless_since.filter(|_| group.shared.liveness.may_vote()).unwrap_or(now);
     let attention = Attention { leaderless_since: Some(since), ..attention };
-    let stood_lately = attention.stood_at.is_some_and(|stood_at| stood_at + STAND_AGAIN > now);
-    let is_turn = now >= since + RANK_DELAY * rank(host, group, status);
-    if stood_lately || !is_turn || !group.shared.liveness.may_vote() {
+    let rank = rank(host, group, status);
+    let rest = STAND_AGAIN + RANK_DELAY / 2 * rank;
+    let stood_lately = attention.stood_at.is_some_and(|stood_at| stood_at + rest > now);
+    let is_turn = now >= since + RANK_DELAY * rank;
+    if stood_lately || !is_turn || !group.shared.liveness.may_vote() || !group.may_stand() {
         return attention;
     }
     if let Some(raft) = group.raft() {

@@ -92,6 +92,11 @@ pub enum RefusedRequest {
         /// Who is here.
         here: Incarnation,
     },
+    /// The replica may lack entries that it had acknowledged: it does not act as the member that it was.
+    #[error(
+        "the replica may have lost entries with the power; it takes part again when a leader has taken it in anew"
+    )]
+    InDoubt,
     /// The request contradicts itself or the log, so its sender is broken or its bytes are damaged.
     #[error("the request is malformed: {reason}")]
     Malformed {

@@ -13,11 +13,13 @@ use tokio::sync::watch;
 
 use crate::acks::Acks;
 use crate::apply_gate::ApplyGate;
+use crate::doubt::Doubt;
 use crate::driver::Driver;
 use crate::error::ConsensusError;
 use crate::follower_room::FollowerRoom;
 use crate::liveness::Liveness;
 use crate::proposal_run::ProposalRuns;
+use crate::rejoin::Rejoining;
 use crate::settings::lease;
 use crate::state_machine::StateMachine;
 use crate::transport::Transport;
@@ -78,6 +80,12 @@ pub(crate) struct Shared {
     /// Set while the leadership is handed over: proposals wait.
     pub(crate) handing_over: watch::Sender<bool>,
     pub(crate) transport: Arc<dyn Transport>,
+    /// Changes when the start of the log is to go: who waits with entries for a node that is away lets go of them.
+    pub(crate) purging: watch::Sender<u64>,
+    /// Who this replica is.
+    pub(crate) doubt: Doubt,
+    /// Which other replicas are not, or no more, who the group takes them for.
+    pub(crate) rejoining: Rejoining,
     /// Closed when nothing applies entries any more, which openraft's shutdown does not wait for.
     pub(crate) applied_term: watch::Receiver<Term>,
 }
@@ -173,7 +181,9 @@ impl Group {
             "the snapshot that lets the log be purged",
         );
         reached.await.map_err(|error| ConsensusError::Failed { reason: error.to_string() })?;
-        trigger.purge_log(upto.index.0).await.map_err(|fatal| fatal_error(&fatal))
+        trigger.purge_log(upto.index.0).await.map_err(|fatal| fatal_error(&fatal))?;
+        self.shared.purging.send_modify(|count| *count += 1);
+        Ok(())
     }
 
     /// Completes when a committed entry cannot be applied for want of room on the disk; the group goes on by itself

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::convert;
 use crate::error::ConsensusError;
 use crate::group::Group;
+use crate::membership::MemberInfo;
 use crate::message::{Member, PeerReply, PeerRequest, TakeOver};
 
 /// How long the successor may take to have all but the newest entries; proposals go on meanwhile.
@@ -65,12 +66,16 @@ impl Group {
         }
     }
 
-    /// The member of that node id, as the newest membership has it.
+    /// The member of that node id, as requests to it name it, as the newest membership has it.
     pub(crate) fn member(&self, node: NodeId) -> Option<Member> {
+        self.member_info(node).map(|info| Member { node, incarnation: info.addressed() })
+    }
+
+    /// What the newest membership says of a node.
+    pub(crate) fn member_info(&self, node: NodeId) -> Option<MemberInfo> {
         let metrics = self.raft()?.server_metrics();
         let metrics = metrics.borrow_watched();
-        let info = metrics.membership_config.membership().get_node(&node.0)?;
-        Some(Member { node, incarnation: info.incarnation })
+        metrics.membership_config.membership().get_node(&node.0).copied()
     }
 
     /// Waits until `member` has stored the whole log, and says up to where that was.

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::acks::Acks;
 use crate::apply_gate::ApplyGate;
+use crate::doubt::Doubt;
 use crate::driver::{self, Driver};
 use crate::error::{ConsensusError, RefusedRequest};
 use crate::follower_room::FollowerRoom;
@@ -23,6 +24,7 @@ use crate::membership::MemberInfo;
 use crate::message::Member;
 use crate::network::Peers;
 use crate::proposal_run::ProposalRuns;
+use crate::rejoin::Rejoining;
 use crate::runtime::with_random;
 use crate::settings::settings;
 use crate::state_machine::StateMachine;
@@ -97,7 +99,17 @@ impl GroupHost {
         self.parts.member
     }
 
-    /// Changes whenever some group's status does.
+    /// This start of the node.
+    pub(crate) fn epoch(&self) -> ProcessEpoch {
+        self.parts.epoch
+    }
+
+    /// A group's members are to be looked at again.
+    pub(crate) fn note_change(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Changes whenever some group's status does, or one of its replicas asks to be taken in.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -227,6 +239,7 @@ impl GroupHost {
         let gate = Arc::new(ApplyGate::new());
         let (room, runs, acks) =
             (Arc::<FollowerRoom>::default(), Arc::<ProposalRuns>::default(), Arc::<Acks>::default());
+        let purging = watch::Sender::new(0);
         let clock = self.parts.clock.clone();
         let machine = StateMachine::new(log.clone(), clock, term_sender, gate.clone(), room.clone());
         // What is known committed is applied again here.
@@ -237,6 +250,7 @@ impl GroupHost {
             transport: self.parts.transport.clone(),
             acks: acks.clone(),
             liveness: self.liveness.clone(),
+            purging: purging.subscribe(),
         };
         let raft = Raft::new(self.node().0, settings(id)?, peers, log_store.clone(), machine);
         let raft = with_random(self.parts.random.clone(), raft).await.map_err(|fatal| {
@@ -260,8 +274,9 @@ impl GroupHost {
             changes: self.changes.clone(),
         };
         tokio::spawn(following.run());
-        let group = self.handle(log, Some(raft.clone()), status, gate, room, acks, runs, applied_terms);
-        if let Err(error) = self.begin(id, &raft, origin).await {
+        let group =
+            self.handle(log, Some(raft.clone()), status, gate, room, acks, runs, applied_terms, purging);
+        if let Err(error) = self.begin(&group, &raft, origin).await {
             stop(&group).await;
             return Err(error);
         }
@@ -286,8 +301,10 @@ impl GroupHost {
         acks: Arc<Acks>,
         runs: Arc<ProposalRuns>,
         applied_term: watch::Receiver<Term>,
+        purging: watch::Sender<u64>,
     ) -> Group {
         let (node, liveness, driver) = (self.node(), self.liveness.clone(), self.driver.clone());
+        let doubt = Doubt::new(self.member().incarnation, self.parts.epoch, log.clone());
         let shared = Shared {
             log,
             raft,
@@ -304,6 +321,9 @@ impl GroupHost {
             handing_over: watch::Sender::new(false),
             transport: self.parts.transport.clone(),
             applied_term,
+            purging,
+            doubt,
+            rejoining: Rejoining::default(),
         };
         Group { shared: Arc::new(shared) }
     }
@@ -316,26 +336,40 @@ impl GroupHost {
         std::mem::forget(sender);
         let gate = Arc::new(ApplyGate::new());
         let (_, applied_term) = watch::channel(Term::ZERO);
-        self.handle(log, None, status, gate, Arc::default(), Arc::default(), Arc::default(), applied_term)
+        let purging = watch::Sender::new(0);
+        self.handle(
+            log,
+            None,
+            status,
+            gate,
+            Arc::default(),
+            Arc::default(),
+            Arc::default(),
+            applied_term,
+            purging,
+        )
     }
 
     /// Lets a group without a past begin, and one with a past go on.
     async fn begin(
         &self,
-        id: GroupId,
+        group: &Group,
         raft: &Raft<Types, StateMachine>,
         origin: Origin,
     ) -> Result<(), ConsensusError> {
+        let id = group.id();
         if raft.is_initialized().await.map_err(|fatal| fatal_error(&fatal))? {
             // Nobody else can lead a group of one voter, so there is no one to wait for. Of several, one stands when the time comes.
             if raft.voter_ids().eq([self.node().0]) {
+                // What it lost is nowhere else.
+                group.log().vouch();
                 raft.trigger().elect(false).await.map_err(|fatal| fatal_error(&fatal))?;
             }
             return Ok(());
         }
         match origin {
             Origin::New(voters) => {
-                let info = |voter: &Member| (voter.node.0, MemberInfo { incarnation: voter.incarnation });
+                let info = |voter: &Member| (voter.node.0, MemberInfo::of_node(voter.incarnation));
                 let members: BTreeMap<u64, MemberInfo> = voters.iter().map(info).collect();
                 let initialized = raft.initialize(members).await;
                 initialized.map_err(|error| ConsensusError::Failed { reason: error.to_string() })

@@ -28,27 +28,33 @@ impl GroupHost {
         group: GroupId,
         request: PeerRequest,
     ) -> Result<PeerReply, RefusedRequest> {
-        let here = self.member().incarnation;
-        if to != here {
-            return Err(RefusedRequest::OtherIncarnation { wanted: to, here });
-        }
         let group = self.group(group).ok_or(ConsensusError::Unknown { group })?;
         let Some(raft) = group.raft() else {
             let reason = group.status().quarantined.unwrap_or_default();
             return Err(ConsensusError::Quarantined { reason }.into());
         };
+        match request {
+            // A leader's word may change who this replica is, and a replica that wants to rejoin cannot know who others are.
+            PeerRequest::Append(_) | PeerRequest::Snapshot(_) | PeerRequest::Rejoin(_) => {}
+            PeerRequest::Survey | PeerRequest::Settle(_) => group.shared.doubt.recognize(to)?,
+            PeerRequest::Vote(_) | PeerRequest::PreVote(_) | PeerRequest::TakeOver(_) => {
+                group.shared.doubt.admit(to)?;
+            }
+        }
         let (from, epoch) = (from.node, from.epoch);
         match request {
             PeerRequest::Append(append) => {
                 to_the_end(async move {
                     let _turn = group.shared.inbound.lock().await;
+                    group.shared.doubt.admit_leader(to).await?;
                     receive_append(&group, from, epoch, append).await
                 })
                 .await
             }
             PeerRequest::Vote(ballot) => {
                 sent_by(from, ballot.vote.node)?;
-                if !ballot.is_takeover && self.is_promised(&group, from) {
+                let is_promised = !ballot.is_takeover && self.is_promised(&group, from);
+                if is_promised || !group.shared.doubt.may_vote_for(ballot.last) {
                     return Ok(not_granted(&group));
                 }
                 let reply = raft.vote(convert::raft_ballot(ballot)).await.map_err(raft_error)?;
@@ -56,7 +62,7 @@ impl GroupHost {
             }
             PeerRequest::PreVote(ballot) => {
                 sent_by(from, ballot.vote.node)?;
-                if self.is_promised(&group, from) {
+                if self.is_promised(&group, from) || !group.shared.doubt.may_vote_for(ballot.last) {
                     return Ok(not_granted(&group));
                 }
                 let reply = raft.pre_vote(convert::raft_ballot(ballot)).await.map_err(raft_error)?;
@@ -65,15 +71,32 @@ impl GroupHost {
             PeerRequest::Snapshot(transfer) => {
                 to_the_end(async move {
                     let _turn = group.shared.inbound.lock().await;
+                    group.shared.doubt.admit_leader(to).await?;
                     receive_snapshot(&group, from, transfer).await
                 })
                 .await
             }
             PeerRequest::TakeOver(message) => {
                 sent_by(from, message.vote.node)?;
+                if !group.may_stand() {
+                    return Ok(PeerReply::TakeOver(false));
+                }
                 let request = convert::raft_take_over(&message);
                 let answer = raft.handle_transfer_leader(request).await.map_err(|fatal| fatal_error(&fatal))?;
                 Ok(PeerReply::TakeOver(answer.is_ok()))
+            }
+            PeerRequest::Rejoin(rejoin) => {
+                if group.shared.rejoining.hear(from, rejoin) {
+                    self.driver().attend(group.id());
+                    self.note_change();
+                }
+                Ok(PeerReply::Rejoin(group.status().is_serving))
+            }
+            PeerRequest::Survey => Ok(PeerReply::Survey(group.surveyed())),
+            PeerRequest::Settle(floor) => {
+                let goes_by_it = group.shared.doubt.settle(floor);
+                self.driver().attend(group.id());
+                Ok(PeerReply::Settle(goes_by_it))
             }
         }
     }

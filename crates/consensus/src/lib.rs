@@ -12,11 +12,13 @@
 //! Invariants
 //! - a group never restores its leadership from a stored vote: each start is a new term (R11);
 //! - `initialize` runs only when the caller says that the metadata calls the group new (R16);
-//! - a quarantined group runs no Raft core: it neither votes nor truncates (R1).
+//! - a quarantined group runs no Raft core: it neither votes nor truncates (R1);
+//! - a replica that may have lost what it acknowledged does not vote or count as the member that it was (R20).
 
 mod acks;
 mod apply_gate;
 mod convert;
+mod doubt;
 mod driver;
 mod error;
 mod follower_room;
@@ -34,10 +36,12 @@ mod proposal_run;
 mod propose;
 mod reconcile;
 mod recovery;
+mod rejoin;
 mod runtime;
 mod settings;
 mod standing;
 mod state_machine;
+mod survey;
 mod transport;
 mod type_config;
 
@@ -47,8 +51,8 @@ pub use highwater_storage::{Durability, Entry, GroupOptions, LogId, Payload, Res
 pub use host::{GroupHost, HostParts, Origin};
 pub use liveness::{Ping, Pong};
 pub use message::{
-    Append, AppendReply, Ballot, BallotReply, Member, PeerReply, PeerRequest, Sender, SnapshotTransfer,
-    TakeOver,
+    Append, AppendReply, Ballot, BallotReply, Member, PeerReply, PeerRequest, Rejoin, Sender, SnapshotTransfer,
+    Surveyed, TakeOver,
 };
 pub use propose::{Proposal, ProposalHandle, Proposed};
 pub use reconcile::{Desired, Reconciled};

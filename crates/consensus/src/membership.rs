@@ -11,7 +11,22 @@ use prost::Message;
 /// What a membership says of a member beside its node id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MemberInfo {
+    /// Of its node's data.
     pub(crate) incarnation: Incarnation,
+    /// Of its replica, when that gave up what it was before.
+    pub(crate) replica: Option<Incarnation>,
+}
+
+impl MemberInfo {
+    /// A member that is what its node is.
+    pub(crate) fn of_node(incarnation: Incarnation) -> Self {
+        Self { incarnation, replica: None }
+    }
+
+    /// Whom requests to the member are for.
+    pub(crate) fn addressed(&self) -> Incarnation {
+        self.replica.unwrap_or(self.incarnation)
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -25,6 +40,9 @@ struct MembershipMessage {
     /// The incarnation of each of `nodes`, in their order.
     #[prost(fixed64, repeated, tag = "3")]
     incarnations: Vec<u64>,
+    /// The replica's own incarnation for each of `nodes`, in their order, 0 for none; or nothing at all when none has one.
+    #[prost(fixed64, repeated, tag = "4")]
+    replicas: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -39,6 +57,10 @@ pub(crate) fn encode(membership: &Membership<u64, MemberInfo>) -> Bytes {
         configs: membership.get_joint_config().iter().map(voters).collect(),
         nodes: membership.nodes().map(|(node, _)| *node).collect(),
         incarnations: membership.nodes().map(|(_, info)| info.incarnation.0).collect(),
+        replicas: match membership.nodes().any(|(_, info)| info.replica.is_some()) {
+            true => membership.nodes().map(|(_, info)| info.replica.map_or(0, |replica| replica.0)).collect(),
+            false => Vec::new(),
+        },
     };
     message.encode_to_vec().into()
 }
@@ -52,10 +74,15 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Membership<u64, MemberInfo>, io::Er
         )));
     }
     let configs = message.configs.into_iter().map(|voters| voters.nodes.into_iter().collect()).collect();
-    let infos = message
-        .incarnations
-        .into_iter()
-        .map(|incarnation| MemberInfo { incarnation: Incarnation(incarnation) });
+    let replicas = match message.replicas.len() {
+        0 => vec![0; nodes],
+        len if len == nodes => message.replicas,
+        len => return Err(io::Error::other(format!("a membership of {nodes} nodes names {len} replicas"))),
+    };
+    let infos = message.incarnations.into_iter().zip(replicas).map(|(incarnation, replica)| MemberInfo {
+        incarnation: Incarnation(incarnation),
+        replica: (replica != 0).then_some(Incarnation(replica)),
+    });
     let nodes: BTreeMap<u64, MemberInfo> = message.nodes.into_iter().zip(infos).collect();
     Membership::new(configs, nodes).map_err(|error| io::Error::other(error.to_string()))
 }
@@ -67,9 +94,13 @@ mod tests {
     #[test]
     fn a_membership_survives_its_persisted_form() {
         let nodes: BTreeMap<u64, MemberInfo> =
-            (1..=4).map(|node| (node, MemberInfo { incarnation: Incarnation(node << 60) })).collect();
+            (1..=4).map(|node| (node, MemberInfo::of_node(Incarnation(node << 60)))).collect();
         let joint = Membership::new(vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([2, 3, 4])], nodes).unwrap();
         assert_eq!(decode(&encode(&joint)).unwrap(), joint);
+        let renewed = MemberInfo { replica: Some(Incarnation(77)), ..MemberInfo::of_node(Incarnation(2)) };
+        let nodes = BTreeMap::from([(1, MemberInfo::of_node(Incarnation(1))), (2, renewed)]);
+        let one_renewed = Membership::new(vec![BTreeSet::from([1, 2])], nodes).unwrap();
+        assert_eq!(decode(&encode(&one_renewed)).unwrap(), one_renewed);
         assert!(decode(&[0xff, 0xff]).is_err());
         // A node without an incarnation.
         assert!(decode(&[0x12, 0x01, 0x01]).is_err());

@@ -39,6 +39,12 @@ pub enum PeerRequest {
     Snapshot(SnapshotTransfer),
     /// The leader asks the receiver to take over.
     TakeOver(TakeOver),
+    /// The sender's replica wants to be taken in as another member than it was. For whoever the receiver is.
+    Rejoin(Rejoin),
+    /// Asks a voter how far its log goes and whether that is all that it acknowledged; changes nothing at the receiver.
+    Survey,
+    /// Every voter was asked, and this is the last entry that any of them has: who votes for no shorter log may vote again.
+    Settle(Option<LogId>),
 }
 
 /// The answer to a [`PeerRequest`], of the same kind.
@@ -52,6 +58,12 @@ pub enum PeerReply {
     Snapshot(Vote),
     /// To the request to take over: whether the receiver stands for election.
     TakeOver(bool),
+    /// To the wish to be taken in: whether the receiver leads, and so will see to it.
+    Rejoin(bool),
+    /// To a survey.
+    Survey(Surveyed),
+    /// To what a survey found: whether the receiver goes by it.
+    Settle(bool),
 }
 
 /// Entries of a leader.
@@ -120,6 +132,26 @@ pub struct SnapshotTransfer {
     pub membership: Option<(LogId, Bytes)>,
     /// The state, as the storage layer encodes it.
     pub state: Bytes,
+}
+
+/// A replica gave up who it was in its group, or is about to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rejoin {
+    /// The life of the sender's data.
+    pub node: Incarnation,
+    /// Whom it wants to be taken in as.
+    pub replica: Incarnation,
+}
+
+/// What a voter says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Surveyed {
+    /// The last entry of its log.
+    pub last: Option<LogId>,
+    /// Whether it may have lost entries that it acknowledged.
+    pub is_doubtful: bool,
+    /// Whether it knows a leader that serves.
+    pub is_led: bool,
 }
 
 /// A leader asks a follower to take over.

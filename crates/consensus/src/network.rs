@@ -16,6 +16,7 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{AnyError, OptionalSend};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::acks::{Acks, Asked};
@@ -41,6 +42,8 @@ pub(crate) struct Peers {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) acks: Arc<Acks>,
     pub(crate) liveness: Arc<Liveness>,
+    /// Changes when the start of the log is to go.
+    pub(crate) purging: watch::Receiver<u64>,
 }
 
 impl RaftNetworkFactory<Types> for Peers {
@@ -60,11 +63,12 @@ impl Peers {
         Peer {
             node: self.node,
             is_for_heartbeats,
-            target: Member { node: NodeId(target), incarnation: info.incarnation },
+            target: Member { node: NodeId(target), incarnation: info.addressed() },
             group: self.group,
             transport: Arc::clone(&self.transport),
             acks: Arc::clone(&self.acks),
             liveness: Arc::clone(&self.liveness),
+            purging: self.purging.clone(),
         }
     }
 }
@@ -82,6 +86,7 @@ pub(crate) struct Peer {
     transport: Arc<dyn Transport>,
     acks: Arc<Acks>,
     liveness: Arc<Liveness>,
+    purging: watch::Receiver<u64>,
 }
 
 impl Peer {
@@ -107,9 +112,22 @@ impl Peer {
     }
 
     /// Waits while the node does not support this one, but not for ever.
-    async fn until_present(&self) {
-        if self.group != GroupId::Metadata && !self.is_for_heartbeats {
-            let _ = timeout(AWAY_PROBE, self.liveness.until_supported_by(self.target.node)).await;
+    ///
+    /// # Errors
+    /// When the start of the log is to go meanwhile: openraft keeps what a stream may yet send, and a node that is away would keep all.
+    async fn until_present(&mut self) -> Result<(), RPCError<Types>> {
+        if self.group == GroupId::Metadata || self.is_for_heartbeats {
+            return Ok(());
+        }
+        // What was purged before this wait began is no reason to end it.
+        self.purging.mark_unchanged();
+        let (liveness, node) = (Arc::clone(&self.liveness), self.target.node);
+        tokio::select! {
+            _ = timeout(AWAY_PROBE, liveness.until_supported_by(node)) => Ok(()),
+            Ok(()) = self.purging.changed() => {
+                let reason = format!("entries for node {node}, which is away, are let go: the log's start is purged");
+                Err(RPCError::Network(NetworkError::new(&AnyError::error(reason))))
+            }
         }
     }
 
@@ -193,7 +211,9 @@ impl RaftNetworkV2<Types> for Peer {
             let option = option.clone();
             async move {
                 let (peer, mut input) = state?;
-                peer.until_present().await;
+                if let Err(error) = peer.until_present().await {
+                    return Some((Err(error), None));
+                }
                 let request = input.next().await?;
                 let (previous, last) = (request.prev_log_id, request.entries.last().map(|entry| entry.log_id));
                 let last = last.or(previous);

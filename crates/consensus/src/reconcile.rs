@@ -1,7 +1,7 @@
 //! Brings a group's membership to what the metadata wants, one safe step at a time.
 //!
 //! ```text
-//! a node lost its disk      ─▶ its old replica leaves
+//! a replica lost its data   ─▶ the member that it was leaves
 //! a member is missing       ─▶ it joins as a learner
 //! all learners caught up    ─▶ the voters change, in one joint step, to the wanted ones
 //! members are left over     ─▶ they go
@@ -10,8 +10,8 @@
 //! Invariants:
 //! - Each step is one committed change that starts from the membership it was decided on; whoever leads takes the next one, after
 //!   a crash as well.
-//! - Replicas are never fewer than wanted on the way: the new ones have the log before an old one goes. A replica whose
-//!   disk was lost is none.
+//! - Replicas are never fewer than wanted on the way: the new ones have the log before an old one goes. A replica that lost its
+//!   disk, or gave up who it was, is none.
 //! - A learner votes only when it has the leader's log but for what is on its way.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,6 +60,23 @@ enum Step {
     Nothing,
 }
 
+/// The membership as it should be.
+struct Wanted {
+    voters: BTreeSet<u64>,
+    members: BTreeMap<u64, MemberInfo>,
+}
+
+impl Wanted {
+    /// What is desired, with what is known of each one's replica.
+    fn new(desired: &Desired, info: impl Fn(&Member) -> MemberInfo) -> Self {
+        let all = desired.voters.iter().chain(&desired.learners);
+        Self {
+            voters: desired.voters.iter().map(|member| member.node.0).collect(),
+            members: all.map(|member| (member.node.0, info(member))).collect(),
+        }
+    }
+}
+
 /// The membership as it is.
 struct Actual {
     configs: Vec<BTreeSet<u64>>,
@@ -90,7 +107,10 @@ impl Group {
         };
         let mut lag = self.lag(raft);
         lag.extend(self.never_heard(raft).into_iter().map(|node| (node, u64::MAX)));
-        match next_step(&actual, desired, &lag) {
+        let rejoining = &self.shared.rejoining;
+        let info = |member: &Member| rejoining.wanted(*member, actual.members.get(&member.node.0));
+        let wanted = Wanted::new(desired, info);
+        match next_step(&actual, &wanted, &lag) {
             Step::Nothing => Ok(Reconciled::Done),
             Step::Wait(lag) => {
                 self.shared.driver.attend(self.id());
@@ -136,27 +156,25 @@ impl Group {
     }
 }
 
-fn next_step(actual: &Actual, desired: &Desired, lag: &BTreeMap<u64, u64>) -> Step {
+fn next_step(actual: &Actual, wanted: &Wanted, lag: &BTreeMap<u64, u64>) -> Step {
     if actual.configs.len() > 1 {
         // A change that was cut short is finished before another one begins.
         return Step::Change(vec![ChangeMembers::AddVoterIds(BTreeSet::new())], true);
     }
     let voters = actual.configs.first().cloned().unwrap_or_default();
-    let wanted: BTreeMap<u64, MemberInfo> = desired
-        .voters
-        .iter()
-        .chain(&desired.learners)
-        .map(|member| (member.node.0, MemberInfo { incarnation: member.incarnation }))
-        .collect();
+    let Wanted { voters: wanted_voters, members: wanted } = wanted;
     let reborn = |node: &u64| wanted.get(node).is_some_and(|info| actual.members.get(node) != Some(info));
     let lost: BTreeSet<u64> = actual.members.keys().copied().filter(reborn).collect();
-    let lost_voters: BTreeSet<u64> = lost.intersection(&voters).copied().collect();
-    // Somebody has to be left to vote.
-    if !lost_voters.is_empty() && lost_voters.len() < voters.len() {
-        return Step::Change(vec![ChangeMembers::RemoveVoters(lost_voters)], false);
+    let (lost_voters, lost_learners): (BTreeSet<u64>, BTreeSet<u64>) =
+        lost.into_iter().partition(|node| voters.contains(node));
+    let is_on_its_way = |node: &u64| actual.members.get(node).is_none_or(|info| wanted.get(node) == Some(info));
+    let is_coming_back = wanted_voters.iter().any(|node| !voters.contains(node) && is_on_its_way(node));
+    // One after the other: what is acknowledged meanwhile shall be on as many as there can be. And somebody has to be left to vote.
+    if let Some(first) = lost_voters.first().filter(|_| !is_coming_back && lost_voters.len() < voters.len()) {
+        return Step::Change(vec![ChangeMembers::RemoveVoters(BTreeSet::from([*first]))], false);
     }
-    if !lost.is_empty() && lost_voters.is_empty() {
-        return Step::Change(vec![ChangeMembers::RemoveNodes(lost)], false);
+    if !lost_learners.is_empty() {
+        return Step::Change(vec![ChangeMembers::RemoveNodes(lost_learners)], false);
     }
     let missing: BTreeMap<u64, MemberInfo> = wanted
         .iter()
@@ -166,8 +184,7 @@ fn next_step(actual: &Actual, desired: &Desired, lag: &BTreeMap<u64, u64>) -> St
     if !missing.is_empty() {
         return Step::Change(vec![ChangeMembers::AddNodes(missing)], true);
     }
-    let wanted_voters: BTreeSet<u64> = desired.voters.iter().map(|member| member.node.0).collect();
-    if wanted_voters != voters && !wanted_voters.is_empty() {
+    if *wanted_voters != voters && !wanted_voters.is_empty() {
         let behind: BTreeMap<NodeId, u64> = wanted_voters
             .difference(&voters)
             .map(|node| (NodeId(*node), lag.get(node).copied().unwrap_or(u64::MAX)))
@@ -177,7 +194,7 @@ fn next_step(actual: &Actual, desired: &Desired, lag: &BTreeMap<u64, u64>) -> St
             return Step::Wait(behind);
         }
         // Who leaves the voters stays a learner until the next step, so that nobody who may still lead is cut off.
-        return Step::Change(vec![ChangeMembers::ReplaceAllVoters(wanted_voters)], true);
+        return Step::Change(vec![ChangeMembers::ReplaceAllVoters(wanted_voters.clone())], true);
     }
     let surplus: BTreeSet<u64> =
         actual.members.keys().copied().filter(|node| !wanted.contains_key(node)).collect();
@@ -205,7 +222,7 @@ mod tests {
     use super::*;
 
     fn info(incarnation: u64) -> MemberInfo {
-        MemberInfo { incarnation: Incarnation(incarnation) }
+        MemberInfo::of_node(Incarnation(incarnation))
     }
 
     fn actual(voters: &[u64], members: &[(u64, u64)]) -> Actual {
@@ -215,19 +232,20 @@ mod tests {
         }
     }
 
-    fn desired(voters: &[(u64, u64)]) -> Desired {
+    fn wanted(voters: &[(u64, u64)]) -> Wanted {
         let member = |(node, incarnation): &(u64, u64)| Member {
             node: NodeId(*node),
             incarnation: Incarnation(*incarnation),
         };
-        Desired { voters: voters.iter().map(member).collect(), learners: BTreeSet::new() }
+        let desired = Desired { voters: voters.iter().map(member).collect(), learners: BTreeSet::new() };
+        Wanted::new(&desired, |member| MemberInfo::of_node(member.incarnation))
     }
 
     /// Applies steps until nothing is left to do; every one keeps a voter, and never drops below what is wanted.
-    fn settle(mut actual: Actual, desired: &Desired, whole: usize) -> Actual {
+    fn settle(mut actual: Actual, wanted: &Wanted, whole: usize) -> Actual {
         for _ in 0..10 {
             let lag = actual.members.keys().map(|node| (*node, 0)).collect();
-            let (changes, retain) = match next_step(&actual, desired, &lag) {
+            let (changes, retain) = match next_step(&actual, wanted, &lag) {
                 Step::Nothing => return actual,
                 Step::Wait(lag) => panic!("waits for {lag:?}"),
                 Step::Change(changes, retain) => (changes, retain),
@@ -243,7 +261,7 @@ mod tests {
                 }
                 let voters = voters.clone();
                 if !retain {
-                    let wanted: BTreeSet<u64> = desired.voters.iter().map(|member| member.node.0).collect();
+                    let wanted = &wanted.voters;
                     actual.members.retain(|node, _| voters.contains(node) || wanted.contains(node) && retain);
                 }
                 assert!(voters.len() >= whole, "{voters:?}");
@@ -255,7 +273,7 @@ mod tests {
     #[test]
     fn a_replica_is_moved_through_a_learner_and_never_missing() {
         let three = actual(&[1, 2, 3], &[(1, 1), (2, 1), (3, 1)]);
-        let moved = settle(three, &desired(&[(1, 1), (2, 1), (4, 1)]), 3);
+        let moved = settle(three, &wanted(&[(1, 1), (2, 1), (4, 1)]), 3);
         assert_eq!(moved.configs, [BTreeSet::from([1, 2, 4])]);
         assert_eq!(moved.members.keys().copied().collect::<Vec<_>>(), [1, 2, 4]);
     }
@@ -264,16 +282,35 @@ mod tests {
     fn a_learner_that_lags_is_waited_for() {
         let joined = actual(&[1, 2, 3], &[(1, 1), (2, 1), (3, 1), (4, 1)]);
         let lag = BTreeMap::from([(1, 0), (2, 0), (3, 0), (4, PROMOTION_LAG_MAX + 1)]);
-        let step = next_step(&joined, &desired(&[(1, 1), (2, 1), (4, 1)]), &lag);
+        let step = next_step(&joined, &wanted(&[(1, 1), (2, 1), (4, 1)]), &lag);
         assert_eq!(step, Step::Wait(BTreeMap::from([(NodeId(4), PROMOTION_LAG_MAX + 1)])));
     }
 
     #[test]
     fn a_node_whose_disk_was_lost_leaves_and_comes_back_as_a_learner() {
         let three = actual(&[1, 2, 3], &[(1, 1), (2, 1), (3, 1)]);
-        let back = settle(three, &desired(&[(1, 1), (2, 1), (3, 9)]), 2);
+        let back = settle(three, &wanted(&[(1, 1), (2, 1), (3, 9)]), 2);
         assert_eq!(back.configs, [BTreeSet::from([1, 2, 3])]);
         assert_eq!(back.members[&3], info(9));
+    }
+
+    #[test]
+    fn a_replica_that_gave_up_who_it_was_leaves_and_comes_back_as_a_learner() {
+        let three = actual(&[1, 2, 3], &[(1, 1), (2, 1), (3, 1)]);
+        let mut renewed = wanted(&[(1, 1), (2, 1), (3, 1)]);
+        let info = MemberInfo { replica: Some(Incarnation(5)), ..info(1) };
+        renewed.members.insert(3, info);
+        let back = settle(three, &renewed, 2);
+        assert_eq!(back.configs, [BTreeSet::from([1, 2, 3])]);
+        assert_eq!(back.members[&3], info);
+    }
+
+    #[test]
+    fn two_that_come_back_do_so_one_after_the_other() {
+        let three = actual(&[1, 2, 3], &[(1, 1), (2, 1), (3, 1)]);
+        let back = settle(three, &wanted(&[(1, 1), (2, 9), (3, 9)]), 2);
+        assert_eq!(back.configs, [BTreeSet::from([1, 2, 3])]);
+        assert_eq!((back.members[&2], back.members[&3]), (info(9), info(9)));
     }
 
     #[test]
@@ -282,7 +319,7 @@ mod tests {
             configs: vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([1, 2, 4])],
             members: (1..=4).map(|node| (node, info(1))).collect(),
         };
-        let step = next_step(&joint, &desired(&[(1, 1), (2, 1), (4, 1)]), &BTreeMap::new());
+        let step = next_step(&joint, &wanted(&[(1, 1), (2, 1), (4, 1)]), &BTreeMap::new());
         assert_eq!(step, Step::Change(vec![ChangeMembers::AddVoterIds(BTreeSet::new())], true));
     }
 }

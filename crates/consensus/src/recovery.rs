@@ -103,7 +103,8 @@ pub async fn make_sole_voter(
     log.save_vote(Vote { term, node: member.node, committed: true }, move |result| drop(voted.send(result)));
     durable(vote).await?;
 
-    let nodes = BTreeMap::from([(member.node.0, MemberInfo { incarnation: member.incarnation })]);
+    let info = MemberInfo { incarnation: member.incarnation, replica: log.incarnation() };
+    let nodes = BTreeMap::from([(member.node.0, info)]);
     let alone: Membership<u64, MemberInfo> =
         Membership::new(vec![BTreeSet::from([member.node.0])], nodes).map_err(failed)?;
     let payloads = std::iter::once(Payload::Membership(membership::encode(&alone)))

@@ -1,6 +1,6 @@
 //! How the members of a group stand, as its leader sees them: for people, and for whoever decides what is safe to do next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use highwater_types::NodeId;
@@ -13,7 +13,7 @@ use crate::reconcile::PROMOTION_LAG_MAX;
 /// A member of a group, as the group's leader sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemberStanding {
-    /// Whether it votes; otherwise it only follows.
+    /// Whether it votes; otherwise it only follows, or lost what it had and waits to be taken in anew.
     pub is_voter: bool,
     /// Whether its node is alive and reachable both ways.
     pub is_reachable: bool,
@@ -42,7 +42,8 @@ impl Group {
             let metrics = metrics.borrow_watched();
             metrics.membership_config.membership().nodes().map(|(node, _)| *node).collect::<Vec<_>>()
         };
-        let voters = status.all_voters();
+        let rejoining = self.rejoining();
+        let voters: BTreeSet<NodeId> = status.all_voters().difference(&rejoining).copied().collect();
         let standing = membership.into_iter().map(|id| {
             let node = NodeId(id);
             let is_own = node == self.shared.node;

@@ -5,7 +5,7 @@
 //! nowhere, each producer's values are in their order, and all replicas hold the same log.
 //!
 //! `HIGHWATER_SEED=n` runs one seed, `HIGHWATER_SEEDS=n` so many.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod support;
 
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_consensus::ConsensusError;
+use highwater_consensus::{ConsensusError, Durability};
 use highwater_types::{NodeId, Offset, Random as _};
 use parking_lot::Mutex;
 use support::cluster::{Cluster, Seeded};
@@ -47,6 +47,16 @@ struct Ledger {
 
 #[test]
 fn whatever_befalls_a_minority_acked_values_stay_where_they_are() {
+    run_seeds(Durability::Fsync);
+}
+
+/// A node loses its power when all replicas are whole again after the power cut before.
+#[test]
+fn acked_values_in_page_caches_outlive_power_cuts_of_one_node_after_the_other() {
+    run_seeds(Durability::Memory);
+}
+
+fn run_seeds(durability: Durability) {
     let seeds: Vec<u64> = match (std::env::var("HIGHWATER_SEED"), std::env::var("HIGHWATER_SEEDS")) {
         (Ok(seed), _) => vec![seed.parse().unwrap()],
         (_, Ok(count)) => (1..=count.parse().unwrap()).collect(),
@@ -56,7 +66,7 @@ fn whatever_befalls_a_minority_acked_values_stay_where_they_are() {
     for seed in seeds {
         println!("HIGHWATER_SEED={seed}");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        let (a, u) = runtime.unwrap().block_on(run(seed));
+        let (a, u) = runtime.unwrap().block_on(run(seed, durability));
         acked += a;
         unknown += u;
     }
@@ -64,19 +74,26 @@ fn whatever_befalls_a_minority_acked_values_stay_where_they_are() {
     assert!(acked > 0);
 }
 
-async fn run(seed: u64) -> (usize, usize) {
+async fn run(seed: u64, durability: Durability) -> (usize, usize) {
     let chance = Chance(Seeded::new(seed));
-    let cluster = Arc::new(Cluster::new(seed));
+    let cluster = Arc::new(Cluster::with(seed, durability));
     cluster.start_all(&NODES).await;
     let ledger = Arc::new(Mutex::new(Ledger::default()));
     let producers: Vec<_> = (0..PRODUCERS)
         .map(|producer| tokio::spawn(produce(cluster.clone(), ledger.clone(), producer)))
         .collect();
+    let supervisor = tokio::spawn({
+        let cluster = cluster.clone();
+        async move { cluster.supervise().await }
+    });
     for _ in 0..FAULTS {
         sleep(Duration::from_millis(200 + chance.below(2500))).await;
         let node = chance.node();
         match chance.below(5) {
             0 | 1 => {
+                if durability == Durability::Memory {
+                    until_whole(seed, &cluster).await;
+                }
                 cluster.kill(node);
                 sleep(Duration::from_millis(chance.below(3000))).await;
                 cluster.start(node).await;
@@ -103,6 +120,7 @@ async fn run(seed: u64) -> (usize, usize) {
     let leader = cluster.leader().await;
     // One more value settles what came before it.
     settle(&cluster, leader).await;
+    supervisor.abort();
     let ledger = ledger.lock();
     check(seed, &cluster, &ledger);
     (ledger.acked.len(), ledger.unknown.len())
@@ -129,6 +147,15 @@ async fn produce(cluster: Arc<Cluster>, ledger: Arc<Mutex<Ledger>>, producer: u6
             }
             Ok(Err(_)) | Err(_) => {}
         }
+    }
+}
+
+/// Nothing but time is needed.
+async fn until_whole(seed: u64, cluster: &Cluster) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !cluster.is_whole() {
+        assert!(Instant::now() < deadline, "seed {seed}: a replica is not taken in again after a power cut");
+        sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -54,6 +54,7 @@ impl Node {
             journal,
             mapped_segments_max: 64,
             unreadable: Vec::new(),
+            power_lost: false,
             on_failure: Arc::new(|error| panic!("the journal failed: {error}")),
         };
         let store = Store::open(Arc::new(disk.for_process()), &options, &SystemRandom).unwrap();

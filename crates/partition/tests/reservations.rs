@@ -34,6 +34,7 @@ async fn records_whose_batch_is_smaller_than_their_reservation_give_the_rest_bac
         },
         mapped_segments_max: 64,
         unreadable: Vec::new(),
+        power_lost: false,
         on_failure: Arc::new(|error| panic!("the journal failed: {error}")),
     };
     let store = Store::open(Arc::new(SimDisk::new(1)), &options, &SystemRandom).unwrap();

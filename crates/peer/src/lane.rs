@@ -40,7 +40,12 @@ impl Lane {
         };
         match request {
             PeerRequest::Append(append) if append.entries.is_empty() => Self::Control,
-            PeerRequest::Vote(_) | PeerRequest::PreVote(_) | PeerRequest::TakeOver(_) => Self::Control,
+            PeerRequest::Vote(_)
+            | PeerRequest::PreVote(_)
+            | PeerRequest::TakeOver(_)
+            | PeerRequest::Rejoin(_)
+            | PeerRequest::Survey
+            | PeerRequest::Settle(_) => Self::Control,
             PeerRequest::Append(_) | PeerRequest::Snapshot(_) => Self::Bulk,
         }
     }

@@ -82,7 +82,7 @@ pub(crate) struct Request {
     /// The life of the receiver's data that it is for.
     #[prost(fixed64, tag = "8")]
     pub(crate) to_incarnation: u64,
-    #[prost(oneof = "RequestKind", tags = "3, 4, 5, 6, 7")]
+    #[prost(oneof = "RequestKind", tags = "3, 4, 5, 6, 7, 9, 10, 11")]
     pub(crate) kind: Option<RequestKind>,
 }
 
@@ -98,6 +98,12 @@ pub(crate) enum RequestKind {
     Snapshot(Snapshot),
     #[prost(message, tag = "7")]
     TakeOver(TakeOver),
+    #[prost(message, tag = "9")]
+    Rejoin(Rejoin),
+    #[prost(message, tag = "10")]
+    Survey(Survey),
+    #[prost(message, tag = "11")]
+    Settle(Settle),
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -218,10 +224,32 @@ pub(crate) struct TakeOver {
     pub(crate) last: Option<LogId>,
 }
 
+/// The sender's replica wants to be taken in as another member than it was.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct Rejoin {
+    /// The life of the sender's data.
+    #[prost(fixed64, tag = "1")]
+    pub(crate) node: u64,
+    /// As whom.
+    #[prost(fixed64, tag = "2")]
+    pub(crate) replica: u64,
+}
+
+/// Asks how far the receiver's log goes.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct Survey {}
+
+/// The last entry that any voter has.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct Settle {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) floor: Option<LogId>,
+}
+
 /// The answer to a request, of the same kind.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(crate) struct Answer {
-    #[prost(oneof = "AnswerKind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "AnswerKind", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub(crate) kind: Option<AnswerKind>,
 }
 
@@ -235,6 +263,22 @@ pub(crate) enum AnswerKind {
     Snapshot(Vote),
     #[prost(bool, tag = "4")]
     TakeOver(bool),
+    #[prost(bool, tag = "5")]
+    Rejoin(bool),
+    #[prost(message, tag = "6")]
+    Survey(SurveyAnswer),
+    #[prost(bool, tag = "7")]
+    Settle(bool),
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct SurveyAnswer {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) last: Option<LogId>,
+    #[prost(bool, tag = "2")]
+    pub(crate) is_doubtful: bool,
+    #[prost(bool, tag = "3")]
+    pub(crate) is_led: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use highwater_consensus::{
-    ConsensusError, Durability, Group, GroupHost, HostParts, Member, Origin, PeerReply, PeerRequest, Ping,
-    Pong, Proposal, RefusedRequest, ReserveError, Sender, Transport, TransportError,
+    ConsensusError, Desired, Durability, Group, GroupHost, HostParts, Member, Origin, PeerReply, PeerRequest,
+    Ping, Pong, Proposal, RefusedRequest, ReserveError, Sender, Transport, TransportError,
 };
-use highwater_storage::Store;
 use highwater_storage::disk::SimDisk;
+use highwater_storage::{Store, StoreOptions};
 use highwater_types::{GroupId, Incarnation, NodeId, Offset, ProcessEpoch, Random, SystemClock, SystemRandom};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -29,6 +29,7 @@ pub struct Cluster {
     net: Arc<Net>,
     disks: Mutex<BTreeMap<NodeId, SimDisk>>,
     seed: u64,
+    durability: Durability,
 }
 
 #[derive(Default)]
@@ -129,7 +130,12 @@ impl Transport for Link {
 impl Cluster {
     /// No node yet. The seed is for the disks.
     pub fn new(seed: u64) -> Self {
-        Self { net: Arc::default(), disks: Mutex::default(), seed }
+        Self::with(seed, Durability::Fsync)
+    }
+
+    /// The same, with the group's durability.
+    pub fn with(seed: u64, durability: Durability) -> Self {
+        Self { net: Arc::default(), disks: Mutex::default(), seed, durability }
     }
 
     /// Starts the first nodes of the cluster, with a group of which all are voters.
@@ -157,7 +163,8 @@ impl Cluster {
             *epoch += 1;
             (ProcessEpoch(*epoch), state.founders.clone())
         };
-        let store = Store::open(Arc::new(disk), &options(small_journal()), &SystemRandom).unwrap();
+        let options = StoreOptions { power_lost: !is_new, ..options(small_journal()) };
+        let store = Store::open(Arc::new(disk), &options, &SystemRandom).unwrap();
         let host = GroupHost::new(HostParts {
             member,
             epoch,
@@ -178,7 +185,7 @@ impl Cluster {
             false => Origin::Existing,
         };
         let machine = Box::new(Counter::default());
-        host.start_group(group_id(), group_options(Durability::Fsync), origin, machine).await.unwrap();
+        host.start_group(group_id(), group_options(self.durability), origin, machine).await.unwrap();
     }
 
     /// Tells every node of all others.
@@ -262,7 +269,28 @@ impl Cluster {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(SERVING, serving).await.expect("a leader serves in time")
+        let served = tokio::time::timeout(SERVING, serving).await;
+        served.unwrap_or_else(|_| panic!("a leader serves in time: {}", self.account()))
+    }
+
+    /// How the group stands on each node.
+    pub fn account(&self) -> String {
+        let state = self.net.state.lock();
+        let mut account = String::new();
+        for (node, running) in &state.running {
+            let Some(group) = running.host.group(group_id()) else { continue };
+            let (status, log) = (group.status(), group.log());
+            let bounds = log.bounds();
+            account += &format!(
+                "\nnode {node}: {status:?}, vote {:?}, log {bounds:?}, committed {:?}, incarnation {:?}, in doubt {}, asked {}",
+                log.vote(),
+                log.committed(),
+                log.incarnation(),
+                log.is_doubtful(),
+                group.has_rejoining()
+            );
+        }
+        account
     }
 
     /// Has `node` take one batch into the log.
@@ -281,6 +309,46 @@ impl Cluster {
             .propose(Proposal::Batch { batch, reservation })
             .await
             .map(|proposed| proposed.base_offset.unwrap())
+    }
+
+    /// Has a node's replica give up all that it has, and start again.
+    pub async fn renew(&self, node: NodeId) {
+        let host = self.host(node);
+        let options = group_options(self.durability);
+        host.renew_group(group_id(), options).await.unwrap();
+        let machine = Box::new(Counter::default());
+        host.start_group(group_id(), options, Origin::Existing, machine).await.unwrap();
+    }
+
+    /// Whether every node's replica is a voter as it is, and none is in doubt.
+    pub fn is_whole(&self) -> bool {
+        let nodes = self.net.state.lock().nodes.clone();
+        let hosts: Vec<Arc<GroupHost>> =
+            self.net.state.lock().running.values().map(|running| running.host.clone()).collect();
+        let groups: Vec<Group> = hosts.iter().filter_map(|host| host.group(group_id())).collect();
+        let is_member = |group: &Group| group.status().voters.iter().eq([&nodes]) && !group.log().is_doubtful();
+        let is_led = groups.iter().any(|group| group.status().is_serving && !group.has_rejoining());
+        groups.len() == nodes.len() && is_led && groups.iter().all(is_member)
+    }
+
+    /// Brings the members to all nodes, over and over, as a node's broker does for the groups that it leads.
+    pub async fn supervise(&self) {
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let hosts: Vec<Arc<GroupHost>> =
+                self.net.state.lock().running.values().map(|running| running.host.clone()).collect();
+            let nodes = self.net.state.lock().nodes.clone();
+            let voters = nodes.into_iter().map(|node| self.member(node)).collect();
+            let desired = Desired { voters, learners: BTreeSet::new() };
+            for host in hosts {
+                if let Some(group) = host.group(group_id())
+                    && group.status().is_serving
+                {
+                    // It is tried again.
+                    let _ = tokio::time::timeout(Duration::from_secs(5), group.reconcile(&desired)).await;
+                }
+            }
+        }
     }
 
     /// The committed values on a node.

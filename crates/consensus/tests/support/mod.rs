@@ -48,7 +48,7 @@ pub fn options(journal: JournalOptions) -> StoreOptions {
     let on_failure = Arc::new(|error: &highwater_storage::journal::JournalError| {
         tracing::warn!("the journal failed: {error}")
     });
-    StoreOptions { journal, mapped_segments_max: 64, unreadable: Vec::new(), on_failure }
+    StoreOptions { journal, mapped_segments_max: 64, unreadable: Vec::new(), power_lost: false, on_failure }
 }
 
 pub fn small_journal() -> JournalOptions {

@@ -1,6 +1,6 @@
 //! Answers.
 
-use highwater_consensus::{AppendReply, BallotReply, PeerReply};
+use highwater_consensus::{AppendReply, BallotReply, PeerReply, Surveyed};
 use highwater_types::limits::PEER_REASON_BYTES_MAX;
 use prost::Message;
 
@@ -26,6 +26,13 @@ pub(crate) fn answer_frame(correlation: Correlation, reply: &PeerReply) -> Resul
         }),
         PeerReply::Snapshot(vote) => AnswerKind::Snapshot((*vote).into()),
         PeerReply::TakeOver(stands) => AnswerKind::TakeOver(*stands),
+        PeerReply::Rejoin(leads) => AnswerKind::Rejoin(*leads),
+        PeerReply::Survey(surveyed) => AnswerKind::Survey(wire::SurveyAnswer {
+            last: surveyed.last.map(Into::into),
+            is_doubtful: surveyed.is_doubtful,
+            is_led: surveyed.is_led,
+        }),
+        PeerReply::Settle(goes_by_it) => AnswerKind::Settle(*goes_by_it),
     };
     Frame::new(FrameKind::Answer, correlation, &wire::Answer { kind: Some(kind) }, Vec::new())
 }
@@ -61,6 +68,13 @@ pub(crate) fn decode_answer(frame: &Arrived) -> Result<Result<Reply, String>, Pe
         }),
         AnswerKind::Snapshot(vote) => PeerReply::Snapshot(vote.into()),
         AnswerKind::TakeOver(stands) => PeerReply::TakeOver(stands),
+        AnswerKind::Rejoin(leads) => PeerReply::Rejoin(leads),
+        AnswerKind::Survey(answer) => PeerReply::Survey(Surveyed {
+            last: answer.last.map(Into::into),
+            is_doubtful: answer.is_doubtful,
+            is_led: answer.is_led,
+        }),
+        AnswerKind::Settle(goes_by_it) => PeerReply::Settle(goes_by_it),
     })))
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use highwater_consensus::{Append, Entry, LogId, Payload, PeerRequest, TakeOver};
+use highwater_consensus::{Append, Entry, LogId, Payload, PeerRequest, Rejoin, TakeOver};
 use highwater_records::StampedBatch;
 use highwater_types::{GroupId, Incarnation, NodeId, RaftIndex, Term};
 use prost::Message;
@@ -62,6 +62,11 @@ pub(crate) fn encode_question(
             to: message.to.0,
             last: message.last.map(Into::into),
         }),
+        PeerRequest::Rejoin(rejoin) => {
+            RequestKind::Rejoin(wire::Rejoin { node: rejoin.node.0, replica: rejoin.replica.0 })
+        }
+        PeerRequest::Survey => RequestKind::Survey(wire::Survey {}),
+        PeerRequest::Settle(floor) => RequestKind::Settle(wire::Settle { floor: floor.map(Into::into) }),
         PeerRequest::Snapshot(transfer) => {
             let (message, first, sender) = StateSender::begin(transfer, correlation, chunk_bytes);
             payload.push(first);
@@ -99,6 +104,12 @@ pub(crate) fn decode_request(frame: &Arrived) -> Result<Decoded, PeerError> {
             to: NodeId(message.to),
             last: message.last.map(Into::into),
         })),
+        RequestKind::Rejoin(message) => Body::Whole(PeerRequest::Rejoin(Rejoin {
+            node: Incarnation(message.node),
+            replica: Incarnation(message.replica),
+        })),
+        RequestKind::Survey(_) => Body::Whole(PeerRequest::Survey),
+        RequestKind::Settle(message) => Body::Whole(PeerRequest::Settle(message.floor.map(Into::into))),
         RequestKind::Snapshot(message) => {
             let head = SnapshotHead::decode(message, &frame.payload)?;
             if head.state_len() == frame.payload.len() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use highwater_consensus::{
     Append, AppendReply, Ballot, BallotReply, Entry, LogId, Payload, PeerReply, PeerRequest, Ping, Pong,
-    SnapshotTransfer, TakeOver, Vote,
+    Rejoin, SnapshotTransfer, Surveyed, TakeOver, Vote,
 };
 use highwater_records::{BatchBuilder, StampedBatch};
 use highwater_types::{
@@ -70,6 +70,10 @@ fn requests() -> Vec<PeerRequest> {
         PeerRequest::Vote(ballot),
         PeerRequest::PreVote(Ballot { last: Some(id(u64::MAX)), is_takeover: false, ..ballot }),
         PeerRequest::TakeOver(TakeOver { vote: vote(), to: NodeId(3), last: Some(id(0)) }),
+        PeerRequest::Rejoin(Rejoin { node: Incarnation(3), replica: Incarnation(u64::MAX) }),
+        PeerRequest::Survey,
+        PeerRequest::Settle(None),
+        PeerRequest::Settle(Some(id(4))),
         PeerRequest::Snapshot(snapshot(CHUNK)),
         PeerRequest::Snapshot(empty),
     ]
@@ -87,6 +91,9 @@ fn replies() -> Vec<PeerReply> {
         PeerReply::Snapshot(Vote { committed: false, ..vote() }),
         PeerReply::TakeOver(false),
         PeerReply::TakeOver(true),
+        PeerReply::Rejoin(true),
+        PeerReply::Survey(Surveyed { last: Some(id(4)), is_doubtful: true, is_led: false }),
+        PeerReply::Settle(false),
     ]
 }
 

@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use highwater_consensus::{
-    Append, AppendReply, Ballot, BallotReply, Entry, LogId, Payload, PeerReply, PeerRequest, SnapshotTransfer,
-    TakeOver, Vote,
+    Append, AppendReply, Ballot, BallotReply, Entry, LogId, Payload, PeerReply, PeerRequest, Rejoin,
+    SnapshotTransfer, Surveyed, TakeOver, Vote,
 };
 use highwater_records::{BatchBuilder, StampedBatch};
 use highwater_types::{
-    GroupId, LeaderEpoch, NodeId, Offset, PartitionId, PartitionIndex, RaftIndex, Term, TimestampMs, TopicId,
+    GroupId, Incarnation, LeaderEpoch, NodeId, Offset, PartitionId, PartitionIndex, RaftIndex, Term,
+    TimestampMs, TopicId,
 };
 use uuid::Uuid;
 
@@ -71,6 +72,10 @@ pub fn every_request() -> Vec<PeerRequest> {
         PeerRequest::Vote(ballot),
         PeerRequest::PreVote(ballot),
         PeerRequest::TakeOver(TakeOver { vote: vote(), to: ASKED, last: None }),
+        PeerRequest::Rejoin(Rejoin { node: Incarnation(3), replica: Incarnation(u64::MAX) }),
+        PeerRequest::Survey,
+        PeerRequest::Settle(None),
+        PeerRequest::Settle(Some(id(4))),
         snapshot(0),
         snapshot(1000),
         snapshot(5_000_001),
@@ -87,6 +92,9 @@ pub fn every_reply() -> Vec<PeerReply> {
         PeerReply::Vote(BallotReply { vote: vote(), is_granted: true, last: None }),
         PeerReply::Snapshot(vote()),
         PeerReply::TakeOver(true),
+        PeerReply::Rejoin(true),
+        PeerReply::Survey(Surveyed { last: Some(id(4)), is_doubtful: true, is_led: false }),
+        PeerReply::Settle(true),
     ]
 }
 

@@ -37,6 +37,7 @@ pub(super) async fn open(
         journal: config.journal,
         mapped_segments_max: limits::MAPPED_SEGMENTS_MAX,
         unreadable: Vec::new(),
+        power_lost: false,
         on_failure: Arc::new(move |error| {
             let failure = NodeFailure::Disk { reason: error.to_string() };
             report.send_replace(Some(failure));
@@ -77,6 +78,7 @@ pub(super) async fn open(
         let disk_failed = |doing| move |source| OpenError::Io { doing, source };
         store_options.unreadable =
             directory.unreadable_files().map_err(disk_failed("reading the quarantine markers"))?;
+        store_options.power_lost = directory.shutdown() == Shutdown::PowerLost;
         let store = Store::open(Arc::clone(directory.disk()), &store_options, &*random)?;
         if directory.shutdown() == Shutdown::PowerLost && store.quarantine().is_none() {
             tracing::warn!("the machine went down while the node ran; all that was durable is recovered");

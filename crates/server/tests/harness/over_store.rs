@@ -37,6 +37,7 @@ pub(crate) fn open(disk: impl Disk + 'static, journal: JournalOptions) -> Arc<St
         journal,
         mapped_segments_max: limits::MAPPED_SEGMENTS_MAX,
         unreadable: Vec::new(),
+        power_lost: false,
         on_failure: Arc::new(|error| panic!("{error}")),
     };
     Store::open(Arc::new(disk), &options, &SystemRandom).expect("opened")

@@ -43,6 +43,7 @@ impl StoppedNode {
             journal: JournalOptions::default(),
             mapped_segments_max: limits::MAPPED_SEGMENTS_MAX,
             unreadable: directory.unreadable_files().map_err(failed)?,
+            power_lost: directory.shutdown() == Shutdown::PowerLost,
             // Whoever waits for the journal is told.
             on_failure: Arc::new(|_| ()),
         };

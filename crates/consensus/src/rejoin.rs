@@ -1,0 +1,142 @@
+//! A replica that is another member than its group knows asks to be taken in, and whoever leads hears of it.
+//!
+//! The leader's [`reconcile`](crate::Group::reconcile) does the rest: the member that was leaves, the new one joins as a learner, catches
+//! up and votes. It never touches a log.
+//!
+//! Invariants:
+//! - It is asked again and again, of every voter that is known, until a leader's membership names who this replica is.
+//! - What was heard counts for a moment only: who still wants to be taken in says so again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use highwater_storage::GroupOptions;
+use highwater_types::{GroupId, Incarnation, NodeId};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::doubt::fresh;
+use crate::error::ConsensusError;
+use crate::group::Group;
+use crate::host::GroupHost;
+use crate::membership::MemberInfo;
+use crate::message::{Member, PeerRequest, Rejoin};
+
+/// How often it is asked.
+pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// How long what was heard counts.
+const HEARD_LASTS: Duration = Duration::from_secs(2);
+/// How long an answer may take.
+const DEADLINE: Duration = Duration::from_millis(400);
+
+/// Who asked to be taken in, as whom and when.
+#[derive(Default)]
+pub(crate) struct Rejoining {
+    heard: Mutex<BTreeMap<NodeId, (Rejoin, Instant)>>,
+}
+
+impl Rejoining {
+    /// Notes the wish; whether it is news.
+    pub(crate) fn hear(&self, from: NodeId, rejoin: Rejoin) -> bool {
+        let known = self.heard.lock().insert(from, (rejoin, Instant::now()));
+        known.is_none_or(|(known, at)| known != rejoin || at.elapsed() > HEARD_LASTS)
+    }
+
+    /// Forgets a wish that has no ground any more.
+    pub(crate) fn forget(&self, node: NodeId) {
+        self.heard.lock().remove(&node);
+    }
+
+    /// Who asks now.
+    pub(crate) fn asked(&self) -> Vec<(NodeId, Rejoin)> {
+        let heard = self.heard.lock();
+        let lately = heard.iter().filter(|(_, (_, at))| at.elapsed() <= HEARD_LASTS);
+        lately.map(|(node, (rejoin, _))| (*node, *rejoin)).collect()
+    }
+
+    /// What the membership should say of a node's replica; `actual` is what it says.
+    pub(crate) fn wanted(&self, member: Member, actual: Option<&MemberInfo>) -> MemberInfo {
+        let asked = self.heard.lock().get(&member.node).copied();
+        let asked =
+            asked.filter(|(rejoin, at)| rejoin.node == member.incarnation && at.elapsed() <= HEARD_LASTS);
+        let known = actual.filter(|info| info.incarnation == member.incarnation).and_then(|info| info.replica);
+        MemberInfo {
+            incarnation: member.incarnation,
+            replica: asked.map(|(rejoin, _)| rejoin.replica).max(known),
+        }
+    }
+}
+
+impl Group {
+    /// Whether another replica asks to be taken in as another member than it was: the members are to be looked at again.
+    pub fn has_rejoining(&self) -> bool {
+        !self.rejoining().is_empty()
+    }
+
+    /// The nodes whose replicas are not, or no more, the members that they were, and say so.
+    pub(crate) fn rejoining(&self) -> BTreeSet<NodeId> {
+        let asked = self.shared.rejoining.asked().into_iter();
+        let is_other = |(node, rejoin): &(NodeId, Rejoin)| {
+            let info = self.member_info(*node);
+            info.is_none_or(|info| info.incarnation == rejoin.node && info.replica < Some(rejoin.replica))
+        };
+        asked.filter(is_other).map(|(node, _)| node).collect()
+    }
+
+    /// Whether this replica may lack entries that it acknowledged, and so neither votes nor counts for now (R20).
+    pub fn is_in_doubt(&self) -> bool {
+        self.shared.doubt.is_barred()
+    }
+
+    /// Whether this replica is not who its group takes it for.
+    pub(crate) fn is_estranged(&self) -> bool {
+        self.shared.doubt.must_ask() || self.is_unlisted()
+    }
+
+    /// Whether the newest membership that this replica has seen does not name it as who it became.
+    fn is_unlisted(&self) -> bool {
+        let here = self.shared.doubt.here();
+        let is_listed = || self.member(self.shared.node).is_some_and(|own| own.incarnation == here);
+        self.log().incarnation().is_some() && !is_listed()
+    }
+
+    /// Whether this replica may stand for election: it is who its group takes it for, and has all that is left of what it acknowledged.
+    pub(crate) fn may_stand(&self) -> bool {
+        !self.is_unlisted() && self.shared.doubt.may_vote_for(self.log().bounds().1)
+    }
+
+    /// Asks every voter, or all `peers` while no voter is known or answers, to have this replica taken in. Does not wait for the answers.
+    pub(crate) fn ask_to_rejoin(&self, peers: BTreeSet<NodeId>, is_unheard: bool) {
+        let doubt = &self.shared.doubt;
+        let rejoin = Rejoin { node: doubt.node(), replica: doubt.offer() };
+        let voters = self.shared.status.borrow().all_voters();
+        let asked = if voters.is_empty() || is_unheard { peers } else { voters };
+        for node in asked.into_iter().filter(|node| *node != self.shared.node) {
+            let group = self.clone();
+            tokio::spawn(async move {
+                // Whoever the receiver is: this replica may not know.
+                let to = Member { node, incarnation: Incarnation(0) };
+                let request = PeerRequest::Rejoin(rejoin);
+                let answer = group.shared.transport.call(to, group.id(), request, DEADLINE).await;
+                if let Err(error) = answer {
+                    tracing::debug!(group = %group.id(), %node, %error, "the wish to rejoin did not arrive");
+                }
+            });
+        }
+    }
+}
+
+impl GroupHost {
+    /// Gives up all that this node's replica of a group has, and who it was: for a replica whose data is damaged. It has an empty log
+    /// from here on, which is durable on return, and asks to be taken in as a new member once it is started again, with
+    /// [`Origin::Existing`](crate::Origin::Existing). The group is stopped. Its files are deleted: who wants to keep them moves them away before.
+    ///
+    /// # Errors
+    /// When the group has no log here, or the store fails; calling again is safe.
+    pub async fn renew_group(&self, id: GroupId, options: GroupOptions) -> Result<(), ConsensusError> {
+        self.stop_group(id).await;
+        let own = self.store().group(id).and_then(|log| log.incarnation());
+        self.store().renew_group(id, options, fresh(self.epoch(), own)).await?;
+        Ok(())
+    }
+}
