@@ -92,21 +92,29 @@ impl NodeConfig {
         }
     }
 
-    /// Whether a node without data begins a cluster without asking anybody.
-    pub(crate) fn founds_by_itself(&self) -> bool {
+    /// Whether a node without data begins the cluster, unless there is one already.
+    pub(crate) fn founds(&self) -> bool {
         match self.first_voters.first() {
             Some(first) => first.node == self.node,
             None => self.seeds.is_empty() && !self.awaits_init,
         }
     }
 
-    /// Where a node without data asks for the cluster to join; empty for one that begins a cluster.
+    /// Whether it does so without asking anybody, for there is nobody to ask.
+    pub(crate) fn founds_by_itself(&self) -> bool {
+        self.founds() && self.addresses_to_join().is_empty()
+    }
+
+    /// Where a node without data asks for its cluster: the seeds and the other first voters, each once.
     pub(crate) fn addresses_to_join(&self) -> Vec<String> {
-        if self.first_voters.first().is_some_and(|first| first.node == self.node) {
-            return Vec::new();
-        }
         let others = self.first_voters.iter().filter(|voter| voter.node != self.node);
-        self.seeds.iter().cloned().chain(others.map(|voter| voter.address.clone())).collect()
+        let mut addresses: Vec<String> = Vec::new();
+        for address in self.seeds.iter().chain(others.map(|voter| &voter.address)) {
+            if !addresses.contains(address) {
+                addresses.push(address.clone());
+            }
+        }
+        addresses
     }
 
     /// The same on ports that the system chooses: for tests.

@@ -28,6 +28,8 @@ pub(crate) struct Introduction {
     would_found: ClusterId,
     seeds: Vec<String>,
     takes_orders: bool,
+    /// Whether it begins the cluster of its configuration.
+    founds: bool,
     stage: Mutex<Stage>,
     orders: mpsc::Sender<Ordered>,
 }
@@ -80,6 +82,7 @@ impl Introduction {
             would_found: ClusterId::draw(random),
             seeds: config.addresses_to_join(),
             takes_orders: config.first_voters.is_empty(),
+            founds: config.founds(),
             stage: Mutex::new(Stage::Opening),
             orders,
         };
@@ -125,6 +128,13 @@ impl Introduction {
         match *self.stage.lock() {
             Stage::Opening | Stage::Born { is_member: true, .. } => {
                 format!("node {node} is starting; try again")
+            }
+            Stage::Unborn if self.founds => {
+                let others = self.seeds.join(", ");
+                format!(
+                    "node {node} founds the cluster of its configuration when each of {others} says that it belongs to no \
+                     cluster, or joins theirs: are they running?"
+                )
             }
             Stage::Unborn if !self.takes_orders => {
                 let voters = self.seeds.join(", ");

@@ -7,6 +7,7 @@ mod gatekeeper;
 mod open;
 mod parts;
 mod peers;
+mod search;
 mod starting;
 mod startup;
 

@@ -86,25 +86,14 @@ fn client(channels: &Channels, address: &str) -> Result<ClusterServiceClient<Cha
     channels.to(address).map(ClusterServiceClient::new)
 }
 
-/// Asks the node at `address` for the cluster that it belongs to.
+/// Asks the node at `address` who it is.
 ///
 /// # Errors
-/// When nobody answers there, or a node which has nothing of a cluster's yet.
-pub(crate) async fn identify(channels: &Channels, address: &str) -> Result<ClusterId, BrokerError> {
+/// When nobody answers there.
+pub(crate) async fn identify(channels: &Channels, address: &str) -> Result<v1::IdentifyResponse, BrokerError> {
     let mut client = client(channels, address)?;
     let asked = tokio::time::timeout(CONNECT_TIMEOUT, client.identify(v1::IdentifyRequest {})).await;
-    let answer = asked.map_err(|_| silent(address))?.map_err(|status| from_status(&status))?;
-    let answer = answer.into_inner();
-    if answer.state() != v1::NodeState::Member {
-        let message = format!("node {} at {address} is in no cluster yet itself", answer.node_id);
-        return Err(BrokerError::new(ErrorCode::Unavailable, message));
-    }
-    let id = answer.cluster_id;
-    id.parse().map_err(|_| {
-        let message =
-            format!("the node at {address} says that its cluster is '{id}', which is no id of a cluster");
-        BrokerError::new(ErrorCode::InvalidRequest, message)
-    })
+    Ok(asked.map_err(|_| silent(address))?.map_err(|status| from_status(&status))?.into_inner())
 }
 
 fn silent(address: &str) -> BrokerError {

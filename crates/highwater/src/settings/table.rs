@@ -107,7 +107,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         default: Is(""),
         example: "1@node-1.example.com:7400,2@node-2.example.com:7400,3@node-3.example.com:7400",
         documentation: "The nodes that found a new cluster, each with its gRPC address; one, three or five of them, \
-                        and the same list on each. The first begins the cluster, the others join it. Only a node \
+                        and the same list on each. The first begins the cluster when all others and all seeds say that they \
+                        belong to none, and otherwise joins theirs; the others join it. Only a node \
                         without data looks at it. Without first voters a node without data waits, until a seed of its \
                         belongs to a cluster or `highwater cluster init` founds one.",
         store: |config, value| config.node.first_voters = value.voters(),

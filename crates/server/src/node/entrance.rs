@@ -1,23 +1,17 @@
 //! How a node without data gets its cluster: a node of its configuration that belongs to one tells it, or an order does, whichever
-//! comes first. What it must never do is to begin a cluster that nobody asked it to begin.
+//! comes first; or the configuration says that it begins the cluster, and nobody that it names belongs to one. What it must never do
+//! is to begin a cluster that nobody asked it to begin, or a second one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use highwater_storage::directory::DirectoryOptions;
-use highwater_types::ClusterId;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
 
+use super::search::Search;
 use crate::config::NodeConfig;
 use crate::http::{Health, Readiness};
 use crate::introduction::{Introduction, Order, Ordered, Stage};
-use crate::remote::{Channels, identify};
-
-/// How long until the seeds are asked again.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// Every how many times the log says so.
-const SAY_AGAIN: u32 = 20;
+use crate::remote::Channels;
 
 /// What others see of a node's start, and where orders to it arrive.
 pub(super) struct Entrance {
@@ -64,7 +58,7 @@ impl Entrance {
     pub(super) async fn wait(&mut self, config: &NodeConfig, channels: &Channels) -> Birth {
         self.reach(Stage::Unborn);
         tracing::info!("{}", self.introduction.why_not_serving());
-        let seeds = config.addresses_to_join();
+        let search = Search { config, channels };
         tokio::select! {
             ordered = self.orders.recv() => match ordered {
                 Some(Ordered { order: Order { cluster, founds, ask }, done }) => {
@@ -75,33 +69,9 @@ impl Entrance {
                 // The introduction lives as long as this.
                 None => std::future::pending().await,
             },
-            cluster = find_cluster(&seeds, channels) => {
-                Birth { options: DirectoryOptions::new(config.node, Some(cluster)), ordered: None }
+            cluster = search.run() => {
+                Birth { options: DirectoryOptions::new(config.node, cluster), ordered: None }
             }
         }
-    }
-}
-
-/// Asks the seeds for as long as none of them belongs to a cluster.
-async fn find_cluster(seeds: &[String], channels: &Channels) -> ClusterId {
-    if seeds.is_empty() {
-        return std::future::pending().await;
-    }
-    let mut attempt = 0_u32;
-    loop {
-        for seed in seeds {
-            match identify(channels, seed).await {
-                Ok(cluster) => {
-                    tracing::info!(%cluster, seed, "joining a cluster");
-                    return cluster;
-                }
-                Err(error) if attempt.is_multiple_of(SAY_AGAIN) => {
-                    tracing::info!(seed, %error, "waiting for a node of the cluster to join");
-                }
-                Err(_) => {}
-            }
-        }
-        attempt = attempt.wrapping_add(1);
-        sleep(ASK_AGAIN).await;
     }
 }

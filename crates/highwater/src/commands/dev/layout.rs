@@ -190,7 +190,7 @@ impl Layout {
         flag("--listen-peer", self.peer(node).to_string().into());
         flag("--listen-http", self.http(node).to_string().into());
         flag("--cluster-first-voters", voters.join(",").into());
-        if node != 1 {
+        if !others.is_empty() {
             flag("--cluster-seeds", others.join(",").into());
         }
         arguments
@@ -271,7 +271,11 @@ mod tests {
                     arguments[at + 1].to_str().map(str::to_owned)
                 };
                 assert_eq!(value("--cluster-first-voters").map(|list| list.split(',').count()), Some(voters));
-                assert_eq!(value("--cluster-seeds").is_none(), node == 1);
+                // So that the first finds its cluster again if its folder was deleted.
+                assert_eq!(
+                    value("--cluster-seeds").map(|list| list.split(',').count()),
+                    Some(usize::from(nodes) - 1)
+                );
             }
         }
     }
