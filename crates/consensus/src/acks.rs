@@ -3,6 +3,9 @@
 //! It serves three ends: a follower that has acknowledged all there is need not be sent another heartbeat while its node's support
 //! lasts; a group is parked when every follower that is alive knows the final commit (R13); and support counts for a group only
 //! from a follower that knows who leads it (R14).
+//!
+//! Invariant: of a leader that was released nothing is support, whenever it was acknowledged. Its followers may vote for its
+//! successor, and their acknowledgements of before may still be on the way.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +31,14 @@ struct Ack {
 /// The acknowledgements of one group.
 #[derive(Default)]
 pub(crate) struct Acks {
-    members: Mutex<BTreeMap<NodeId, Ack>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    members: BTreeMap<NodeId, Ack>,
+    /// The leader's vote by which nothing is promised any more.
+    released: Option<Vote>,
 }
 
 /// What a request asked to be acknowledged.
@@ -45,7 +55,7 @@ pub(crate) struct Asked {
 impl Acks {
     /// The member stored what was asked. `stored` is none when it only acknowledged the vote.
     pub(crate) fn record(&self, member: NodeId, asked: Asked) {
-        let mut members = self.members.lock();
+        let members = &mut self.known.lock().members;
         let ack = Ack { vote: asked.vote, stored: asked.stored, committed: asked.committed, run: asked.run };
         match members.get_mut(&member) {
             Some(known) if known.vote == asked.vote => {
@@ -59,32 +69,47 @@ impl Acks {
 
     /// The member knows a newer vote, or is no member any more.
     pub(crate) fn forget(&self, member: NodeId) {
-        self.members.lock().remove(&member);
+        self.known.lock().members.remove(&member);
     }
 
-    /// Nothing counts any more that was acknowledged: the members may be voting for another leader.
-    pub(crate) fn forget_all(&self) {
-        self.members.lock().clear();
+    /// The leader of `vote` asks another to take over: from here on the members may vote for that one, whatever they promised, so
+    /// nothing that they acknowledge or have acknowledged supports this leader.
+    pub(crate) fn release(&self, vote: Vote) {
+        self.known.lock().released = Some(vote);
+    }
+
+    /// Nobody was asked to take over after all.
+    pub(crate) fn reclaim(&self, vote: Vote) {
+        let released = &mut self.known.lock().released;
+        if *released == Some(vote) {
+            *released = None;
+        }
+    }
+
+    /// Whether the leader of `vote` was released.
+    pub(crate) fn is_released(&self, vote: Vote) -> bool {
+        self.known.lock().released == Some(vote)
     }
 
     /// Whether the member has all entries up to `last` of the leader of `vote`.
     pub(crate) fn has_stored(&self, member: NodeId, vote: Vote, last: Option<LogId>) -> bool {
-        let members = self.members.lock();
-        members.get(&member).is_some_and(|ack| ack.vote == vote && ack.stored >= last)
+        let known = self.known.lock();
+        known.members.get(&member).is_some_and(|ack| ack.vote == vote && ack.stored >= last)
     }
 
     /// Whether the member has acknowledged all of it already, in a run of support that has lasted since.
     pub(crate) fn covers(&self, member: NodeId, asked: Asked) -> bool {
-        let members = self.members.lock();
-        members.get(&member).is_some_and(|ack| {
-            let is_told = ack.stored >= asked.stored && ack.committed >= asked.committed;
-            ack.vote == asked.vote && is_told && asked.run.is_some() && ack.run == asked.run
-        })
+        let known = self.known.lock();
+        let is_told = |ack: &Ack| ack.stored >= asked.stored && ack.committed >= asked.committed;
+        let lasts = |ack: &Ack| ack.vote == asked.vote && asked.run.is_some() && ack.run == asked.run;
+        let ack = known.members.get(&member);
+        known.released != Some(asked.vote) && ack.is_some_and(|ack| is_told(ack) && lasts(ack))
     }
 
     /// Whether the member knows that `vote` leads, and has not lapsed since it acknowledged that.
     pub(crate) fn supports(&self, member: NodeId, vote: Vote, run: SupportRun) -> bool {
-        let members = self.members.lock();
-        members.get(&member).is_some_and(|ack| ack.vote == vote && ack.run == Some(run))
+        let known = self.known.lock();
+        let ack = known.members.get(&member);
+        known.released != Some(vote) && ack.is_some_and(|ack| ack.vote == vote && ack.run == Some(run))
     }
 }

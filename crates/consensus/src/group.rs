@@ -126,10 +126,10 @@ impl Group {
         if status.has_majority(|voter| voter == shared.node) {
             return true;
         }
-        if self.id() == GroupId::Metadata {
-            return self.has_lease(lease(self.id()));
-        }
         let Some(vote) = shared.log.vote() else { return false };
+        if self.id() == GroupId::Metadata {
+            return !shared.acks.is_released(vote) && self.has_lease(lease(self.id()));
+        }
         status.has_majority(|voter| {
             let run = || shared.liveness.supported_by(voter, Duration::ZERO);
             voter == shared.node || run().is_some_and(|run| shared.acks.supports(voter, vote, run))

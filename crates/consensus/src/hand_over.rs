@@ -1,13 +1,25 @@
 //! A leader hands its group over to another voter.
 //!
 //! openraft's own transfer cannot be taken back: when the successor does not win, the old leader takes no proposal for the rest of its
-//! term. So the old leader stays a plain leader here. It holds proposals back for a moment, so that the successor can have
-//! all of its log, and asks the successor to stand; should that fail, it goes on.
+//! term. So the old leader stays a plain leader here.
+//!
+//! ```text
+//! the successor catches up, while proposals go on      in vain ─▶ it goes on leading
+//! proposals are held; the successor gets the rest      in vain ─▶ it goes on leading
+//! the successor is asked to stand for election         nothing taken of it ─▶ it goes on leading
+//!                                                      elected ─▶ it follows
+//!                                                      unknown, or not elected ─▶ it stands down, and stands in a later term
+//! ```
+//!
+//! Invariants:
+//! - From when the successor is asked, what the others acknowledge to this leader is no support: they may vote for the successor, whatever
+//!   they promised (R14).
+//! - A request to stand that may yet arrive, however late, is for a term that nobody leads any more.
 
 use std::time::Duration;
 
 use highwater_storage::{LogId, Vote};
-use highwater_types::NodeId;
+use highwater_types::{NodeId, Term};
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -15,12 +27,17 @@ use crate::convert;
 use crate::error::ConsensusError;
 use crate::group::Group;
 use crate::membership::MemberInfo;
-use crate::message::{Member, PeerReply, PeerRequest, TakeOver};
+use crate::message::{Ballot, Member, PeerReply, PeerRequest, TakeOver};
+use crate::transport::TransportError;
 
 /// How long the successor may take to have all but the newest entries; proposals go on meanwhile.
 const CATCH_UP_DEADLINE: Duration = Duration::from_secs(5);
-/// How long proposals are held back at most.
-const HAND_OVER_DEADLINE: Duration = Duration::from_millis(1000);
+/// It has all but the newest entries when it takes no longer than that for those of one moment: there are never more on their way.
+const CLOSE: Duration = Duration::from_millis(250);
+/// How long proposals are held back at most until the successor has the rest.
+const REST_DEADLINE: Duration = Duration::from_millis(500);
+/// How long they are held back at most until it is elected.
+const ELECTION_DEADLINE: Duration = Duration::from_millis(1000);
 /// How often it is looked whether the successor has caught up.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
@@ -31,10 +48,12 @@ impl Group {
     /// Cancel-safe: a dropped call leaves one of the two leading.
     ///
     /// # Errors
-    /// When this node does not lead, or the successor cannot take over in time; this node then goes on leading.
+    /// When this node does not lead, or the successor cannot take over in time. This node then goes on leading; only when it cannot tell
+    /// whether the successor stands for election, it stands down, so that for a moment nobody leads.
     pub async fn hand_over(&self, successor: NodeId) -> Result<(), ConsensusError> {
         let status = self.shared.status.borrow().clone();
-        let (Some(vote), true) = (self.log().vote(), status.is_leader) else {
+        let own = self.log().vote().filter(|vote| vote.committed && vote.node == self.shared.node);
+        let (Some(vote), true) = (own, status.is_leader) else {
             return Err(ConsensusError::NotLeader { leader: status.leader });
         };
         let to = self.member(successor).filter(|_| status.all_voters().contains(&successor));
@@ -42,27 +61,76 @@ impl Group {
             reason: format!("node {successor} is no voter of group {}", self.id()),
         })?;
         self.shared.driver.attend(self.id());
-        let caught_up = self.until_stored(successor, vote, Instant::now() + CATCH_UP_DEADLINE).await;
-        caught_up.ok_or_else(|| cannot(successor, "it does not catch up"))?;
-        let pause = Pause::begin(self);
-        let deadline = Instant::now() + HAND_OVER_DEADLINE;
-        let last = self.until_stored(successor, vote, deadline).await;
-        let last = last.ok_or_else(|| cannot(successor, "it does not catch up"))?;
-        // From here on the others may vote for the successor, so their support for this leader counts no more.
-        self.shared.acks.forget_all();
-        let request = PeerRequest::TakeOver(TakeOver { vote, to: successor, last });
-        let wait = deadline.saturating_duration_since(Instant::now());
-        match self.shared.transport.call(to, self.id(), request, wait).await {
-            Ok(PeerReply::TakeOver(true)) => {}
-            Ok(_) => return Err(cannot(successor, "it does not stand for election")),
-            Err(error) => return Err(cannot(successor, &error.to_string())),
+        if !self.until_close(successor, vote).await {
+            return Err(cannot(successor, "it does not catch up"));
         }
-        let mut watched = self.watch();
-        let gone = timeout_at(deadline, watched.wait_for(|status| !status.is_leader)).await;
-        drop(pause);
-        match gone {
-            Ok(_) => Ok(()),
-            Err(_) => Err(cannot(successor, "it was not elected")),
+        let pause = Pause::begin(self)
+            .ok_or_else(|| cannot(successor, "the leadership is being handed over already"))?;
+        let last = self.until_whole(successor, vote).await;
+        let last = last.ok_or_else(|| cannot(successor, "it does not catch up"))?;
+        if self.shared.liveness.supported_by(successor, Duration::ZERO).is_none() {
+            return Err(cannot(successor, "it cannot be reached"));
+        }
+        // What follows must come to its end, whatever becomes of the caller.
+        let group = self.clone();
+        let asked = tokio::spawn(async move {
+            let _pause = pause;
+            group.ask_to_take_over(to, vote, last).await
+        });
+        match asked.await {
+            Ok(handed_over) => handed_over,
+            Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+            // The runtime ends.
+            Err(_) => Err(ConsensusError::Stopped),
+        }
+    }
+
+    async fn ask_to_take_over(
+        &self,
+        to: Member,
+        vote: Vote,
+        last: Option<LogId>,
+    ) -> Result<(), ConsensusError> {
+        let deadline = Instant::now() + ELECTION_DEADLINE;
+        self.shared.acks.release(vote);
+        let request = PeerRequest::TakeOver(TakeOver { vote, to: to.node, last });
+        let answer = self.shared.transport.call(to, self.id(), request, ELECTION_DEADLINE).await;
+        let why = match answer {
+            Ok(PeerReply::TakeOver(true)) => {
+                let mut watched = self.watch();
+                let over = watched.wait_for(|status| !status.is_leader || status.term != vote.term);
+                if timeout_at(deadline, over).await.is_ok() {
+                    return Ok(());
+                }
+                "it was not elected".to_owned()
+            }
+            Ok(PeerReply::TakeOver(false)) => {
+                self.shared.acks.reclaim(vote);
+                return Err(cannot(to.node, "it does not stand for election"));
+            }
+            Err(error @ (TransportError::Unreachable { .. } | TransportError::Refused { .. })) => {
+                self.shared.acks.reclaim(vote);
+                return Err(cannot(to.node, &error.to_string()));
+            }
+            Ok(_) => "its answer is of another kind than the request".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.stand_down(to.node, vote).await;
+        Err(cannot(to.node, &format!("{why}; this node stands down until a leader is elected again")))
+    }
+
+    /// Leaves the term of `vote`, which the successor may be asked to follow up at any later time. openraft lets a leader leave its term
+    /// only for a vote in a later one: it gives the successor the one that it was asked to stand for.
+    async fn stand_down(&self, successor: NodeId, vote: Vote) {
+        let next = Vote { term: Term(vote.term.0 + 1), node: successor, committed: false };
+        while let (Some(raft), Some(last)) = (self.raft(), self.last_entry().await) {
+            let ballot = convert::raft_ballot(Ballot { vote: next, last, is_takeover: true });
+            match raft.vote(ballot).await {
+                // It was refused for an entry that came in since.
+                Ok(reply) if convert::vote(&reply.vote) == vote => {}
+                // Otherwise the core has ended.
+                Ok(_) | Err(_) => return,
+            }
         }
     }
 
@@ -78,18 +146,51 @@ impl Group {
         metrics.membership_config.membership().get_node(&node.0).copied()
     }
 
-    /// Waits until `member` has stored the whole log, and says up to where that was.
-    async fn until_stored(&self, member: NodeId, vote: Vote, deadline: Instant) -> Option<Option<LogId>> {
+    /// The end of the log with all that was proposed before the call. `None` when the core has ended.
+    async fn last_entry(&self) -> Option<Option<LogId>> {
+        let last = self.raft()?.with_raft_state(|state| state.log_ids.last().cloned()).await.ok()?;
+        Some(last.as_ref().map(convert::log_id))
+    }
+
+    /// Waits until `member` lacks only what may be on its way. It has what was there at one moment after a while, and after that what came
+    /// in meanwhile; while proposals go on there is always something that it lacks.
+    async fn until_close(&self, member: NodeId, vote: Vote) -> bool {
+        let deadline = Instant::now() + CATCH_UP_DEADLINE;
         loop {
-            let last = self.raft()?.data_metrics().borrow_watched().last_log.as_ref().map(convert::log_id);
+            let begun = Instant::now();
+            let Some(last) = self.last_entry().await else { return false };
+            while !self.shared.acks.has_stored(member, vote, last) {
+                if !self.goes_on(deadline).await {
+                    return false;
+                }
+            }
+            if begun.elapsed() <= CLOSE {
+                return true;
+            }
+        }
+    }
+
+    /// Waits until `member` has stored the whole log, to which nothing may be added meanwhile, and says up to where that is.
+    async fn until_whole(&self, member: NodeId, vote: Vote) -> Option<Option<LogId>> {
+        let deadline = Instant::now() + REST_DEADLINE;
+        loop {
+            let last = self.last_entry().await?;
             if self.shared.acks.has_stored(member, vote, last) {
                 return Some(last);
             }
-            if Instant::now() >= deadline || !self.shared.status.borrow().is_leader {
+            if !self.goes_on(deadline).await {
                 return None;
             }
+        }
+    }
+
+    /// Rests before the next look. Whether there should be one: there is time, and this node leads.
+    async fn goes_on(&self, deadline: Instant) -> bool {
+        let has_time = Instant::now() < deadline && self.shared.status.borrow().is_leader;
+        if has_time {
             sleep(LOOK_AGAIN).await;
         }
+        has_time
     }
 
     /// Waits while the leadership is being handed over, which has a deadline. Cancel-safe.
@@ -104,9 +205,10 @@ impl Group {
 struct Pause(Group);
 
 impl Pause {
-    fn begin(group: &Group) -> Self {
-        group.shared.handing_over.send_replace(true);
-        Self(group.clone())
+    /// `None` when they are held back already.
+    fn begin(group: &Group) -> Option<Self> {
+        let begins = group.shared.handing_over.send_if_modified(|holds| !std::mem::replace(holds, true));
+        begins.then(|| Self(group.clone()))
     }
 }
 

@@ -275,6 +275,8 @@ impl RaftNetworkV2<Types> for Peer {
             to: NodeId(*request.to_node_id()),
             last: request.last_log_id().map(convert::log_id),
         };
+        // A leader that its group no longer wants: it takes nothing for the rest of its term.
+        self.acks.release(message.vote);
         match self.call(RPCTypes::TransferLeader, PeerRequest::TakeOver(message), option.soft_ttl()).await? {
             PeerReply::TakeOver(true) => Ok(Ok(())),
             PeerReply::TakeOver(false) => Ok(Err(openraft::raft::TransferLeaderError::LogNotFlushed {

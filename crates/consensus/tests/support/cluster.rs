@@ -1,11 +1,12 @@
 //! Hosts in one process, over simulated disks and a network whose links a test cuts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use highwater_consensus::{
     ConsensusError, Desired, Durability, Group, GroupHost, HostParts, Member, Origin, PeerReply, PeerRequest,
     Ping, Pong, Proposal, RefusedRequest, ReserveError, Sender, Transport, TransportError,
@@ -14,8 +15,9 @@ use highwater_storage::disk::SimDisk;
 use highwater_storage::{Store, StoreOptions};
 use highwater_types::{GroupId, Incarnation, NodeId, Offset, ProcessEpoch, Random, SystemClock, SystemRandom};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Counter, SERVING, batch, group_options, options, partition, small_journal, values};
 
@@ -42,6 +44,12 @@ struct NetState {
     running: BTreeMap<NodeId, Running>,
     /// Links that are cut, from sender to receiver.
     cut: BTreeSet<(NodeId, NodeId)>,
+    /// Links on which a request takes so long.
+    slow: BTreeMap<(NodeId, NodeId), Duration>,
+    /// Links on which answers are held back, the oldest first.
+    held: BTreeMap<(NodeId, NodeId), VecDeque<oneshot::Sender<()>>>,
+    /// Requests to take over, while these are held back.
+    late: Option<Vec<BoxFuture<'static, ()>>>,
     epochs: BTreeMap<NodeId, u64>,
     /// How often a node's disk was emptied.
     lives: BTreeMap<NodeId, u64>,
@@ -71,9 +79,34 @@ impl Link {
         self.arrives(to, (self.from.node, to))
     }
 
-    /// The answer comes back over the same link.
+    /// The answer comes back over the same link, unless that is cut.
     fn answer_arrives(&self, to: NodeId) -> Result<(), TransportError> {
-        self.arrives(to, (to, self.from.node)).map(drop)
+        let arrives = self.arrives(to, (to, self.from.node)).map(drop);
+        arrives.map_err(|_| TransportError::Broken { node: to, reason: "no answer".to_owned() })
+    }
+
+    /// Completes when the answer of a node is let go.
+    async fn until_let_go(&self, to: NodeId) {
+        let held = {
+            let mut state = self.net.state.lock();
+            let Some(held) = state.held.get_mut(&(to, self.from.node)) else { return };
+            let (sender, held_back) = oneshot::channel();
+            held.push_back(sender);
+            held_back
+        };
+        // Let go by name, or with all others.
+        let _ = held.await;
+    }
+
+    /// Keeps a request to take over, for a caller that hears nothing of it.
+    fn is_late(&self, host: &Arc<GroupHost>, to: Member, group: GroupId, request: &PeerRequest) -> bool {
+        let mut state = self.net.state.lock();
+        let (Some(late), PeerRequest::TakeOver(_)) = (&mut state.late, request) else { return false };
+        let (host, from, request) = (host.clone(), self.from, request.clone());
+        late.push(Box::pin(async move {
+            host.receive(from, to.incarnation, group, request).await.unwrap();
+        }));
+        true
     }
 
     fn arrives(&self, to: NodeId, way: (NodeId, NodeId)) -> Result<Arc<GroupHost>, TransportError> {
@@ -96,7 +129,17 @@ impl Transport for Link {
         request: PeerRequest,
         deadline: Duration,
     ) -> Result<PeerReply, TransportError> {
+        let expires = Instant::now() + deadline;
+        let timed_out = || TransportError::Timeout { node: to.node, waited_ms: deadline.as_millis() };
+        let delay = self.net.state.lock().slow.get(&(self.from.node, to.node)).copied();
+        if let Some(delay) = delay {
+            sleep(delay).await;
+        }
         let host = self.request_arrives(to.node)?;
+        if self.is_late(&host, to, group, &request) {
+            sleep(deadline).await;
+            return Err(timed_out());
+        }
         let mut gone = self.net.state.lock().running.get(&to.node).map(|running| running.gone.subscribe());
         let is_gone = async {
             if let Some(gone) = &mut gone {
@@ -105,17 +148,14 @@ impl Transport for Link {
         };
         let handled = host.receive(self.from, to.incarnation, group, request);
         let answered = tokio::select! {
-            answered = tokio::time::timeout(deadline, handled) => answered,
+            answered = timeout_at(expires, handled) => answered.map_err(|_| timed_out())?,
             () = is_gone => {
-                return Err(TransportError::Unreachable { node: to.node, reason: "it is gone".to_owned() });
+                return Err(TransportError::Broken { node: to.node, reason: "it is gone".to_owned() });
             }
         };
+        timeout_at(expires, self.until_let_go(to.node)).await.map_err(|_| timed_out())?;
         self.answer_arrives(to.node)?;
-        match answered {
-            Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(refused)) => Err(TransportError::Refused { node: to.node, reason: refused.to_string() }),
-            Err(_) => Err(TransportError::Timeout { node: to.node, waited_ms: deadline.as_millis() }),
-        }
+        answered.map_err(|refused| TransportError::Refused { node: to.node, reason: refused.to_string() })
     }
 
     async fn ping(&self, to: NodeId, ping: Ping, _deadline: Duration) -> Result<Pong, TransportError> {
@@ -214,6 +254,40 @@ impl Cluster {
         self.net.state.lock().cut.insert((from, to));
     }
 
+    /// Has requests from one node to another take so long.
+    pub fn slow(&self, from: NodeId, to: NodeId, delay: Duration) {
+        self.net.state.lock().slow.insert((from, to), delay);
+    }
+
+    /// Holds back what one node answers to another, until it is let go or all links are mended.
+    pub fn hold_answers(&self, from: NodeId, to: NodeId) {
+        self.net.state.lock().held.entry((from, to)).or_default();
+    }
+
+    /// Lets go of the oldest of these answers that is still waited for.
+    pub async fn let_one_answer_go(&self, from: NodeId, to: NodeId) {
+        let goes = || {
+            let mut state = self.net.state.lock();
+            let held = state.held.get_mut(&(from, to)).expect("they are held back");
+            std::iter::from_fn(|| held.pop_front()).any(|answer| answer.send(()).is_ok())
+        };
+        super::wait_until(goes).await;
+    }
+
+    /// Holds back requests to take over: who sends one hears nothing of it.
+    pub fn hold_take_overs(&self) {
+        self.net.state.lock().late = Some(Vec::new());
+    }
+
+    /// Delivers those requests, and holds back no more.
+    pub async fn deliver_take_overs(&self) {
+        let late = self.net.state.lock().late.take().expect("they are held back");
+        assert!(!late.is_empty(), "nobody was asked to take over");
+        for request in late {
+            request.await;
+        }
+    }
+
     /// The power of a node goes: nobody hears of it again, and what was not synced is gone.
     pub fn kill(&self, node: NodeId) {
         let running = self.net.state.lock().running.remove(&node).expect("it runs");
@@ -230,7 +304,10 @@ impl Cluster {
 
     /// Mends all links.
     pub fn heal(&self) {
-        self.net.state.lock().cut.clear();
+        let mut state = self.net.state.lock();
+        state.cut.clear();
+        state.slow.clear();
+        state.held.clear();
     }
 
     /// The disk of a node, to be damaged.
