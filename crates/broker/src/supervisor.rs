@@ -89,8 +89,9 @@ impl Broker {
                 status.is_serving.then_some((id, group, status.term))
             })
             .collect();
-        self.leaders.lead(led.iter().map(|(id, _, term)| (*id, *term)).collect());
-        settled.retain(|id, _| led.iter().any(|(led, _, _)| led == id));
+        let terms: BTreeMap<PartitionId, Term> = led.iter().map(|(id, _, term)| (*id, *term)).collect();
+        settled.retain(|id, _| terms.contains_key(id));
+        self.leaders.lead(terms);
         self.tell_ready(&image, &led).await;
         self.hand_over(&image, &led).await;
         let open = led
