@@ -15,6 +15,7 @@ use highwater_types::{NodeId, PartitionId, PartitionIndex, Term, TopicId};
 use tokio::time::{sleep, timeout};
 
 use crate::broker::Broker;
+use crate::draining::Drains;
 
 /// How long until the next look at what is not settled yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -62,10 +63,11 @@ pub(crate) async fn supervise_metadata(broker: Arc<Broker>) {
     let stopping = broker.stopping.clone();
     let mut images = broker.metadata.watch();
     let mut status = broker.metadata_group.watch();
+    let mut drains = Drains::default();
     loop {
         images.borrow_and_update();
         status.borrow_and_update();
-        let found = broker.look_after_metadata().await;
+        let found = broker.look_after_metadata(&mut drains).await;
         let pause = if found == Looked::Settled { LOOK_ANYWAY } else { LOOK_AGAIN };
         tokio::select! {
             () = stopping.cancelled() => return,
@@ -175,7 +177,7 @@ impl Broker {
             .await;
     }
 
-    async fn look_after_metadata(&self) -> Looked {
+    async fn look_after_metadata(&self, drains: &mut Drains) -> Looked {
         let group = &self.metadata_group;
         let status = group.status();
         if !status.is_serving {
@@ -188,7 +190,7 @@ impl Broker {
         if !group.status().is_leader {
             return Looked::Unsettled;
         }
-        let is_unsettled = self.drain_nodes(&image).await || is_handing_over;
+        let is_unsettled = self.drain_nodes(&self.image(), drains).await || is_handing_over;
         let Some(voters) = self.planned_metadata_voters(&image, &current) else {
             return Looked::Settled;
         };
