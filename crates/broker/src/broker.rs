@@ -28,7 +28,7 @@ use crate::metadata::Metadata;
 use crate::producer_ids::ProducerIds;
 use crate::reconciler::Reconciler;
 use crate::remote::{LeadersUpdate, Remote};
-use crate::{cluster, supervisor};
+use crate::{cluster, handing_over, supervisor};
 
 /// The name under which a node registers where clients reach it.
 pub const CLIENT_LISTENER: &str = "grpc";
@@ -141,6 +141,7 @@ impl Broker {
         tasks.push(tokio::spawn(reconciler.run()));
         if !read_only {
             tasks.push(tokio::spawn(supervisor::supervise_partitions(Arc::clone(&broker))));
+            tasks.push(tokio::spawn(handing_over::hand_over_partitions(Arc::clone(&broker))));
             tasks.push(tokio::spawn(maintenance::upkeep(Arc::clone(&broker))));
             tasks.push(tokio::spawn(maintenance::checkpoints(Arc::clone(&broker))));
         }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use highwater_consensus::MemberStanding;
 use highwater_controller::{
     MetadataCommand, MetadataImage, NodeMode, PartitionMove, plan_drain, plan_metadata_voters,
 };
@@ -93,25 +94,37 @@ impl Broker {
         if image.node(own).is_some_and(|node| may_lead(node.mode)) {
             return false;
         }
-        let Some(successor) = self.metadata_successor(image, own) else { return false };
-        match self.metadata_group.hand_over(successor).await {
-            Ok(()) => tracing::info!(%successor, "handed the lead of the cluster's metadata over"),
-            Err(error) => {
-                tracing::debug!(%successor, %error, "the lead of the cluster's metadata stays here for now");
+        let group = &self.metadata_group;
+        let Some(standing) = group.standing() else { return false };
+        let mut successors = self.metadata_successors(image, own);
+        successors.retain(|node| standing.get(node).is_some_and(MemberStanding::is_in_sync));
+        let is_to_be_done = !successors.is_empty();
+        for successor in successors {
+            match group.hand_over(successor).await {
+                Ok(()) => {
+                    tracing::info!(%successor, "handed the lead of the cluster's metadata over");
+                    break;
+                }
+                Err(error) => {
+                    tracing::debug!(%successor, %error, "the lead of the cluster's metadata was not handed over");
+                }
+            }
+            if !group.status().is_leader {
+                break;
             }
         }
-        true
+        is_to_be_done
     }
 
-    /// Who is to lead the metadata group in the place of `node`.
-    pub(crate) fn metadata_successor(&self, image: &MetadataImage, node: NodeId) -> Option<NodeId> {
+    /// Who could lead the metadata group in the place of `node`.
+    pub(crate) fn metadata_successors(&self, image: &MetadataImage, node: NodeId) -> Vec<NodeId> {
         let status = self.metadata_group.status();
         let voters: BTreeSet<NodeId> = status.voters.iter().flatten().copied().collect();
         let can_lead = |voter: &NodeId| {
             let record = image.node(*voter);
             *voter != node && record.is_some_and(|record| may_lead(record.mode)) && self.is_there(*voter)
         };
-        voters.into_iter().find(can_lead)
+        voters.into_iter().filter(can_lead).collect()
     }
 
     /// Who should vote on the metadata, from who does.

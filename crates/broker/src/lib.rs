@@ -24,6 +24,7 @@ mod error;
 mod fetch;
 mod gathered;
 mod group_options;
+mod handing_over;
 mod hosting;
 mod known_nodes;
 mod leaders;

@@ -141,7 +141,7 @@ impl Broker {
         let metadata = self.metadata_group.status();
         let voters: BTreeSet<NodeId> = metadata.voters.iter().flatten().copied().collect();
         if !may_lead(node.mode) && metadata.leader == Some(node.id) {
-            progress.is_metadata_leader_left = self.metadata_successor(&gathered.image, node.id).is_some();
+            progress.is_metadata_leader_left = !self.metadata_successors(&gathered.image, node.id).is_empty();
         }
         if node.mode == NodeMode::Draining && voters.contains(&node.id) {
             let planned = self.planned_metadata_voters(&gathered.image, &voters);

@@ -1,5 +1,5 @@
-//! What a leader does for its group beside appending: it tells the cluster that a new partition is ready, brings the group's members
-//! to what the metadata wants, and hands the leadership to whom it belongs.
+//! What a leader does for its group beside appending: it tells the cluster that a new partition is ready, and brings the group's
+//! members to what the metadata wants.
 //!
 //! The metadata's placement is what is wanted; who is a member is what the group says. Only the leader closes the gap, one safe
 //! step at a time, and any later leader goes on from there.
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use highwater_consensus::{Desired, Group, Member, Reconciled};
-use highwater_controller::{FeatureLevel, MetadataCommand, MetadataImage, NodeMode, PartitionPhase};
+use highwater_controller::{FeatureLevel, MetadataCommand, MetadataImage, PartitionPhase};
 use highwater_types::{NodeId, PartitionId, PartitionIndex, Term, TopicId};
 use tokio::time::{sleep, timeout};
 
@@ -21,14 +21,12 @@ use crate::draining::Drains;
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// How long what happens together is waited for: a node that is gone changes all of its groups.
 const SETTLE: Duration = Duration::from_millis(20);
-/// How long until the next look when nothing happens: leadership that belongs elsewhere is handed over then.
+/// How long until the next look when nothing happens.
 const LOOK_ANYWAY: Duration = Duration::from_secs(5);
 /// How long a change of a group's membership may take before it is looked at afresh.
 const STEP_DEADLINE: Duration = Duration::from_secs(10);
 /// Groups whose members are changed at one time.
 const STEPS_AT_ONCE: usize = 32;
-/// Partitions that are handed over at one time.
-const HAND_OVERS_AT_ONCE: usize = 16;
 
 /// What a look at a group found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +44,8 @@ pub(crate) async fn supervise_partitions(broker: Arc<Broker>) {
     loop {
         images.borrow_and_update();
         changes.borrow_and_update();
-        let found = broker.look_after_partitions(&mut settled).await;
+        let look = stopping.run_until_cancelled(broker.look_after_partitions(&mut settled));
+        let Some(found) = look.await else { return };
         let pause = if found == Looked::Settled { LOOK_ANYWAY } else { LOOK_AGAIN };
         tokio::select! {
             () = stopping.cancelled() => return,
@@ -67,7 +66,8 @@ pub(crate) async fn supervise_metadata(broker: Arc<Broker>) {
     loop {
         images.borrow_and_update();
         status.borrow_and_update();
-        let found = broker.look_after_metadata(&mut drains).await;
+        let look = stopping.run_until_cancelled(broker.look_after_metadata(&mut drains));
+        let Some(found) = look.await else { return };
         let pause = if found == Looked::Settled { LOOK_ANYWAY } else { LOOK_AGAIN };
         tokio::select! {
             () = stopping.cancelled() => return,
@@ -95,7 +95,6 @@ impl Broker {
         settled.retain(|id, _| terms.contains_key(id));
         self.leaders.lead(terms);
         self.tell_ready(&image, &led).await;
-        self.hand_over(&image, &led).await;
         let open = led
             .into_iter()
             .filter(|(id, group, term)| settled.get(id) != Some(&(version, *term)) || group.has_rejoining());
@@ -151,30 +150,6 @@ impl Broker {
             }
         }
         Looked::Unsettled
-    }
-
-    /// Hands over what should be led elsewhere: by the preferred replica, or by any other while this node is about to stop.
-    async fn hand_over(&self, image: &MetadataImage, led: &[(PartitionId, Group, Term)]) {
-        let own = self.options.node;
-        let serves = |node: NodeId| {
-            let serving = image.node(node).is_some_and(|record| record.mode == NodeMode::Serving);
-            serving && (node == own || self.hosting.host().is_reachable(node))
-        };
-        let successors = led.iter().filter_map(|(id, group, _)| {
-            let replicas = &image.partition(*id)?.replicas;
-            // While this node serves, the leadership only moves back to where it belongs.
-            let candidates = if serves(own) { &replicas[..1] } else { &replicas[..] };
-            let successor = candidates.iter().copied().find(|node| serves(*node))?;
-            (successor != own).then_some((id, group, successor))
-        });
-        stream::iter(successors)
-            .for_each_concurrent(HAND_OVERS_AT_ONCE, |(id, group, successor)| async move {
-                match group.hand_over(successor).await {
-                    Ok(()) => tracing::debug!(partition = %id, %successor, "handed the leadership over"),
-                    Err(error) => tracing::debug!(partition = %id, %error, "the leadership stays here for now"),
-                }
-            })
-            .await;
     }
 
     async fn look_after_metadata(&self, drains: &mut Drains) -> Looked {

@@ -5,16 +5,18 @@ mod harness;
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use harness::{TestNode, busy_upkeep, code, soon};
+use harness::gated_disk::{Gate, GatedDisk};
+use harness::{TestNode, append, busy_upkeep, code, soon};
 use highwater_client::{
     Admin, Client, ClientError, ConsumerConfig, ProducerConfig, ProducerRecord, StartPosition,
 };
 use highwater_proto::v1;
 use highwater_proto::v1::plan_reassignment_request::Goal;
-use highwater_server::NodeConfig;
+use highwater_server::{Node, NodeConfig, NodeData, NodeParts};
 use highwater_types::{NodeId, Offset, PartitionIndex};
 use tokio::time::sleep;
 
@@ -36,6 +38,18 @@ async fn start(id: u64, seeds: Vec<String>) -> TestNode {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let change = |config: NodeConfig| busy_upkeep(NodeConfig { node: NodeId(id), seeds, ..config });
     soon("it starts", TestNode::start_in(directory, change)).await
+}
+
+/// The same on a disk with a gate.
+async fn start_gated(id: u64, seeds: Vec<String>) -> (TestNode, Arc<Gate>) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (disk, gate) = GatedDisk::new(directory.path());
+    let config = NodeConfig::local(directory.path().join("data")).on_free_ports();
+    let config = busy_upkeep(NodeConfig { node: NodeId(id), seeds, ..config });
+    let parts = NodeParts::machine(&config).await.expect("free ports");
+    let parts = NodeParts { data: NodeData::Disk(Arc::new(disk)), ..parts };
+    let node = soon("it starts", Node::start_with(config, parts)).await.expect("the node starts");
+    (TestNode { node, directory }, gate)
 }
 
 fn at(nodes: &[TestNode], id: u64) -> usize {
@@ -309,6 +323,41 @@ async fn a_node_in_maintenance_hands_over_what_it_leads_and_gets_it_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_in_maintenance_hands_over_to_who_keeps_up_when_the_first_in_line_does_not() {
+    let first = start(1, Vec::new()).await;
+    let seeds = vec![first.node.grpc_address().to_string()];
+    let (second, gate) = start_gated(2, seeds.clone()).await;
+    let nodes = vec![first, second, start(3, seeds).await];
+    nodes[0].create_replicated(TOPIC, 1, 3, &[]).await;
+    let client = client(&nodes[..1]);
+    let admin = client.admin();
+    healthy(&admin).await;
+    let assignment = v1::PartitionAssignment {
+        topic: TOPIC.to_owned(),
+        replica_node_ids: vec![1, 2, 3],
+        ..Default::default()
+    };
+    let goal = Goal::Assignment(v1::AssignmentGoal { partitions: vec![assignment] });
+    let plan = admin.plan_reassignment(goal).await.expect("planned").plan;
+    let apply = v1::ApplyReassignmentRequest { plan, validate_only: false };
+    admin.apply_reassignment(apply).await.expect("applied");
+    wait_for("the first leads", || async {
+        (partitions(&admin).await[0].leader_node_id == Some(1)).then_some(())
+    })
+    .await;
+
+    gate.close();
+    append(&mut nodes[0].log().await, TOPIC, 0, b"what the second does not store").await;
+    set_mode(&admin, 1, v1::NodeMode::Maintenance).await;
+    done(&admin, 1).await;
+    assert_eq!(partitions(&admin).await[0].leader_node_id, Some(3));
+    let status = admin.cluster_status().await.expect("told");
+    assert_eq!(status.controller_node_id, Some(3), "the metadata are led elsewhere too");
+    gate.open();
+    stop(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_voter_is_told_drained_and_removed_and_another_votes_in_its_place() {
     let mut nodes = cluster(4).await;
     nodes[0].create_replicated(TOPIC, PARTITIONS, 3, &[]).await;
@@ -342,9 +391,7 @@ async fn a_dead_voter_is_told_drained_and_removed_and_another_votes_in_its_place
     // Its data directory never comes back: it is refused, and changes nothing.
     let config = NodeConfig::local(directory.path().join("data")).on_free_ports();
     let back = NodeConfig { node: NodeId(dead), seeds, ..config };
-    if let Ok(Ok(node)) =
-        tokio::time::timeout(Duration::from_secs(3), highwater_server::Node::start(back)).await
-    {
+    if let Ok(Ok(node)) = tokio::time::timeout(Duration::from_secs(3), Node::start(back)).await {
         let status = healthy(&admin).await;
         assert!(status.nodes.iter().all(|known| known.node_id != dead));
         node.shutdown().await.expect("a clean shutdown");
