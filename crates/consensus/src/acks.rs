@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use highwater_storage::{LogId, Vote};
 use highwater_types::NodeId;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::liveness::SupportRun;
 
@@ -32,6 +33,8 @@ struct Ack {
 #[derive(Default)]
 pub(crate) struct Acks {
     known: Mutex<Known>,
+    /// Changes when a member acknowledges another vote, or the same in another run, and when a released leader counts again.
+    gained: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -55,16 +58,28 @@ pub(crate) struct Asked {
 impl Acks {
     /// The member stored what was asked. `stored` is none when it only acknowledged the vote.
     pub(crate) fn record(&self, member: NodeId, asked: Asked) {
-        let members = &mut self.known.lock().members;
+        let mut known = self.known.lock();
         let ack = Ack { vote: asked.vote, stored: asked.stored, committed: asked.committed, run: asked.run };
-        match members.get_mut(&member) {
-            Some(known) if known.vote == asked.vote => {
-                known.stored = known.stored.max(asked.stored);
-                known.committed = known.committed.max(asked.committed);
-                known.run = asked.run;
+        let is_gain = match known.members.get_mut(&member) {
+            Some(before) if before.vote == asked.vote => {
+                before.stored = before.stored.max(asked.stored);
+                before.committed = before.committed.max(asked.committed);
+                std::mem::replace(&mut before.run, asked.run) != asked.run
             }
-            _ => drop(members.insert(member, ack)),
+            _ => {
+                known.members.insert(member, ack);
+                true
+            }
+        };
+        drop(known);
+        if is_gain {
+            self.gained.send_replace(());
         }
+    }
+
+    /// Changes whenever [`Acks::supports`] may say more than before.
+    pub(crate) fn gains(&self) -> watch::Receiver<()> {
+        self.gained.subscribe()
     }
 
     /// The member knows a newer vote, or is no member any more.
@@ -83,6 +98,7 @@ impl Acks {
         let released = &mut self.known.lock().released;
         if *released == Some(vote) {
             *released = None;
+            self.gained.send_replace(());
         }
     }
 

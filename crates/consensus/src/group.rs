@@ -114,8 +114,8 @@ impl Group {
         status
     }
 
-    /// Follows who leads. [`Group::status`] is stricter about serving: a leader that is cut off stops serving without
-    /// a change that is seen here.
+    /// Follows who leads. [`Group::status`] is stricter about serving: a leader that is cut off stops serving, and goes on when it is
+    /// not any more, without a change that is seen here. [`Group::until_settled`] waits for that.
     pub fn watch(&self) -> watch::Receiver<GroupStatus> {
         self.shared.status.clone()
     }
@@ -134,6 +134,31 @@ impl Group {
             let run = || shared.liveness.supported_by(voter, Duration::ZERO);
             voter == shared.node || run().is_some_and(|run| shared.acks.supports(voter, vote, run))
         })
+    }
+
+    /// Waits while this node leads the group of a partition and does not serve it: until it serves, leads no more, is out of service,
+    /// or has stopped. Cancel-safe.
+    pub async fn until_settled(&self) {
+        let shared = &*self.shared;
+        let (mut status, mut supported, mut acked) =
+            (self.watch(), shared.liveness.gains(), shared.acks.gains());
+        loop {
+            let now = self.status();
+            if now.is_serving || !now.is_leader || now.quarantined.is_some() {
+                return;
+            }
+            // A group that is parked asks nobody to stand by its leader.
+            shared.driver.attend(self.id());
+            tokio::select! {
+                changed = status.changed() => match changed {
+                    Ok(()) => {}
+                    Err(_) => return,
+                },
+                // Their senders live as long as the group.
+                _ = supported.changed() => {}
+                _ = acked.changed() => {}
+            }
+        }
     }
 
     /// Whether a majority acknowledged this leader within `age`.

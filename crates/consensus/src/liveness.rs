@@ -85,7 +85,7 @@ pub(crate) struct Liveness {
     epoch: ProcessEpoch,
     started_at: Instant,
     peers: Mutex<BTreeMap<NodeId, Peer>>,
-    /// Changes when a node begins to support this one.
+    /// Changes when a node begins to support this one, or supports it again after this one could not count on it.
     gained: watch::Sender<()>,
 }
 
@@ -127,19 +127,34 @@ impl Liveness {
     /// Takes in an answer.
     pub(crate) fn supported(&self, by: NodeId, pong: Pong) {
         let until = self.started_at + Duration::from_micros(pong.sent_at_us) + SUPPORT - DRIFT;
+        let now = Instant::now();
         let mut peers = self.peers.lock();
         let peer = peers.entry(by).or_default();
-        peer.heard_at = Some(Instant::now());
+        peer.heard_at = Some(now);
         let Some(run) = pong.run.map(|run| (pong.epoch, run)) else { return };
-        match &mut peer.received {
-            Some(known) if known.run == run => known.until = known.until.max(until),
+        let is_gain = match &mut peer.received {
+            Some(known) if known.run == run => {
+                // The promise outlives this node's view of it, so the run may go on where the view has ended.
+                let had_ended = known.until <= now;
+                known.until = known.until.max(until);
+                had_ended
+            }
             // An answer that was overtaken by one of a later run.
-            Some(known) if known.run > run => {}
+            Some(known) if known.run > run => false,
             received => {
                 *received = Some(Received { run, until });
-                self.gained.send_replace(());
+                true
             }
+        };
+        drop(peers);
+        if is_gain {
+            self.gained.send_replace(());
         }
+    }
+
+    /// Changes whenever [`Liveness::supported_by`] may say more than before.
+    pub(crate) fn gains(&self) -> watch::Receiver<()> {
+        self.gained.subscribe()
     }
 
     /// Completes when `by` supports this node. Cancel-safe.
@@ -225,6 +240,21 @@ mod tests {
         leader.supported(F, pong);
         exchange(&leader, &follower);
         assert_ne!(leader.supported_by(F, Duration::ZERO), first);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_for_support_is_told_when_it_goes_on_in_the_same_run() {
+        let (leader, follower) = (Liveness::new(ProcessEpoch(1)), Liveness::new(ProcessEpoch(1)));
+        exchange(&leader, &follower);
+        let first = leader.supported_by(F, Duration::ZERO);
+        advance(SUPPORT * 3 / 4).await;
+        // The follower hears the leader in time, and its answer is late.
+        let late = follower.support(L, leader.ping(F)).expect("taken");
+        advance(SUPPORT / 2).await;
+        assert_eq!(leader.supported_by(F, Duration::ZERO), None);
+        let told = async { tokio::join!(leader.until_supported_by(F), async { leader.supported(F, late) }) };
+        tokio::time::timeout(SUPPORT / 4, told).await.expect("it is told");
+        assert_eq!(leader.supported_by(F, Duration::ZERO), first);
     }
 
     #[tokio::test(start_paused = true)]

@@ -54,6 +54,10 @@ impl Replica for Group {
         Group::watch(self)
     }
 
+    async fn until_settled(&self) {
+        Group::until_settled(self).await;
+    }
+
     fn watermarks(&self) -> Watermarks {
         self.log().watermarks()
     }

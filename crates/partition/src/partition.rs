@@ -170,21 +170,16 @@ impl<R: Replica> Partition<R> {
         Ok(PendingAppend { reply: outcome, deadline })
     }
 
-    /// A leader that is too new to know all that was committed before it will know soon.
+    /// A leader that is too new to know all that was committed before it will know soon; so will one that others do not stand by at
+    /// the moment know whether they still do.
     async fn wait_until_serving(&self, deadline: Instant) -> Result<(), PartitionError> {
-        if !matches!(self.inner.serving_status(), Err(PartitionError::NotServing)) {
-            return self.inner.serving_status().map(drop);
-        }
-        let mut changes = self.inner.replica.watch();
         loop {
             match self.inner.serving_status() {
                 Err(PartitionError::NotServing) => {}
                 known => return known.map(drop),
             }
-            match timeout_at(deadline, changes.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(PartitionError::Stopped),
-                Err(_) => return Err(PartitionError::NotServing),
+            if timeout_at(deadline, self.inner.replica.until_settled()).await.is_err() {
+                return Err(PartitionError::NotServing);
             }
         }
     }

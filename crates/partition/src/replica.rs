@@ -68,8 +68,11 @@ pub trait Replica: Send + Sync + 'static {
     /// How the group stands now.
     fn status(&self) -> GroupStatus;
 
-    /// Changes of the status.
+    /// Changes of the status, but for a leader that stops serving, or serves again, because others do not stand by it or do.
     fn watch(&self) -> watch::Receiver<GroupStatus>;
+
+    /// Waits while this node leads and does not serve, whatever the reason. Returns also when the group stops. Cancel-safe.
+    fn until_settled(&self) -> impl Future<Output = ()> + Send;
 
     /// The log's bounds.
     fn watermarks(&self) -> Watermarks;

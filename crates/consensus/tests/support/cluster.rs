@@ -185,6 +185,8 @@ impl Cluster {
         self.net.state.lock().nodes.extend(nodes);
         for node in nodes {
             self.start(*node).await;
+            // Where time is simulated, nodes that began at one instant would stand for election at one instant, again and again.
+            tokio::time::sleep(Duration::from_millis(7)).await;
         }
     }
 

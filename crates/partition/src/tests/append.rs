@@ -230,6 +230,17 @@ async fn a_producer_waits_for_a_new_leader_to_serve() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_producer_that_came_while_the_others_did_not_stand_by_the_leader_goes_on_as_soon_as_they_do() {
+    let scenario = Scenario::new(&[]);
+    scenario.replica.set_supported(false);
+    let waits = scenario.append_later(batch_of(1));
+    scenario.settle().await;
+    assert!(!waits.is_finished(), "nothing is appended meanwhile");
+    scenario.replica.set_supported(true);
+    outcome_within(waits).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_quarantined_partition_takes_no_writes_and_says_why() {
     let scenario = Scenario::new(&[]);
     let quarantined = GroupStatus {

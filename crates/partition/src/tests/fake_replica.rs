@@ -27,6 +27,8 @@ struct Fake {
     /// Taken when the group stops.
     status_sender: Mutex<Option<watch::Sender<GroupStatus>>>,
     status: watch::Receiver<GroupStatus>,
+    /// Whether the others stand by it; no change of the status tells of that.
+    is_supported: watch::Sender<bool>,
     room_changed: Notify,
     reserved_bytes: Arc<AtomicUsize>,
 }
@@ -86,6 +88,7 @@ impl FakeReplica {
             state: Mutex::new(state),
             status_sender: Mutex::new(Some(status_sender)),
             status,
+            is_supported: watch::Sender::new(true),
             room_changed: Notify::new(),
             reserved_bytes: Arc::default(),
         };
@@ -136,6 +139,11 @@ impl FakeReplica {
     pub(super) fn set_status(&self, status: GroupStatus) {
         let sender = self.0.status_sender.lock();
         sender.as_ref().expect("the group runs").send_replace(status);
+    }
+
+    /// The others stand by it from now on, or do not.
+    pub(super) fn set_supported(&self, is_supported: bool) {
+        self.0.is_supported.send_replace(is_supported);
     }
 
     /// The group stops; its last status stays.
@@ -257,11 +265,23 @@ impl Replica for FakeReplica {
     }
 
     fn status(&self) -> GroupStatus {
-        self.0.status.borrow().clone()
+        let mut status = self.0.status.borrow().clone();
+        status.is_serving &= *self.0.is_supported.borrow();
+        status
     }
 
     fn watch(&self) -> watch::Receiver<GroupStatus> {
         self.0.status.clone()
+    }
+
+    async fn until_settled(&self) {
+        let (mut changes, mut support) = (self.0.status.clone(), self.0.is_supported.subscribe());
+        while self.status().is_leader && !self.status().is_serving {
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                _ = support.changed() => {}
+            }
+        }
     }
 
     fn watermarks(&self) -> Watermarks {

@@ -1,0 +1,84 @@
+//! A leader that a majority does not stand by for a moment, and that nobody replaces: it stops serving, and goes on. Time is simulated.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use highwater_consensus::Group;
+use highwater_types::{NodeId, Offset};
+use support::cluster::Cluster;
+use support::{SERVING, expected};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
+
+/// Three nodes, the one that leads, and the others.
+async fn three(seed: u64) -> (Cluster, NodeId, [NodeId; 2]) {
+    let cluster = Cluster::new(seed);
+    cluster.start_all(&NODES).await;
+    let leader = cluster.leader().await;
+    cluster.produce(leader, 0).await.unwrap();
+    let others: Vec<NodeId> = NODES.into_iter().filter(|node| *node != leader).collect();
+    (cluster, leader, others.try_into().unwrap())
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    let waited = timeout(SERVING, async {
+        while !condition() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    });
+    waited.await.expect("the condition holds in time");
+}
+
+/// Waits as a producer does whose batch has come in the meantime.
+async fn waiting_for(group: &Group) -> JoinHandle<()> {
+    let waits = {
+        let group = group.clone();
+        tokio::spawn(async move { group.until_settled().await })
+    };
+    // Past all that was published before.
+    sleep(Duration::from_millis(50)).await;
+    assert!(!waits.is_finished() && !group.status().is_serving);
+    waits
+}
+
+async fn goes_on(cluster: &Cluster, leader: NodeId, waits: JoinHandle<()>) {
+    timeout(SERVING, waits).await.expect("whoever waits is told").unwrap();
+    assert!(cluster.group(leader).status().is_serving);
+    assert_eq!(cluster.produce(leader, 1).await.unwrap(), Offset(1));
+    assert_eq!(cluster.values(leader), expected(0..2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_hears_the_others_again_before_they_leave_it_goes_on_and_who_waits_is_told() {
+    let (cluster, leader, others) = three(31).await;
+    let group = cluster.group(leader);
+    let before = group.status();
+    // They hear the leader, so they stand by it for a while longer.
+    others.into_iter().for_each(|other| cluster.cut(other, leader));
+    until(|| !group.status().is_serving).await;
+    let waits = waiting_for(&group).await;
+    cluster.heal();
+    goes_on(&cluster, leader, waits).await;
+    assert_eq!(group.status(), before, "nothing has changed but whether it serves");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_could_not_hand_over_goes_on_when_a_majority_has_acknowledged_it_anew_and_who_waits_is_told()
+ {
+    let (cluster, leader, [successor, _]) = three(32).await;
+    let group = cluster.group(leader);
+    let before = group.status();
+    cluster.cut(leader, successor);
+    let cannot = group.hand_over(successor).await;
+    assert!(cannot.is_err() && !group.status().is_serving, "they may be voting for the successor");
+    let waits = tokio::spawn({
+        let group = group.clone();
+        async move { group.until_settled().await }
+    });
+    goes_on(&cluster, leader, waits).await;
+    assert_eq!(group.status(), before, "nothing has changed but whether it serves");
+}
