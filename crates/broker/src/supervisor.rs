@@ -82,15 +82,17 @@ impl Broker {
     async fn look_after_partitions(&self, settled: &mut BTreeMap<PartitionId, (u64, Term)>) -> Looked {
         let image = self.image();
         let version = image.version().0;
-        let led: Vec<(PartitionId, Group, Term)> = self
-            .hosting
-            .groups()
-            .into_iter()
-            .filter_map(|(id, group)| {
-                let status = group.status();
-                status.is_serving.then_some((id, group, status.term))
-            })
-            .collect();
+        let mut all = Looked::Settled;
+        let mut led: Vec<(PartitionId, Group, Term)> = Vec::new();
+        for (id, group) in self.hosting.groups() {
+            let status = group.status();
+            if status.is_serving {
+                led.push((id, group, status.term));
+            } else if status.is_leader {
+                // No change tells when the others stand by it again.
+                all = Looked::Unsettled;
+            }
+        }
         let terms: BTreeMap<PartitionId, Term> = led.iter().map(|(id, _, term)| (*id, *term)).collect();
         settled.retain(|id, _| terms.contains_key(id));
         self.leaders.lead(terms);
@@ -106,7 +108,6 @@ impl Broker {
             .buffer_unordered(STEPS_AT_ONCE)
             .collect()
             .await;
-        let mut all = Looked::Settled;
         for (id, term, found) in looked {
             match found {
                 Looked::Settled => drop(settled.insert(id, (version, term))),
