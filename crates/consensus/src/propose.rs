@@ -82,7 +82,7 @@ impl Group {
             Some(raft) => self.unpark(raft).await.map(|()| raft),
         };
         match ready {
-            Err(error) => proposals.iter().map(|_| ProposalHandle::failed(error.clone())).collect(),
+            Err(error) => proposals.iter().map(|proposal| self.refuse(proposal, error.clone())).collect(),
             Ok(raft) => {
                 let mut handles = Vec::with_capacity(proposals.len());
                 for proposal in proposals {
@@ -91,6 +91,16 @@ impl Group {
                 handles
             }
         }
+    }
+
+    /// The handle of what the core is not even asked for. A batch takes its place in the order all the same: the next may be proposed, and
+    /// the core be willing again, before the proposer learns that this one failed.
+    fn refuse(&self, proposal: &Proposal, error: ConsensusError) -> ProposalHandle {
+        let in_run = match proposal {
+            Proposal::Batch { .. } => Some((Arc::clone(&self.shared.runs), self.shared.runs.next())),
+            Proposal::Control(_) => None,
+        };
+        ProposalHandle { state: HandleState::Failed(Some(error)), reservation: None, in_run }
     }
 
     async fn enqueue(
@@ -170,12 +180,6 @@ pub struct ProposalHandle {
 enum HandleState {
     Waiting(OneshotReceiverOf<Types, ClientWriteResult<Types>>),
     Failed(Option<ConsensusError>),
-}
-
-impl ProposalHandle {
-    fn failed(error: ConsensusError) -> Self {
-        Self { state: HandleState::Failed(Some(error)), reservation: None, in_run: None }
-    }
 }
 
 impl Future for ProposalHandle {

@@ -5,10 +5,10 @@ mod support;
 
 use std::time::Duration;
 
-use highwater_consensus::Group;
+use highwater_consensus::{ConsensusError, Group, Proposal};
 use highwater_types::{NodeId, Offset};
 use support::cluster::Cluster;
-use support::{SERVING, expected};
+use support::{SERVING, batch, expected};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -81,4 +81,28 @@ async fn a_leader_that_could_not_hand_over_goes_on_when_a_majority_has_acknowled
     });
     goes_on(&cluster, leader, waits).await;
     assert_eq!(group.status(), before, "nothing has changed but whether it serves");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_does_not_overtake_one_that_was_refused_while_the_leader_was_not_sure_of_itself() {
+    let (cluster, leader, others) = three(33).await;
+    let group = cluster.group(leader);
+    let propose = async |value: u64| {
+        let batch = batch(value);
+        let reservation = group.log().reserve(batch.size_in_bytes()).unwrap();
+        group.propose_many(None, vec![Proposal::Batch { batch, reservation }]).await.pop().unwrap()
+    };
+    others.into_iter().for_each(|other| cluster.cut(other, leader));
+    // Past the time in which it needs no answer to be sure.
+    sleep(Duration::from_millis(250)).await;
+    let refused = propose(7).await;
+    cluster.heal();
+    until(|| group.status().is_serving).await;
+    // The proposer does not know yet what became of the first.
+    let behind = propose(8).await.await;
+    assert!(matches!(behind, Err(ConsensusError::Overtaking)), "{behind:?}");
+    let refused = refused.await;
+    assert!(matches!(refused, Err(ConsensusError::NotLeader { .. })), "{refused:?}");
+    assert_eq!(cluster.produce(leader, 1).await.unwrap(), Offset(1));
+    assert_eq!(cluster.values(leader), expected(0..2));
 }
