@@ -79,6 +79,12 @@ pub enum PartitionError {
     /// The leader is new and does not know the high watermark yet.
     #[error("the new leader does not know the high watermark yet; try again")]
     NotServing,
+    /// This node leads, but too few of the other replicas stand by it: another may lead already.
+    #[error(
+        "this node led the partition and does not hear enough of its replicas to be sure that it still does; \
+         try again, another may lead it soon"
+    )]
+    CutOff,
     /// The offset is outside the log.
     #[error(
         "offset {offset} is outside the log, which has {log_start} (inclusive) to {high_watermark} (exclusive)"
@@ -139,7 +145,7 @@ impl PartitionError {
             Self::NoSpace { .. } => ErrorCode::NoSpace,
             Self::Busy { .. } => ErrorCode::Throttled,
             Self::NotLeader { leader: Some(_) } => ErrorCode::NotLeader,
-            Self::NotLeader { leader: None } => ErrorCode::LeaderNotAvailable,
+            Self::NotLeader { leader: None } | Self::CutOff => ErrorCode::LeaderNotAvailable,
             Self::NotServing => ErrorCode::OffsetNotAvailable,
             Self::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
             Self::Quarantined { .. } => ErrorCode::Quarantined,

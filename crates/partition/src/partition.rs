@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use highwater_consensus::Group;
 use highwater_records::Batch;
@@ -22,6 +23,10 @@ use crate::command::PartitionCommand;
 use crate::error::PartitionError;
 use crate::new_record::NewRecord;
 use crate::replica::{GroupStatus, Replica, Write};
+
+/// How long a request waits at most for a leader that does not serve yet, or not at the moment. What its producer sent behind it waits as
+/// long, and another node may lead by then.
+const SERVING_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// A handle on a partition; cloning is cheap.
 pub struct Partition<R: Replica = Group> {
@@ -173,13 +178,15 @@ impl<R: Replica> Partition<R> {
     /// A leader that is too new to know all that was committed before it will know soon; so will one that others do not stand by at
     /// the moment know whether they still do.
     async fn wait_until_serving(&self, deadline: Instant) -> Result<(), PartitionError> {
+        let mut until = None;
         loop {
-            match self.inner.serving_status() {
-                Err(PartitionError::NotServing) => {}
+            let passing = match self.inner.serving_status() {
+                Err(passing @ (PartitionError::NotServing | PartitionError::CutOff)) => passing,
                 known => return known.map(drop),
-            }
-            if timeout_at(deadline, self.inner.replica.until_settled()).await.is_err() {
-                return Err(PartitionError::NotServing);
+            };
+            let until = *until.get_or_insert_with(|| deadline.min(Instant::now() + SERVING_WAIT_MAX));
+            if timeout_at(until, self.inner.replica.until_settled()).await.is_err() {
+                return Err(passing);
             }
         }
     }
@@ -219,7 +226,9 @@ impl<R: Replica> Inner<R> {
             return Err(PartitionError::NotLeader { leader });
         }
         if !status.is_serving {
-            return Err(PartitionError::NotServing);
+            // What is watched leaves out whether the others stand by this leader.
+            let knows_the_end = self.status_changes.borrow().is_serving;
+            return Err(if knows_the_end { PartitionError::CutOff } else { PartitionError::NotServing });
         }
         Ok(status)
     }

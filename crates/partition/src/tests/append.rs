@@ -241,6 +241,17 @@ async fn a_producer_that_came_while_the_others_did_not_stand_by_the_leader_goes_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_producer_at_a_leader_that_stays_cut_off_is_told_long_before_its_deadline() {
+    let scenario = Scenario::new(&[]);
+    scenario.replica.set_supported(false);
+    let deadline = in_a_minute();
+    let error = scenario.partition.append(batch_of(1), deadline).await.unwrap_err();
+    assert_eq!(error, PartitionError::CutOff);
+    assert_eq!(error.code(), ErrorCode::LeaderNotAvailable);
+    assert!(Instant::now() < deadline);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_quarantined_partition_takes_no_writes_and_says_why() {
     let scenario = Scenario::new(&[]);
     let quarantined = GroupStatus {
