@@ -23,12 +23,11 @@ use crate::error::BrokerError;
 use crate::hosting::Hosting;
 use crate::known_nodes::KnownNodes;
 use crate::leaders::Leaders;
-use crate::maintenance;
 use crate::metadata::Metadata;
 use crate::producer_ids::ProducerIds;
 use crate::reconciler::Reconciler;
 use crate::remote::{LeadersUpdate, Remote};
-use crate::{cluster, handing_over, supervisor};
+use crate::{cluster, handing_over, maintenance, supervisor, waiting_readers};
 
 /// The name under which a node registers where clients reach it.
 pub const CLIENT_LISTENER: &str = "grpc";
@@ -142,6 +141,7 @@ impl Broker {
         if !read_only {
             tasks.push(tokio::spawn(supervisor::supervise_partitions(Arc::clone(&broker))));
             tasks.push(tokio::spawn(handing_over::hand_over_partitions(Arc::clone(&broker))));
+            tasks.push(tokio::spawn(waiting_readers::wake_waiting_readers(Arc::clone(&broker))));
             tasks.push(tokio::spawn(maintenance::upkeep(Arc::clone(&broker))));
             tasks.push(tokio::spawn(maintenance::checkpoints(Arc::clone(&broker))));
         }

@@ -48,6 +48,7 @@ mod routing;
 mod subscribe;
 mod supervisor;
 mod topics;
+mod waiting_readers;
 
 pub use admin::{
     AddPartitions, AlterTopic, CreateTopic, CreatedTopic, DeleteRecords, ListTopics, ListedTopics,

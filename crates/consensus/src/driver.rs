@@ -12,6 +12,8 @@
 //! Invariants:
 //! - A replica stands for election only when its node supports no process that leads the group, and when all that an earlier process
 //!   of the node may have promised is over (R14).
+//! - Whoever follows the host's changes hears that a leader lost its support, or has it again, a round after this node could know. What
+//!   changes it (a node gone, back or restarted; a vote; a hand-over) has the group attended.
 //! - Of several replicas that could stand, one begins; the next follows after a delay, should the first be behind or gone.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,6 +138,9 @@ async fn look_at(host: &GroupHost, group: &Group, attention: Attention) -> Optio
     }
     if group.id() == GroupId::Metadata {
         return None;
+    }
+    if group.note_support(&status) {
+        host.tell_change();
     }
     if status.is_leader {
         return lead(group, &status, attention).await;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use highwater_storage::GroupLog;
@@ -86,6 +87,8 @@ pub(crate) struct Shared {
     pub(crate) doubt: Doubt,
     /// Which other replicas are not, or no more, who the group takes them for.
     pub(crate) rejoining: Rejoining,
+    /// Whether a majority stood by this leader when the driver looked last.
+    pub(crate) was_supported: AtomicBool,
     /// Closed when nothing applies entries any more, which openraft's shutdown does not wait for.
     pub(crate) applied_term: watch::Receiver<Term>,
 }
@@ -115,7 +118,8 @@ impl Group {
     }
 
     /// Follows who leads. [`Group::status`] is stricter about serving: a leader that is cut off stops serving, and goes on when it is
-    /// not any more, without a change that is seen here. [`Group::until_settled`] waits for that.
+    /// not any more, without a change that is seen here. [`Group::until_settled`] waits for that, and
+    /// [`GroupHost::changes`](crate::GroupHost::changes) tells of it.
     pub fn watch(&self) -> watch::Receiver<GroupStatus> {
         self.shared.status.clone()
     }
@@ -134,6 +138,12 @@ impl Group {
             let run = || shared.liveness.supported_by(voter, Duration::ZERO);
             voter == shared.node || run().is_some_and(|run| shared.acks.supports(voter, vote, run))
         })
+    }
+
+    /// Notes whether a majority stands by this leader; says whether that is news. A replica that does not lead has no support.
+    pub(crate) fn note_support(&self, status: &GroupStatus) -> bool {
+        let is_supported = status.is_leader && self.has_support(status);
+        self.shared.was_supported.swap(is_supported, Ordering::Relaxed) != is_supported
     }
 
     /// Waits while this node leads the group of a partition and does not serve it: until it serves, leads no more, is out of service,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use highwater_storage::{Applier, GroupLog, GroupOptions, Store};
@@ -109,9 +110,14 @@ impl GroupHost {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// Changes whenever some group's status does, or one of its replicas asks to be taken in.
+    /// Changes whenever some group's status does, one of its replicas asks to be taken in, or this node leads a group and gains or loses
+    /// the support that it needs to serve.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    pub(crate) fn tell_change(&self) {
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// Whether a node supports this one, which means that it is alive and reachable both ways.
@@ -320,6 +326,7 @@ impl GroupHost {
             inbound: tokio::sync::Mutex::new(()),
             handing_over: watch::Sender::new(false),
             transport: self.parts.transport.clone(),
+            was_supported: AtomicBool::new(false),
             applied_term,
             purging,
             doubt,

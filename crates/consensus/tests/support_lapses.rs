@@ -9,6 +9,7 @@ use highwater_consensus::{ConsensusError, Group, Proposal};
 use highwater_types::{NodeId, Offset};
 use support::cluster::Cluster;
 use support::{SERVING, batch, expected};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -105,4 +106,35 @@ async fn a_batch_does_not_overtake_one_that_was_refused_while_the_leader_was_not
     assert!(matches!(refused, Err(ConsensusError::NotLeader { .. })), "{refused:?}");
     assert_eq!(cluster.produce(leader, 1).await.unwrap(), Offset(1));
     assert_eq!(cluster.values(leader), expected(0..2));
+}
+
+/// Waits for a condition as somebody does who looks only when told of a change.
+async fn told(changes: &mut watch::Receiver<u64>, condition: impl Fn() -> bool) {
+    let looked = timeout(SERVING, async {
+        while !condition() {
+            changes.changed().await.unwrap();
+        }
+    });
+    looked.await.expect("it is told");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_follows_the_changes_is_told_when_a_leader_is_cut_off_and_when_it_is_not_any_more() {
+    let (cluster, leader, others) = three(33).await;
+    let group = cluster.group(leader);
+    let mut changes = cluster.host(leader).changes();
+    for round in 0..3 {
+        // With the group at rest: nobody proposes anything.
+        sleep(Duration::from_secs(5)).await;
+        assert!(group.status().is_serving, "round {round}");
+        changes.mark_unchanged();
+        others.into_iter().for_each(|other| cluster.cut(other, leader));
+        told(&mut changes, || !group.status().is_serving).await;
+        cluster.heal();
+        told(&mut changes, || group.status().is_serving).await;
+    }
+    cluster.isolate(leader);
+    told(&mut changes, || !group.status().is_serving).await;
+    cluster.leader_among(|node| node != leader).await;
+    assert!(group.status().is_leader && !group.status().is_serving, "it hears of no other");
 }

@@ -51,8 +51,8 @@ impl<R: Replica> Partition<R> {
     ///
     /// # Errors
     /// [`PartitionError::OffsetOutOfRange`] outside the log; [`PartitionError::NotServing`] above
-    /// what a new leader knows; [`PartitionError::NotLeader`] and
-    /// [`PartitionError::ReadFailed`].
+    /// what a new leader knows; [`PartitionError::CutOff`] at the end and above, for what comes may go to another leader;
+    /// [`PartitionError::NotLeader`] and [`PartitionError::ReadFailed`].
     pub async fn fetch(&self, offset: Offset, max_bytes: usize) -> Result<FetchSlices, PartitionError> {
         let replica = &self.inner.replica;
         self.check_readable(offset)?;
@@ -106,9 +106,10 @@ impl<R: Replica> Partition<R> {
             }
             return Err(PartitionError::OffsetOutOfRange { offset, log_start, high_watermark });
         }
-        // At the very end. A quarantined replica has no more to come; a new leader may have.
+        // At the very end. A quarantined replica has no more to come, and one that is cut off may not hear of it; a new leader
+        // may have more.
         match serving {
-            Err(error @ PartitionError::Quarantined { .. }) => Err(error),
+            Err(error @ (PartitionError::Quarantined { .. } | PartitionError::CutOff)) => Err(error),
             _ => Ok(()),
         }
     }
@@ -130,20 +131,32 @@ impl<R: Replica> Partition<R> {
 
     /// Lets a waiter, which may wait on other partitions too, count the bytes that become
     /// readable here. `from` is where its reader has read up to: when the high watermark is
-    /// beyond that already, the waiter is woken at once. Keep the registration while waiting.
+    /// beyond that already, or nothing is to be expected here, the waiter is woken at once. Keep the registration while waiting.
     pub fn register(&self, waiter: &Arc<DataWaiter>, from: Offset) -> WaitRegistration {
         let registration = self.inner.applied.waiters.register(Arc::clone(waiter));
-        // Looked at after the registration, so that no advance falls in between.
-        if self.inner.replica.watermarks().high_watermark() > from {
+        // Looked at after the registration, so that nothing that wakes readers falls in between.
+        if self.inner.replica.watermarks().high_watermark() > from || self.check_readable(from).is_err() {
             waiter.wake();
         }
         registration
     }
 
-    /// Makes every waiting reader look again: call it when this node lost or took over the
-    /// leadership, and after the group was stopped.
+    /// Makes every waiting reader look again: call it after the group was stopped.
     pub fn wake_waiters(&self) {
         self.inner.applied.waiters.wake_all();
+    }
+
+    /// Makes every waiting reader look again if what comes may not be heard of here: call it when this node may have lost the leadership,
+    /// or the support of the other replicas.
+    pub fn wake_waiters_unless_leading(&self) {
+        let waiters = &self.inner.applied.waiters;
+        if waiters.is_empty() {
+            return;
+        }
+        match self.inner.serving_status() {
+            Ok(_) | Err(PartitionError::NotServing) => {}
+            Err(_) => waiters.wake_all(),
+        }
     }
 
     /// The offset that a query names, with its timestamp, which is [`TimestampMs::NONE`] for

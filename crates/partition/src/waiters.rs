@@ -99,6 +99,11 @@ impl Waiters {
         }
     }
 
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.lock().waiting.is_empty()
+    }
+
     /// Wakes everybody, now and from now on.
     pub(crate) fn close(&self) {
         self.list.lock().closed = true;

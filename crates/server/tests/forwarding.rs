@@ -6,6 +6,7 @@ mod harness;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use harness::clusters::leader;
 use harness::{
     TestNode, append, at, batch, bounds, code, data, describe, fetch, idempotent, produce, soon, three_nodes,
     values,
@@ -17,26 +18,6 @@ use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Request, Streaming};
-
-/// The node that leads a partition and is to lead it, when all of these nodes agree and get its watermarks from it.
-async fn leader(nodes: &[TestNode], topic: &str, partition: usize) -> u64 {
-    soon("every node knows the same leader", async {
-        loop {
-            let mut leaders = BTreeSet::new();
-            for node in nodes {
-                let described = describe(node, topic).await.partitions.swap_remove(partition);
-                // From any other replica the leadership is on its way to the preferred one.
-                let leader = described.leader_node_id.filter(|node| described.replica_node_ids[0] == *node);
-                leaders.insert(described.offsets.and(leader));
-            }
-            if let (1, Some(Some(leader))) = (leaders.len(), leaders.first()) {
-                return *leader;
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await
-}
 
 fn stranger(nodes: &[TestNode], leader: u64) -> &TestNode {
     nodes.iter().find(|node| node.node.id().0 != leader).expect("there are others")

@@ -69,6 +69,51 @@ async fn a_new_leader_serves_what_it_knows_and_calls_nothing_beyond_out_of_range
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leader_that_is_cut_off_serves_what_is_committed_and_promises_nothing_at_its_end() {
+    let scenario = three_batches().await;
+    scenario.replica.set_supported(false);
+    let partition = &scenario.partition;
+    assert_eq!(partition.fetch(Offset(2), 1).await.unwrap().next_offset, Offset(4));
+    for offset in [Offset(6), Offset(7)] {
+        let error = partition.fetch(offset, 1).await.unwrap_err();
+        assert_eq!(error, PartitionError::CutOff);
+        assert_eq!(error.code(), ErrorCode::LeaderNotAvailable);
+    }
+    let error = partition.list_offset(OffsetQuery::Latest).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::LeaderNotAvailable);
+    scenario.replica.set_supported(true);
+    assert!(partition.fetch(Offset(6), 1).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_do_not_wait_at_a_leader_that_is_cut_off() {
+    let scenario = three_batches().await;
+    let partition = &scenario.partition;
+    let waiter = DataWaiter::new(1);
+    let _registration = partition.register(&waiter, Offset(6));
+    partition.wake_waiters_unless_leading();
+    assert!(!waiter.is_done(), "there may be more");
+    scenario.replica.set_supported(false);
+    partition.wake_waiters_unless_leading();
+    assert!(waiter.is_done());
+    let late = DataWaiter::new(1);
+    let _registration = partition.register(&late, Offset(6));
+    assert!(late.is_done());
+
+    // A new leader does not know how much there is, but it will.
+    scenario.replica.set_supported(true);
+    scenario.replica.set_status(GroupStatus { is_serving: false, ..leader_of(Term(2)) });
+    let patient = DataWaiter::new(1);
+    let _registration = partition.register(&patient, Offset(6));
+    partition.wake_waiters_unless_leading();
+    assert!(!patient.is_done());
+    let follower = GroupStatus { leader: Some(NodeId(3)), is_leader: false, ..leader_of(Term(3)) };
+    scenario.replica.set_status(GroupStatus { is_serving: false, ..follower });
+    partition.wake_waiters_unless_leading();
+    assert!(patient.is_done());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_quarantined_partition_still_serves_what_is_proven() {
     let scenario = three_batches().await;
     scenario.replica.set_status(GroupStatus {

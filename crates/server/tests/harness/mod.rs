@@ -2,6 +2,8 @@
 //! gRPC client would.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod cable;
+pub(crate) mod clusters;
 pub(crate) mod gated_disk;
 pub(crate) mod over_store;
 
@@ -17,7 +19,7 @@ use highwater_proto::v1;
 use highwater_proto::v1::admin_service_client::AdminServiceClient;
 use highwater_proto::v1::log_service_client::LogServiceClient;
 use highwater_records::{Batch, BatchBuilder};
-use highwater_server::{Node, NodeConfig};
+use highwater_server::{Node, NodeConfig, NodeParts};
 use highwater_types::{Clock as _, NodeId, ProducerEpoch, ProducerId, Sequence, SystemClock, TimestampMs};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -68,6 +70,18 @@ impl TestNode {
     pub(crate) async fn start_in(directory: TempDir, change: impl FnOnce(NodeConfig) -> NodeConfig) -> Self {
         let config = NodeConfig::local(directory.path().join("data")).on_free_ports();
         let node = Node::start(change(config)).await.expect("the node starts");
+        Self { node, directory }
+    }
+
+    /// A node on an empty directory and on the machine's parts, of which the test replaces some.
+    pub(crate) async fn start_on(
+        change: impl FnOnce(NodeConfig) -> NodeConfig,
+        replace: impl AsyncFnOnce(NodeParts) -> NodeParts,
+    ) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let config = change(NodeConfig::local(directory.path().join("data")).on_free_ports());
+        let parts = NodeParts::machine(&config).await.expect("there are free ports");
+        let node = Node::start_with(config, replace(parts).await).await.expect("the node starts");
         Self { node, directory }
     }
 
