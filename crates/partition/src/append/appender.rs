@@ -6,6 +6,7 @@
 //! only (R19).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use highwater_types::{Offset, Term, TimestampMs};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 
+use super::patience::Patience;
 use super::{Appended, Reply, Request};
 use crate::command::PartitionCommand;
 use crate::error::PartitionError;
@@ -41,6 +43,9 @@ pub(crate) struct Appender<R: Replica> {
     pub(super) built_in_flight: usize,
     /// Whether the head of `waiting` waits for the journal.
     pub(super) waits_for_room: bool,
+    patience: Patience,
+    /// Whether those who wait for `outstanding` were told that its outcome is unknown.
+    has_given_up: bool,
     has_stopped: bool,
 }
 
@@ -48,7 +53,8 @@ pub(crate) struct Appender<R: Replica> {
 pub(super) struct Proposed {
     /// Counts the proposals of this appender.
     pub(super) number: u64,
-    /// Who gets the outcome, with the number of their first record within the batch.
+    /// Who gets the outcome, with the number of their first record within the batch; nobody any more once they were told that it is
+    /// unknown.
     pub(super) replies: Vec<(Reply, i64)>,
     pub(super) log_append_time: Option<TimestampMs>,
     /// Whether the broker built it.
@@ -75,6 +81,8 @@ impl<R: Replica> Appender<R> {
             next_number: 0,
             built_in_flight: 0,
             waits_for_room: false,
+            patience: Patience::new(),
+            has_given_up: false,
             has_stopped: false,
         }
     }
@@ -95,8 +103,9 @@ impl<R: Replica> Appender<R> {
         }
     }
 
-    /// Waits for an outcome, a request, or room.
+    /// Waits for an outcome, a request, or room; not for ever, while this node does not serve the partition.
     async fn next_event(&mut self) {
+        let is_awaited = !self.outstanding.is_empty() && !(self.has_given_up && self.waiting.is_empty());
         let front = self.outstanding.front_mut().map(|(_, handle)| handle);
         let queue = &self.partition.queue;
         let replica = &self.partition.replica;
@@ -106,6 +115,11 @@ impl<R: Replica> Appender<R> {
             () = queue.arrived() => {}
             () = replica.room_changed(), if self.waits_for_room => {}
             () = sleep(NO_ROOM_RETRY), if self.waits_for_room => {}
+            () = self.patience.until_look(), if is_awaited => {
+                if let Some(error) = self.patience.look(self.partition.serving_status()) {
+                    self.give_up(&error);
+                }
+            }
         }
     }
 
@@ -126,6 +140,10 @@ impl<R: Replica> Appender<R> {
         }
         let handles = self.partition.replica.propose_many(Some(self.in_flight_term), round.writes).await;
         assert_eq!(handles.len(), round.proposed.len(), "every proposal has one handle");
+        if self.outstanding.is_empty() {
+            self.patience = Patience::new();
+        }
+        self.has_given_up = false;
         self.outstanding.extend(round.proposed.into_iter().zip(handles));
     }
 
@@ -142,7 +160,7 @@ impl<R: Replica> Appender<R> {
         }
         self.in_flight.clear();
         let outcome = match self.partition.serving_status() {
-            Ok(_) => self.partition.propose(PartitionCommand::Barrier).await,
+            Ok(_) => self.pass_barrier().await,
             Err(error) => Err(error),
         };
         match outcome {
@@ -155,6 +173,42 @@ impl<R: Replica> Appender<R> {
                 false
             }
         }
+    }
+
+    /// Waits until a barrier is applied; not for ever, while this node does not serve the partition.
+    async fn pass_barrier(&mut self) -> Result<(), PartitionError> {
+        self.patience = Patience::new();
+        let partition = Arc::clone(&self.partition);
+        let mut barrier = pin!(partition.propose(PartitionCommand::Barrier));
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut barrier => return outcome,
+                () = self.patience.until_look() => {
+                    if let Some(error) = self.patience.look(partition.serving_status()) {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells those who wait for what is outstanding that its outcome is unknown. It stays outstanding itself, with its room and its
+    /// place, until it is applied or has failed: nothing is proposed before that is settled.
+    fn give_up(&mut self, error: &PartitionError) {
+        let unknown = PartitionError::OutcomeUnknown { reason: error.to_string() };
+        for (proposed, _) in &mut self.outstanding {
+            let again = self.duplicates.remove(&proposed.number).unwrap_or_default();
+            for reply in proposed.replies.drain(..).map(|(reply, _)| reply).chain(again) {
+                respond(reply, Err(unknown.clone()));
+            }
+        }
+        self.has_given_up = true;
+        self.patience = Patience::new();
+        self.partition.queue.require_barrier();
+        // What was sent behind it must not overtake its retry.
+        self.partition.queue.drain_into(&mut self.waiting);
+        self.refuse_waiting(error);
     }
 
     /// Makes sure that this node leads, and that what is known to be in flight is of the
@@ -189,6 +243,7 @@ impl<R: Replica> Appender<R> {
         if is_built {
             self.built_in_flight -= 1;
         }
+        self.patience = Patience::new();
         let again = self.duplicates.remove(&number).unwrap_or_default();
         let replies = replies.into_iter().chain(again.into_iter().map(|reply| (reply, 0)));
         match outcome {

@@ -8,6 +8,7 @@
 mod admit;
 mod appender;
 mod coalesce;
+mod patience;
 mod queue;
 
 use highwater_records::Batch;

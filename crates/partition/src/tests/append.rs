@@ -252,6 +252,76 @@ async fn a_producer_at_a_leader_that_stays_cut_off_is_told_long_before_its_deadl
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_in_flight_when_a_leader_is_cut_off_is_answered_as_unknown_and_stays_one_batch() {
+    let scenario = Scenario::new(&[]);
+    scenario.replica.hold();
+    let in_flight = scenario.append_later(sequenced(1, 0, 0, 1));
+    scenario.until_pending(1).await;
+    // It was sent again, and waits for the same outcome.
+    let again = scenario.append_later(sequenced(1, 0, 0, 1));
+    scenario.settle().await;
+    scenario.replica.set_supported(false);
+    for outcome in [in_flight, again] {
+        let error = outcome_within(outcome).await.unwrap().unwrap_err();
+        assert!(matches!(error, PartitionError::OutcomeUnknown { .. }), "{error}");
+        assert_eq!(error.code(), ErrorCode::Timeout);
+    }
+    assert!(scenario.replica.reserved_bytes() > 0, "it may be applied yet");
+
+    // The others were only away for a while; what follows waits until it is known what became of the first.
+    scenario.replica.set_supported(true);
+    let retry = scenario.append_later(sequenced(1, 0, 0, 1));
+    let next = scenario.append_later(sequenced(1, 0, 1, 1));
+    scenario.settle().await;
+    assert_eq!(scenario.replica.pending(), 1);
+    scenario.replica.release();
+    assert_eq!(outcome_within(retry).await.unwrap().unwrap().base_offset, Offset(0));
+    assert_eq!(outcome_within(next).await.unwrap().unwrap().base_offset, Offset(1));
+    assert_eq!(scenario.replica.committed().len(), 2);
+    assert_eq!(scenario.replica.reserved_bytes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_disk_is_no_reason_to_give_up_what_is_in_flight() {
+    let scenario = Scenario::new(&[]);
+    scenario.replica.hold();
+    let in_flight = scenario.append_later(batch_of(1));
+    scenario.until_pending(1).await;
+    tokio::time::advance(Duration::from_secs(30)).await;
+    scenario.settle().await;
+    scenario.replica.set_supported(false);
+    scenario.settle().await;
+    // Nor is a moment without the others.
+    scenario.replica.set_supported(true);
+    tokio::time::advance(Duration::from_secs(10)).await;
+    scenario.settle().await;
+    scenario.replica.release();
+    assert_eq!(outcome_within(in_flight).await.unwrap().unwrap().base_offset, Offset(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_cut_off_before_it_knows_what_became_of_a_batch_refuses_what_waits_for_that() {
+    let scenario = Scenario::new(&[]);
+    scenario.replica.hold();
+    let unknown = scenario.append_later(sequenced(1, 0, 0, 1));
+    scenario.until_pending(1).await;
+    let failed = PartitionError::OutcomeUnknown { reason: "a test".to_owned() };
+    scenario.replica.fail_pending(&failed, true);
+    outcome_within(unknown).await.unwrap().unwrap_err();
+    let retry = scenario.append_later(sequenced(1, 0, 0, 1));
+    // Behind what failed there is a barrier now.
+    scenario.until_pending(2).await;
+    scenario.replica.set_supported(false);
+    let error = outcome_within(retry).await.unwrap().unwrap_err();
+    assert_eq!(error, PartitionError::CutOff, "nothing was written of it");
+    scenario.replica.set_supported(true);
+    scenario.replica.release();
+    let appended = scenario.append(sequenced(1, 0, 0, 1)).await.unwrap();
+    assert_eq!(appended.base_offset, Offset(0));
+    assert_eq!(scenario.replica.committed().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_quarantined_partition_takes_no_writes_and_says_why() {
     let scenario = Scenario::new(&[]);
     let quarantined = GroupStatus {
