@@ -1,16 +1,16 @@
 //! A fetch over partitions of several leaders: each is asked at the same time, and the answers are put together.
 //!
-//! First everybody is asked for what is there. If that is too little, everybody is asked to wait for a share of what is missing:
-//! the bytes cannot be there before one of them has its share of them. Whoever answers is asked again with what is missing
+//! First everybody is asked for what is there. Whoever does not say in time has an error in the answer, so that one node which
+//! hangs does not keep the others' records back. If what is there is too little, everybody is asked to wait for a share of what is
+//! missing: the bytes cannot be there before one of them has its share of them. Whoever answers is asked again with what is missing
 //! then, so that the number of calls grows with the logarithm of the bytes, and with nothing else.
 
 use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
-use highwater_broker::{BrokerError, BytesPermit};
+use highwater_broker::{BrokerError, BytesPermit, LeaderHint};
 use highwater_proto::v1;
 use highwater_types::{ErrorCode, limits};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -20,6 +20,9 @@ use crate::grpc::forward::merge;
 
 /// How much longer than the client's wait the last answers are waited for.
 const LATE: Duration = Duration::from_millis(250);
+/// How long everybody has at least to say what is there, also when the client does not want to wait or the others gave enough: cold records
+/// come from a disk.
+const FIRST_ANSWER: Duration = Duration::from_secs(1);
 
 /// What one node gave last.
 struct Reading {
@@ -50,8 +53,7 @@ pub(super) async fn fetch(
     let max_bytes = convert::bytes_or(request.max_bytes, limits::FORWARDED_FETCH_BYTES_MAX)
         .min(limits::FORWARDED_FETCH_BYTES_MAX);
     let spread = Spread { fetcher, request: &request, shares: &shares, max_bytes };
-    let first = join_all((0..shares.len()).map(|share| spread.ask(share, 1, Duration::ZERO))).await;
-    let mut readings = first.into_iter().map(|(_, reading)| reading).collect::<Result<Vec<_>, _>>()?;
+    let mut readings = spread.first(deadline).await?;
     if !wait.is_zero() {
         spread.wait(&mut readings, deadline).await?;
     }
@@ -90,6 +92,43 @@ impl Spread<'_> {
         })
     }
 
+    /// What everybody has now.
+    async fn first(&self, deadline: Instant) -> Result<Vec<Reading>, BrokerError> {
+        let min_bytes = convert::bytes_or(self.request.min_bytes, 1);
+        let count = self.shares.len();
+        let mut readings: Vec<Option<Reading>> = (0..count).map(|_| None).collect();
+        let mut asked: FuturesUnordered<_> =
+            (0..count).map(|share| self.ask(share, 1, Duration::ZERO)).collect();
+        let mut limit = deadline.max(Instant::now() + FIRST_ANSWER) + LATE;
+        loop {
+            let answered = tokio::select! {
+                biased;
+                answered = asked.next() => answered,
+                () = sleep_until(limit) => None,
+            };
+            let Some((share, reading)) = answered else { break };
+            readings[share] = Some(reading?);
+            if missing(readings.iter().flatten(), min_bytes).is_none() {
+                limit = limit.min(Instant::now() + FIRST_ANSWER);
+            }
+        }
+        let readings = readings.into_iter().zip(self.shares);
+        Ok(readings.map(|(reading, share)| reading.unwrap_or_else(|| self.late(share))).collect())
+    }
+
+    /// What is said of the partitions of a node that did not answer in time.
+    fn late(&self, share: &Share) -> Reading {
+        let message = match &share.leader {
+            Some(LeaderHint { node, address }) => {
+                format!("node {node} at {address}, which leads it, did not answer in time")
+            }
+            None => "this node, which leads it, could not read it in time".to_owned(),
+        };
+        let error = BrokerError::new(ErrorCode::Unavailable, message);
+        let results = share.places.iter().map(|&place| failed(&self.request.partitions[place], &error));
+        Reading { results: results.collect(), bytes: 0, _permit: None }
+    }
+
     /// Waits until all readings together are enough.
     async fn wait(&self, readings: &mut [Reading], deadline: Instant) -> Result<(), BrokerError> {
         let min_bytes = convert::bytes_or(self.request.min_bytes, 1);
@@ -99,7 +138,7 @@ impl Spread<'_> {
             self.ask(share, own.saturating_add(missing.div_ceil(readings.len())), left)
         };
         let mut asked = FuturesUnordered::new();
-        let Some(missing) = missing(readings, min_bytes) else { return Ok(()) };
+        let Some(missing) = missing(readings.iter(), min_bytes) else { return Ok(()) };
         asked.extend((0..readings.len()).map(|share| ask_again(readings, share, missing)));
         loop {
             let answered = tokio::select! {
@@ -108,7 +147,7 @@ impl Spread<'_> {
             };
             let Some((share, reading)) = answered else { return Ok(()) };
             readings[share] = reading?;
-            let Some(missing) = self::missing(readings, min_bytes) else { return Ok(()) };
+            let Some(missing) = self::missing(readings.iter(), min_bytes) else { return Ok(()) };
             if Instant::now() < deadline {
                 asked.push(ask_again(readings, share, missing));
             }
@@ -140,10 +179,10 @@ impl Spread<'_> {
 }
 
 /// Bytes that are still to come; none when there is nothing to wait for: enough, an error, or a limit that was reached.
-fn missing(readings: &[Reading], min_bytes: usize) -> Option<usize> {
+fn missing<'a>(readings: impl Iterator<Item = &'a Reading> + Clone, min_bytes: usize) -> Option<usize> {
     use v1::fetch_result::Result as Outcome;
-    let bytes: usize = readings.iter().map(|reading| reading.bytes).sum();
-    let mut results = readings.iter().flat_map(|reading| &reading.results);
+    let bytes: usize = readings.clone().map(|reading| reading.bytes).sum();
+    let mut results = readings.flat_map(|reading| &reading.results);
     let is_final = results.any(|result| match &result.result {
         Some(Outcome::Data(data)) => data.next_offset < data.high_watermark,
         Some(Outcome::Error(_)) | None => true,
