@@ -16,8 +16,10 @@ use highwater_proto::v1::log_service_server::{LogService, LogServiceServer};
 use highwater_server::NodeParts;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::Pending;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -143,5 +145,41 @@ async fn a_fetch_of_several_leaders_gives_the_records_of_those_that_answer() {
             }
         }
     }
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_subscription_begins_where_it_can_and_needs_no_credit_for_that() {
+    let scene = Scene::begin().await;
+    let start = v1::SubscribeStart { topic: "orders".to_owned(), ..v1::SubscribeStart::default() };
+    let (requests, receiver) = mpsc::channel(2);
+    let message = Some(v1::subscribe_request::Message::Start(start));
+    requests.send(v1::SubscribeRequest { message }).await.expect("open");
+    let mut log = scene.nodes[0].log().await;
+    let subscribed = soon("it begins", log.subscribe(ReceiverStream::new(receiver))).await;
+    let mut pushes = subscribed.expect("subscribed").into_inner();
+    let mut next = async || {
+        let message = timeout(BEFORE_A_CALL_TIMES_OUT, pushes.message()).await.expect("no other holds it up");
+        match message.expect("goes on").expect("a message").message.expect("always set") {
+            v1::subscribe_response::Message::Push(push) => push,
+            v1::subscribe_response::Message::Error(error) => panic!("{error:?}"),
+        }
+    };
+    let mut started = BTreeSet::new();
+    while started != scene.within_reach {
+        let push = next().await;
+        assert_eq!((push.charged_bytes, push.data.expect("where it starts").next_offset), (0, 0));
+        assert!(started.insert(push.partition), "each starts once");
+    }
+    let credit = v1::SubscribeCredit { bytes: 1 << 20 };
+    let message = Some(v1::subscribe_request::Message::Credit(credit));
+    requests.send(v1::SubscribeRequest { message }).await.expect("open");
+    let mut read = BTreeSet::new();
+    while read != scene.within_reach {
+        let push = next().await;
+        assert_eq!(push.data.expect("records").next_offset, 1);
+        assert!(read.insert(push.partition));
+    }
+    drop(requests);
     scene.end().await;
 }

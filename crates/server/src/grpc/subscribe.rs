@@ -81,7 +81,7 @@ where
 
     async fn serve(&mut self) -> End {
         match self.start().await {
-            Ok((sources, starts, terms)) => match self.push_all(sources, starts, terms).await {
+            Ok((sources, terms)) => match self.push_all(sources, terms).await {
                 Ok(()) => End::Ok,
                 Err(end) => end,
             },
@@ -90,7 +90,7 @@ where
     }
 
     /// Reads the first message and starts what it asks for.
-    async fn start(&mut self) -> Result<(Sources, Vec<v1::SubscribeResponse>, Terms), End> {
+    async fn start(&mut self) -> Result<(Sources, Terms), End> {
         let start = match self.requests.next().await {
             Some(Ok(v1::SubscribeRequest { message: Some(v1::subscribe_request::Message::Start(start)) })) => {
                 start
@@ -108,17 +108,11 @@ where
         };
         let (forwarding, origin, max) = (&self.forwarding, self.origin, terms.push_bytes_max);
         let started = Sources::start(&self.broker, forwarding, origin, start, max).await;
-        let (sources, starts) = started.map_err(failed)?;
-        Ok((sources, starts, terms))
+        Ok((started.map_err(failed)?, terms))
     }
 
-    /// Pushes first where each partition starts, then records as credit allows.
-    async fn push_all(
-        &mut self,
-        mut sources: Sources,
-        starts: Vec<v1::SubscribeResponse>,
-        mut terms: Terms,
-    ) -> Result<(), End> {
+    /// Pushes of each partition first where it starts, then records as credit allows. What other nodes lead is not waited for.
+    async fn push_all(&mut self, mut sources: Sources, mut terms: Terms) -> Result<(), End> {
         if let Some(subscription) = &mut sources.local {
             let topic_id = subscription.topic_id().to_string();
             while let Some((partition, started)) = subscription.next_start() {
@@ -129,10 +123,8 @@ where
                 self.send(message, None).await?;
             }
         }
-        for start in starts {
-            self.send(start, None).await?;
-        }
         loop {
+            let has_credit = terms.credit > 0;
             tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => {
@@ -143,7 +135,7 @@ where
                     Some(request) => terms.credit += i128::from(credit(request)?),
                     None => return Ok(()),
                 },
-                next = sources.next(terms.push_bytes_max), if terms.credit > 0 => match next {
+                next = sources.next(terms.push_bytes_max, has_credit), if has_credit || sources.has_news() => match next {
                     Next::Local(pushed) => self.push_records(&mut sources, &mut terms, pushed).await?,
                     Next::Remote(message) => self.pass_on(&mut terms, message).await?,
                     Next::Done => return Ok(()),

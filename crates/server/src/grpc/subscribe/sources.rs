@@ -31,14 +31,14 @@ pub(super) enum Next {
 }
 
 impl Sources {
-    /// Starts what is asked for. Also gives what other leaders say of where their partitions start.
+    /// Starts what is asked for. Other leaders are asked with [`Sources::next`].
     pub(super) async fn start(
         broker: &Arc<Broker>,
         forwarding: &Forwarding,
         origin: Origin,
         start: v1::SubscribeStart,
         push_bytes_max: usize,
-    ) -> Result<(Self, Vec<v1::SubscribeResponse>), BrokerError> {
+    ) -> Result<Self, BrokerError> {
         let subscribe = parse(start.clone())?;
         let (local, wanted) = split(broker, origin, &start);
         let local = match local {
@@ -49,12 +49,20 @@ impl Sources {
             }
             Local::None => None,
         };
-        let (upstreams, starts) = Upstreams::begin(forwarding, wanted, push_bytes_max).await;
-        Ok((Self { local, upstreams, local_first: true }, starts))
+        let upstreams = Upstreams::begin(forwarding, wanted, push_bytes_max);
+        Ok(Self { local, upstreams, local_first: true })
     }
 
-    /// The next message, of each source in turn. Cancel-safe.
-    pub(super) async fn next(&mut self, max_bytes: usize) -> Next {
+    /// Whether there is, or will be, something to be said that needs no credit.
+    pub(super) fn has_news(&self) -> bool {
+        self.upstreams.has_news()
+    }
+
+    /// The next message, of each source in turn; without credit none that has records. Cancel-safe.
+    pub(super) async fn next(&mut self, max_bytes: usize, has_credit: bool) -> Next {
+        if !has_credit {
+            return Next::Remote(self.upstreams.next_news().await);
+        }
         if self.local.is_none() && self.upstreams.is_done() {
             return Next::Done;
         }

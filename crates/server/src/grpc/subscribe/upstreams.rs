@@ -1,14 +1,17 @@
-//! The parts of a subscription that other nodes lead: one stream to each of them.
+//! The parts of a subscription that other nodes lead: one stream to each of them. None waits for another: a leader that hangs holds up
+//! its own partitions alone.
 //!
 //! A leader has credit for about one push, whatever the client has given, and gets back what was passed on. So what this node
 //! holds of each leader is bounded, and only what the client has credit for is taken.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, future::join_all};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use highwater_broker::{BrokerError, LeaderHint};
 use highwater_proto::v1;
 use highwater_proto::v1::subscribe_request::Message as Said;
@@ -36,12 +39,19 @@ pub(super) struct Wanted {
 /// The streams to all of them.
 #[derive(Default)]
 pub(super) struct Upstreams {
+    /// Streams whose leaders have not said yet where all of their partitions start.
+    beginning: FuturesUnordered<BeginFuture>,
     open: Vec<Upstream>,
     /// Where in `open` to look first, so that every leader gets its turn.
     turn: usize,
-    /// Ends of partitions that were not told yet.
-    ends: VecDeque<v1::SubscribeResponse>,
+    /// Starts and ends of partitions that were not told yet.
+    news: VecDeque<v1::SubscribeResponse>,
 }
+
+/// A stream that has begun, if it did, and what is to be said first: where each partition starts, or why it takes no part.
+type Begun = (Option<Upstream>, Vec<v1::SubscribeResponse>);
+
+type BeginFuture = Pin<Box<dyn Future<Output = Begun> + Send>>;
 
 struct Upstream {
     leader: LeaderHint,
@@ -57,26 +67,26 @@ struct Upstream {
 }
 
 impl Upstreams {
-    /// Begins all of them; also gives what is to be said first: where each partition starts, or why it takes no part.
-    pub(super) async fn begin(
-        forwarding: &Forwarding,
-        wanted: Vec<Wanted>,
-        push_bytes_max: usize,
-    ) -> (Self, Vec<v1::SubscribeResponse>) {
+    /// Begins all of them, as they are asked for what is next.
+    pub(super) fn begin(forwarding: &Forwarding, wanted: Vec<Wanted>, push_bytes_max: usize) -> Self {
         let credit_bytes = u64::try_from(push_bytes_max).unwrap_or(u64::MAX);
-        let begun = wanted.into_iter().map(|wanted| begin(forwarding, wanted, credit_bytes));
-        let mut all = Self::default();
-        let mut starts = Vec::new();
-        for (upstream, said) in join_all(begun).await {
-            starts.extend(said);
-            all.open.extend(upstream.filter(|upstream| !upstream.partitions.is_empty()));
-        }
-        (all, starts)
+        let begin = |wanted| -> BeginFuture { Box::pin(begin(forwarding.clone(), wanted, credit_bytes)) };
+        Self { beginning: wanted.into_iter().map(begin).collect(), ..Self::default() }
+    }
+
+    /// Whether there is, or will be, something to be said without records.
+    pub(super) fn has_news(&self) -> bool {
+        !self.beginning.is_empty() || !self.news.is_empty()
     }
 
     /// Whether every partition has ended, and was told.
     pub(super) fn is_done(&self) -> bool {
-        self.open.is_empty() && self.ends.is_empty()
+        self.open.is_empty() && !self.has_news()
+    }
+
+    /// Where a partition starts, or that it has ended; no records. Never, when there is nothing to be said. Cancel-safe.
+    pub(super) async fn next_news(&mut self) -> v1::SubscribeResponse {
+        poll_fn(|context| self.poll_news(context)).await
     }
 
     /// The next message of any leader, as it is for the client. Never, when there is none. Cancel-safe.
@@ -84,10 +94,23 @@ impl Upstreams {
         poll_fn(|context| self.poll_next(context)).await
     }
 
+    fn poll_news(&mut self, context: &mut Context<'_>) -> Poll<v1::SubscribeResponse> {
+        loop {
+            if let Some(message) = self.news.pop_front() {
+                return Poll::Ready(message);
+            }
+            let Poll::Ready(Some((upstream, said))) = self.beginning.poll_next_unpin(context) else {
+                return Poll::Pending;
+            };
+            self.news.extend(said);
+            self.open.extend(upstream.filter(|upstream| !upstream.partitions.is_empty()));
+        }
+    }
+
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<v1::SubscribeResponse> {
         loop {
-            if let Some(end) = self.ends.pop_front() {
-                return Poll::Ready(end);
+            if let Poll::Ready(message) = self.poll_news(context) {
+                return Poll::Ready(message);
             }
             let count = self.open.len();
             let ready = (0..count).map(|step| (self.turn + step) % count).find_map(|place| {
@@ -108,7 +131,7 @@ impl Upstreams {
             }
             let gone = self.open.remove(place);
             let error = gone.end_error(message.and_then(Result::err));
-            self.ends.extend(gone.partitions.iter().map(|&partition| end_of(&gone.topic, partition, &error)));
+            self.news.extend(gone.partitions.iter().map(|&partition| end_of(&gone.topic, partition, &error)));
         }
     }
 }
@@ -147,17 +170,13 @@ impl Upstream {
 }
 
 /// Opens the stream to a leader and reads where its partitions start.
-async fn begin(
-    forwarding: &Forwarding,
-    wanted: Wanted,
-    credit_bytes: u64,
-) -> (Option<Upstream>, Vec<v1::SubscribeResponse>) {
+async fn begin(forwarding: Forwarding, wanted: Wanted, credit_bytes: u64) -> Begun {
     let Wanted { leader, start } = wanted;
     let partitions: BTreeSet<u32> = start.partitions.iter().map(|wanted| wanted.partition).collect();
     let topic = start.topic.clone();
     let start = v1::SubscribeStart { credit_bytes, ..start };
     let mut said = Vec::with_capacity(partitions.len());
-    let begun = open(forwarding, &leader, start).await;
+    let begun = open(&forwarding, &leader, start).await;
     let (requests, pushes, slot) = match begun {
         Ok(open) => open,
         Err(error) => {
