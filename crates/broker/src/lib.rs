@@ -29,6 +29,7 @@ mod hosting;
 mod known_nodes;
 mod leaders;
 mod leadership;
+mod leaving;
 mod maintenance;
 mod metadata;
 mod node_admin;

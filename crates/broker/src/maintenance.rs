@@ -8,7 +8,7 @@ use std::time::Duration;
 use highwater_consensus::ConsensusError;
 use highwater_controller::MetadataCommand;
 use highwater_partition::PartitionError;
-use highwater_types::{GroupId, PartitionId, limits};
+use highwater_types::limits;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::broker::Broker;
@@ -123,39 +123,5 @@ impl Broker {
                 }
             }
         }
-    }
-
-    /// Removes the replicas that moved to other nodes.
-    async fn remove_left_partitions(&self) {
-        if self.left_partitions().is_empty() {
-            return;
-        }
-        // An image from before a restart may say that a replica is not here which has come back since. What follows a command of
-        // this node's own is as new as the cluster was.
-        if let Err(error) = self.register().await {
-            tracing::warn!(%error, "replicas that moved away are kept: the cluster's metadata did not answer");
-            return;
-        }
-        for id in self.left_partitions() {
-            match self.hosting.leave(id).await {
-                Ok(()) => tracing::info!(partition = %id, "removed a replica that moved to another node"),
-                Err(error) => {
-                    tracing::warn!(partition = %id, %error, "a replica that moved away could not be removed and will be tried again");
-                }
-            }
-        }
-    }
-
-    /// The partitions that have data here and that the metadata place elsewhere for good.
-    fn left_partitions(&self) -> Vec<PartitionId> {
-        let image = self.image();
-        let groups = self.hosting.host().store().groups().into_iter();
-        groups
-            .filter_map(|group| match group {
-                GroupId::Partition(id) => Some(id),
-                GroupId::Metadata => None,
-            })
-            .filter(|id| image.partition(*id).is_some_and(|partition| !partition.is_held_by(self.options.node)))
-            .collect()
     }
 }

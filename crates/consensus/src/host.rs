@@ -396,7 +396,8 @@ impl GroupHost {
         }
     }
 
-    /// Stops a group and deletes its data, durably. Only for a topic with a committed tombstone (R10).
+    /// Stops a group and deletes its data, durably. Only for a topic with a committed tombstone, or a replica that a committed move
+    /// took elsewhere (R10).
     ///
     /// # Errors
     /// When the store fails; calling again is safe.

@@ -42,6 +42,9 @@ impl GroupHost {
             }
         }
         let (from, epoch) = (from.node, from.epoch);
+        if let Some(reply) = without_a_vote(&group, &request) {
+            return Ok(reply);
+        }
         match request {
             PeerRequest::Append(append) => {
                 to_the_end(async move {
@@ -111,6 +114,19 @@ impl GroupHost {
         let leads = status.is_leader && status.is_serving;
         let follows = status.leader != Some(candidate) && has_live_leader(group, &status);
         leads || follows || !self.liveness().may_vote()
+    }
+}
+
+/// What a replica without a log answers to candidates: it has no vote (R16). The group has a past, in which this node may have voted and
+/// acknowledged, and that replica is gone. A leader gives it a log first, and a vote after that.
+fn without_a_vote(group: &Group, request: &PeerRequest) -> Option<PeerReply> {
+    if group.log().bounds() != (None, None) {
+        return None;
+    }
+    match request {
+        PeerRequest::Vote(_) | PeerRequest::PreVote(_) => Some(not_granted(group)),
+        PeerRequest::TakeOver(_) => Some(PeerReply::TakeOver(false)),
+        _ => None,
     }
 }
 

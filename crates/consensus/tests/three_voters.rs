@@ -5,9 +5,11 @@ mod support;
 
 use std::time::Duration;
 
-use highwater_consensus::{Desired, Proposal, Reconciled};
-use highwater_types::{NodeId, Offset};
-use support::cluster::Cluster;
+use highwater_consensus::{
+    Ballot, BallotReply, Desired, PeerReply, PeerRequest, Proposal, Reconciled, Sender, TakeOver, Vote,
+};
+use highwater_types::{NodeId, Offset, ProcessEpoch, Term};
+use support::cluster::{Cluster, group_id};
 use support::{batch, expected, wait_until};
 
 const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
@@ -238,6 +240,37 @@ async fn a_follower_that_restarts_under_a_parked_leader_learns_of_it_and_no_elec
         wait_until(|| cluster.group(follower).status().leader == Some(leader)).await;
     }
     assert_eq!(cluster.group(leader).status().term, term);
+}
+
+#[tokio::test]
+async fn a_replica_without_a_log_gives_nobody_its_vote() {
+    let cluster = Cluster::new(23);
+    cluster.start_all(&NODES).await;
+    let leader = cluster.leader().await;
+    cluster.produce(leader, 0).await.unwrap();
+    let blank = NodeId(4);
+    cluster.start(blank).await;
+    // Before its data was removed, with all that it had promised, it was a voter; a replica that is behind may take it for one still.
+    let candidate = NodeId(2);
+    let vote = Vote { term: Term(99), node: candidate, committed: false };
+    // Such a request no promise to a leader holds back.
+    let ballot = Ballot { vote, last: None, is_takeover: true };
+    let ask = async |request| {
+        let from = Sender { node: candidate, epoch: ProcessEpoch(1) };
+        let to = cluster.member(blank).incarnation;
+        cluster.host(blank).receive(from, to, group_id(), request).await.unwrap()
+    };
+    for request in [PeerRequest::Vote(ballot), PeerRequest::PreVote(ballot)] {
+        let reply = ask(request).await;
+        assert!(matches!(reply, PeerReply::Vote(BallotReply { is_granted: false, .. })), "{reply:?}");
+    }
+    let take_over = TakeOver { vote: Vote { committed: true, ..vote }, to: blank, last: None };
+    assert_eq!(ask(PeerRequest::TakeOver(take_over)).await, PeerReply::TakeOver(false));
+    assert_eq!(cluster.group(blank).log().vote(), None);
+    // A leader gives it a log, and then a vote.
+    let voters: Vec<NodeId> = NODES.into_iter().filter(|node| *node != candidate).chain([blank]).collect();
+    reconcile(&cluster, &voters).await;
+    wait_until(|| cluster.values(blank) == expected(0..1)).await;
 }
 
 /// Has whoever leads take steps until the voters are these.

@@ -1,5 +1,5 @@
-//! The machine's disk with a gate before every sync of a file, which a test closes to stop a node wherever it waits
-//! for the disk.
+//! The machine's disk with a gate before every sync of a file, or before every removal of a directory, which a test closes to stop
+//! a node wherever it waits for the disk.
 
 use std::io::{self, IoSlice};
 use std::path::Path;
@@ -9,7 +9,7 @@ use highwater_storage::disk::{Disk, DiskFile, Mapping, RealDisk};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
-/// Lets syncs of files through, or holds them.
+/// Lets syncs of files through, or removals of directories, or holds them.
 #[derive(Default)]
 pub(crate) struct Gate {
     state: Mutex<GateState>,
@@ -21,14 +21,14 @@ pub(crate) struct Gate {
 #[derive(Default)]
 struct GateState {
     closed: bool,
-    /// Syncs that came to the closed gate.
+    /// What came to the closed gate.
     arrived: u64,
     /// How many of them may go on.
     let_through: u64,
 }
 
 impl Gate {
-    /// Holds every sync from now on.
+    /// Holds everything that comes from now on.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
     }
@@ -42,7 +42,7 @@ impl Gate {
         self.released.notify_all();
     }
 
-    /// Lets the oldest sync that is held go on.
+    /// Lets the oldest one that is held go on.
     pub(crate) fn let_one_through(&self) {
         let mut state = self.state.lock();
         state.let_through = state.arrived.min(state.let_through + 1);
@@ -50,7 +50,7 @@ impl Gate {
         self.released.notify_all();
     }
 
-    /// Waits until a sync is held.
+    /// Waits until one is held.
     pub(crate) async fn holds_one(&self) {
         while !self.is_holding() {
             self.arrived.notified().await;
@@ -80,6 +80,7 @@ impl Gate {
 pub(crate) struct GatedDisk {
     disk: RealDisk,
     gate: Arc<Gate>,
+    removals: Arc<Gate>,
 }
 
 struct GatedFile {
@@ -88,10 +89,22 @@ struct GatedFile {
 }
 
 impl GatedDisk {
-    /// The disk below a directory, with its gate open.
+    /// The disk below a directory, with its gate before syncs of files open.
     pub(crate) fn new(root: &Path) -> (Self, Arc<Gate>) {
         let gate = Arc::new(Gate::default());
-        (Self { disk: RealDisk::new(root.to_path_buf()), gate: Arc::clone(&gate) }, gate)
+        (
+            Self { disk: RealDisk::new(root.to_path_buf()), gate: Arc::clone(&gate), removals: Arc::default() },
+            gate,
+        )
+    }
+
+    /// The same with the gate before removals of directories.
+    pub(crate) fn with_gated_removals(root: &Path) -> (Self, Arc<Gate>) {
+        let gate = Arc::new(Gate::default());
+        (
+            Self { disk: RealDisk::new(root.to_path_buf()), gate: Arc::default(), removals: Arc::clone(&gate) },
+            gate,
+        )
     }
 
     fn gated(&self, file: io::Result<Arc<dyn DiskFile>>) -> io::Result<Arc<dyn DiskFile>> {
@@ -119,6 +132,7 @@ impl Disk for GatedDisk {
         self.disk.create_dir_all(path)
     }
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.removals.pass();
         self.disk.remove_dir_all(path)
     }
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {

@@ -200,7 +200,7 @@ impl Store {
         Ok(log)
     }
 
-    /// Removes a group and deletes its data, durably. Only for a group whose topic has a committed tombstone (R10).
+    /// Removes a group and deletes its data, durably. Only when a committed tombstone or a committed move says so (R10).
     /// Nobody may use the group's log any more; slices that readers hold stay valid.
     ///
     /// # Errors

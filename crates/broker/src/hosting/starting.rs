@@ -1,0 +1,136 @@
+//! Starts the partitions that the metadata place here.
+//!
+//! Invariant: a partition is started by who claimed it, and by nobody else meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use highwater_consensus::{Group, Member, Origin};
+use highwater_controller::{PartitionPhase, PartitionRecord, TopicRecord};
+use highwater_partition::{Partition, PartitionApplier};
+use highwater_types::{GroupId, Incarnation, NodeId, PartitionId, PartitionIndex, TopicConfig, limits};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::slot::{Slot, StartFailure};
+use super::{HostedTopic, Hosting};
+use crate::group_options::group_options;
+
+/// How long a start waits for a partition's leader.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(10);
+
+impl Hosting {
+    /// Starts those partitions of a topic that are placed here and that nobody has claimed. What failed for a reason that passes is
+    /// tried again.
+    pub(crate) async fn start_topic(&self, topic: &TopicRecord) {
+        let config = self.config_of(topic);
+        let starts = self.claim(topic).into_iter().map(|(index, partition, is_again)| {
+            let config = config.clone();
+            async move {
+                let id = PartitionId { topic: topic.id, index };
+                let slot = self.start_partition(id, topic, &partition, config).await;
+                slot.report(id, topic, is_again);
+                self.end_claim(id, slot).await;
+            }
+        });
+        stream::iter(starts).buffer_unordered(limits::PARTITION_STARTS_MAX).collect::<()>().await;
+    }
+
+    /// Claims those partitions of a topic that are to be started; says of each whether that was tried before.
+    fn claim(&self, topic: &TopicRecord) -> Vec<(PartitionIndex, PartitionRecord, bool)> {
+        let mut topics = self.topics.write();
+        let Some(hosted) = topics.get_mut(&topic.id) else { return Vec::new() };
+        let mut claimed = Vec::new();
+        for (index, partition) in (0u32..).map(PartitionIndex).zip(&topic.partitions) {
+            let slot = hosted.partitions.get(&index);
+            if !partition.is_held_by(self.node) || slot.is_some_and(|slot| !slot.is_to_start_again()) {
+                continue;
+            }
+            let failure = slot.and_then(Slot::failure).cloned();
+            claimed.push((index, partition.clone(), failure.is_some()));
+            hosted.partitions.insert(index, Slot::Starting(failure));
+        }
+        claimed
+    }
+
+    /// Says what came of a claimed partition. When its topic was stopped meanwhile it is stopped too.
+    pub(super) async fn end_claim(&self, id: PartitionId, slot: Slot) {
+        let is_wanted = {
+            let mut topics = self.topics.write();
+            let claimed = topics.get_mut(&id.topic).and_then(|hosted| hosted.partitions.get_mut(&id.index));
+            claimed.map(|claimed| *claimed = slot).is_some()
+        };
+        if !is_wanted {
+            self.host.stop_group(GroupId::Partition(id)).await;
+        }
+    }
+
+    /// The receiving end of a topic's configuration; the topic is hosted from then on.
+    pub(super) fn config_of(&self, topic: &TopicRecord) -> watch::Receiver<Arc<TopicConfig>> {
+        let mut topics = self.topics.write();
+        let hosted = topics.entry(topic.id).or_insert_with(|| HostedTopic {
+            config: watch::Sender::new(Arc::new(topic.config.clone())),
+            partitions: BTreeMap::new(),
+        });
+        hosted.config.subscribe()
+    }
+
+    pub(super) async fn start_partition(
+        &self,
+        id: PartitionId,
+        topic: &TopicRecord,
+        placed: &PartitionRecord,
+        config: watch::Receiver<Arc<TopicConfig>>,
+    ) -> Slot {
+        let (applier, applied) = PartitionApplier::new();
+        let options = group_options(&topic.config);
+        let group = GroupId::Partition(id);
+        match self.host.start_group(group, options, origin(self.host.member(), placed), Box::new(applier)).await
+        {
+            Ok(group) => {
+                wait_until_settled(id, &group).await;
+                let clock = Arc::clone(&self.clock);
+                let partition = Partition::new(id, group.clone(), applied, config, clock);
+                Slot::Running(partition, group)
+            }
+            Err(error) => Slot::Failed(StartFailure::new(&error)),
+        }
+    }
+}
+
+/// Where a partition's log comes from. A new one begins with the members that it had when it was created, the same at each of them.
+/// A node whose disk was emptied since then is none of them: it may have voted.
+fn origin(own: Member, placed: &PartitionRecord) -> Origin {
+    let member =
+        |(node, incarnation): &(NodeId, Incarnation)| Member { node: *node, incarnation: *incarnation };
+    let initial: BTreeSet<Member> =
+        placed.initial.iter().flat_map(|initial| initial.iter()).map(member).collect();
+    match placed.phase {
+        PartitionPhase::Creating if initial.contains(&own) => Origin::New(initial),
+        PartitionPhase::Creating | PartitionPhase::Ready => Origin::Existing,
+    }
+}
+
+/// Waits until a started group has a leader that serves, is quarantined or waits for room on the disk; not for ever: a
+/// group that takes longer answers for itself. A group of several voters is not waited for: the others may start later.
+async fn wait_until_settled(id: PartitionId, group: &Group) {
+    if group.status().voters.iter().any(|voters| voters.len() > 1) {
+        return;
+    }
+    let mut status = group.watch();
+    let settled = status.wait_for(|status| {
+        let follows = status.leader.is_some() && !status.is_leader;
+        follows || status.is_serving || status.quarantined.is_some()
+    });
+    let settled = async {
+        tokio::select! {
+            settled = settled => settled.is_ok(),
+            () = group.wait_for_full_disk() => false,
+        }
+    };
+    if !timeout(SETTLE_DEADLINE, settled).await.unwrap_or(false) {
+        tracing::warn!(partition = %id, "the partition has no leader yet");
+    }
+}
