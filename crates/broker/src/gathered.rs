@@ -53,12 +53,16 @@ impl Gathered {
     }
 
     pub(crate) fn unavailable(&self) -> Vec<PartitionProblem> {
+        let failed = self.told(|report| &report.failed);
         let leaderless = self.partitions().filter(|(_, id)| !self.led.contains_key(id));
         let problems = leaderless.filter_map(|(topic, id)| {
             let replicas = topic.partition(id.index)?.replicas.to_vec();
             let silent: Vec<NodeId> = replicas.iter().copied().filter(|node| !self.answers(*node)).collect();
             let reason = match silent.as_slice() {
-                [] => "it has no leader at the moment".to_owned(),
+                [] => match failed.get(&id) {
+                    None => "it has no leader at the moment".to_owned(),
+                    Some(failed) => format!("it has no leader: {}", not_started(failed)),
+                },
                 silent => format!(
                     "it has no leader: {} of its {} replicas cannot be reached ({})",
                     silent.len(),
@@ -72,6 +76,7 @@ impl Gathered {
     }
 
     pub(crate) fn under_replicated(&self) -> Vec<PartitionProblem> {
+        let failed = self.told(|report| &report.failed);
         let problems = self.partitions().filter_map(|(topic, id)| {
             let behind: Vec<&ReplicaState> = self
                 .attention
@@ -84,7 +89,14 @@ impl Gathered {
             if behind.is_empty() || in_sync >= topic.partition(id.index)?.replicas.len() {
                 return None;
             }
-            let reasons: Vec<String> = behind.iter().map(|state| state.problem()).collect();
+            let reasons: Vec<String> = behind
+                .iter()
+                .map(|state| {
+                    let mut failed = failed.get(&id).into_iter().flatten();
+                    let failed = failed.find(|(node, _)| *node == state.node);
+                    failed.map_or_else(|| state.problem(), |failed| not_started(&[*failed]))
+                })
+                .collect();
             let nodes = behind.iter().map(|state| state.node).collect();
             Some(self.problem(topic, id, nodes, reasons.join("; ")))
         });
@@ -92,12 +104,7 @@ impl Gathered {
     }
 
     pub(crate) fn quarantined(&self) -> Vec<PartitionProblem> {
-        let mut damaged: BTreeMap<PartitionId, Vec<(NodeId, &str)>> = BTreeMap::new();
-        for (node, report) in &self.nodes {
-            for (id, reason) in report.iter().flat_map(|report| &report.quarantined) {
-                damaged.entry(*id).or_default().push((*node, reason.as_str()));
-            }
-        }
+        let damaged = self.told(|report| &report.quarantined);
         let problems = self.partitions().filter_map(|(topic, id)| {
             let damaged = damaged.get(&id)?;
             let reasons: Vec<_> =
@@ -107,6 +114,28 @@ impl Gathered {
         });
         problems.collect()
     }
+
+    /// What nodes told of their replicas.
+    fn told(
+        &self,
+        of: impl Fn(&NodeReport) -> &[(PartitionId, String)],
+    ) -> BTreeMap<PartitionId, Vec<(NodeId, &str)>> {
+        let mut told: BTreeMap<PartitionId, Vec<(NodeId, &str)>> = BTreeMap::new();
+        for (node, report) in &self.nodes {
+            for (id, reason) in report.iter().flat_map(|report| of(report)) {
+                told.entry(*id).or_default().push((*node, reason.as_str()));
+            }
+        }
+        told
+    }
+}
+
+/// Which replicas could not be started, and why.
+fn not_started(failed: &[(NodeId, &str)]) -> String {
+    let reasons = failed
+        .iter()
+        .map(|(node, reason)| format!("on node {node} it could not be started and is tried again: {reason}"));
+    reasons.collect::<Vec<_>>().join("; ")
 }
 
 pub(crate) fn list(nodes: &[NodeId]) -> String {
@@ -210,6 +239,31 @@ mod tests {
         assert_eq!((problems[0].id, problems[0].nodes.as_slice()), (id(0), &[NodeId(3)][..]));
         assert!(problems[0].reason.contains("node 3 is 5000 entries"), "{}", problems[0].reason);
         assert!(gathered.unavailable().is_empty());
+    }
+
+    #[test]
+    fn a_replica_that_could_not_be_started_is_no_copy_and_why_is_told() {
+        let failed = NodeReport {
+            failed: vec![(id(0), "no space".to_owned()), (id(1), "no space".to_owned())],
+            ..NodeReport::default()
+        };
+        let nodes = BTreeMap::from([
+            (NodeId(1), Ok(NodeReport::default())),
+            (NodeId(2), Ok(NodeReport::default())),
+            (NodeId(3), Ok(failed)),
+        ]);
+        let led = BTreeMap::from([(id(0), (NodeId(1), 10))]);
+        // Its log is short, so that it lacks few entries.
+        let silent = ReplicaState { lag_entries: None, ..state(3, false) };
+        let attention = BTreeMap::from([(id(0), vec![state(1, true), state(2, true), silent])]);
+        let gathered = Gathered { image: image(), nodes, led, attention };
+        let reason = "on node 3 it could not be started and is tried again: no space";
+        let problems = gathered.under_replicated();
+        assert_eq!(problems.len(), 1);
+        assert_eq!((problems[0].nodes.as_slice(), problems[0].reason.as_str()), (&[NodeId(3)][..], reason));
+        let problems = gathered.unavailable();
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].reason, format!("it has no leader: {reason}"));
     }
 
     #[test]

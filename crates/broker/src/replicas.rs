@@ -32,7 +32,7 @@ pub struct ReplicaState {
     pub is_in_sync: bool,
     /// Whether its node can be reached.
     pub is_reachable: bool,
-    /// Entries that it is not known to have.
+    /// Entries that it is not known to have; none of a replica that does not follow.
     pub lag_entries: Option<u64>,
     /// About how many bytes these are.
     pub lag_bytes: Option<u64>,
@@ -54,11 +54,13 @@ impl ReplicaState {
             _ if !self.is_reachable => format!("node {node} cannot be reached"),
             None => format!("nobody knows how far node {node} is"),
             Some(ReplicaRole::Missing) => format!("node {node} has not joined yet"),
-            Some(ReplicaRole::Learner | ReplicaRole::Voter) => {
-                let entries = self.lag_entries.unwrap_or_default();
-                let bytes = self.lag_bytes.unwrap_or_default();
-                format!("node {node} is {entries} entries (about {bytes} bytes) behind")
-            }
+            Some(ReplicaRole::Learner | ReplicaRole::Voter) => match self.lag_entries {
+                None => format!("the replica on node {node} does not follow"),
+                Some(entries) => {
+                    let bytes = self.lag_bytes.unwrap_or_default();
+                    format!("node {node} is {entries} entries (about {bytes} bytes) behind")
+                }
+            },
         }
     }
 }
@@ -117,8 +119,11 @@ fn judge(state: &mut ReplicaState, standing: Option<&MemberStanding>, entry_byte
     state.is_leader = state.node == leader;
     state.is_reachable = standing.is_reachable;
     state.is_in_sync = standing.is_in_sync();
-    state.lag_entries = Some(standing.lag_entries);
-    state.lag_bytes = Some(standing.lag_entries.saturating_mul(entry_bytes));
+    // What was known of one that does not follow may not be so any more.
+    if standing.is_following {
+        state.lag_entries = Some(standing.lag_entries);
+        state.lag_bytes = Some(standing.lag_entries.saturating_mul(entry_bytes));
+    }
 }
 
 /// Bytes of an entry of the group's log, on average.

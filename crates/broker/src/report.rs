@@ -34,6 +34,16 @@ pub struct NodeReport {
     pub attention: Vec<(PartitionId, Vec<ReplicaState>)>,
     /// Its replicas that are out of service because their data is damaged, and why.
     pub quarantined: Vec<(PartitionId, String)>,
+    /// Its replicas that could not be started for a reason that may pass, and why.
+    pub failed: Vec<(PartitionId, String)>,
+}
+
+impl NodeReport {
+    /// Whether it takes records: it is not for reading only, and has room. A disk that cannot be measured says so when it is written to.
+    pub fn takes_records(&self) -> bool {
+        let is_full = self.disk_total_bytes > 0 && self.disk_free_bytes <= limits::DISK_RESERVE_BYTES;
+        self.read_only.is_none() && !is_full
+    }
 }
 
 impl Broker {
@@ -57,6 +67,7 @@ impl Broker {
             replicas: u32::try_from(groups.len()).unwrap_or(u32::MAX),
             read_only: self.read_only(),
             quarantined: self.hosting.damaged(),
+            failed: self.hosting.failed(),
             ..NodeReport::default()
         };
         let image = self.image();

@@ -1,18 +1,20 @@
 //! What the other members of a group have acknowledged to this node as its leader.
 //!
-//! It serves three ends: a follower that has acknowledged all there is need not be sent another heartbeat while its node's support
+//! It serves four ends: a follower that has acknowledged all there is need not be sent another heartbeat while its node's support
 //! lasts; a group is parked when every follower that is alive knows the final commit (R13); and support counts for a group only
-//! from a follower that knows who leads it (R14).
+//! from a follower that knows who leads it (R14); and people are told which followers do not follow.
 //!
 //! Invariant: of a leader that was released nothing is support, whenever it was acknowledged. Its followers may vote for its
 //! successor, and their acknowledgements of before may still be on the way.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use highwater_storage::{LogId, Vote};
 use highwater_types::NodeId;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::liveness::SupportRun;
 
@@ -40,6 +42,8 @@ pub(crate) struct Acks {
 #[derive(Default)]
 struct Known {
     members: BTreeMap<NodeId, Ack>,
+    /// Members of whom nothing was heard but errors, and since when.
+    failing: BTreeMap<NodeId, Instant>,
     /// The leader's vote by which nothing is promised any more.
     released: Option<Vote>,
 }
@@ -59,6 +63,7 @@ impl Acks {
     /// The member stored what was asked. `stored` is none when it only acknowledged the vote.
     pub(crate) fn record(&self, member: NodeId, asked: Asked) {
         let mut known = self.known.lock();
+        known.failing.remove(&member);
         let ack = Ack { vote: asked.vote, stored: asked.stored, committed: asked.committed, run: asked.run };
         let is_gain = match known.members.get_mut(&member) {
             Some(before) if before.vote == asked.vote => {
@@ -105,6 +110,16 @@ impl Acks {
     /// Whether the leader of `vote` was released.
     pub(crate) fn is_released(&self, vote: Vote) -> bool {
         self.known.lock().released == Some(vote)
+    }
+
+    /// The member took nothing of a request, or nobody knows whether it did.
+    pub(crate) fn failed(&self, member: NodeId) {
+        self.known.lock().failing.entry(member).or_insert_with(Instant::now);
+    }
+
+    /// For how long the member has acknowledged nothing of what it was sent; zero when it does.
+    pub(crate) fn failing_for(&self, member: NodeId) -> Duration {
+        self.known.lock().failing.get(&member).map_or(Duration::ZERO, Instant::elapsed)
     }
 
     /// Whether the member has all entries up to `last` of the leader of `vote`.

@@ -180,7 +180,8 @@ impl RaftNetworkV2<Types> for Peer {
             return Ok(AppendEntriesResponse::Success);
         }
         let deadline = if is_heartbeat { option.soft_ttl() } else { APPEND_DEADLINE };
-        let reply = match self.call(RPCTypes::AppendEntries, PeerRequest::Append(request), deadline).await? {
+        let called = self.call(RPCTypes::AppendEntries, PeerRequest::Append(request), deadline).await;
+        let reply = match called.inspect_err(|_| self.acks.failed(self.target.node))? {
             PeerReply::Append(reply) => reply,
             _ => return Err(self.mismatch()),
         };

@@ -130,7 +130,7 @@ impl Group {
 
     /// Members that acknowledged nothing yet. However short the log is, such a one is not made a voter: it may be gone, and a change of
     /// voters that needs it could then neither be finished nor taken back.
-    fn never_heard(&self, raft: &Raft<Types, StateMachine>) -> Vec<u64> {
+    pub(crate) fn never_heard(&self, raft: &Raft<Types, StateMachine>) -> Vec<u64> {
         let metrics = raft.data_metrics();
         let metrics = metrics.borrow_watched();
         let replication = metrics.replication.iter().flatten();

@@ -10,6 +10,9 @@ use crate::group::Group;
 use crate::host::GroupHost;
 use crate::reconcile::PROMOTION_LAG_MAX;
 
+/// How long a member may answer nothing but errors and still count as a copy: a disk may be slow for a moment.
+const FAILING_MAX: Duration = Duration::from_secs(10);
+
 /// A member of a group, as the group's leader sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemberStanding {
@@ -17,14 +20,17 @@ pub struct MemberStanding {
     pub is_voter: bool,
     /// Whether its node is alive and reachable both ways.
     pub is_reachable: bool,
+    /// Whether it has acknowledged this leader since its node was last away, and goes on doing so. A replica that was not started, or
+    /// that finds no room, does not follow though its node can be reached.
+    pub is_following: bool,
     /// Entries that the leader still holds and that it is not known to have.
     pub lag_entries: u64,
 }
 
 impl MemberStanding {
-    /// Whether it counts as a copy: it votes, can be reached, and lacks nothing but what may be on its way.
+    /// Whether it counts as a copy: it votes, can be reached, follows, and lacks nothing but what may be on its way.
     pub fn is_in_sync(&self) -> bool {
-        self.is_voter && self.is_reachable && self.lag_entries <= PROMOTION_LAG_MAX
+        self.is_voter && self.is_reachable && self.is_following && self.lag_entries <= PROMOTION_LAG_MAX
     }
 }
 
@@ -33,7 +39,7 @@ impl Group {
     pub fn standing(&self) -> Option<BTreeMap<NodeId, MemberStanding>> {
         let status = self.status();
         let raft = self.raft().filter(|_| status.is_serving)?;
-        let lag = self.lag(raft);
+        let (lag, never_heard) = (self.lag(raft), self.never_heard(raft));
         let (purged, last) = self.log().bounds();
         let end = |id: Option<highwater_storage::LogId>| id.map_or(0, |id| id.index.0 + 1);
         let held = end(last).saturating_sub(end(purged));
@@ -48,10 +54,22 @@ impl Group {
             let node = NodeId(id);
             let is_own = node == self.shared.node;
             let is_reachable = is_own || self.shared.liveness.supported_by(node, Duration::ZERO).is_some();
+            let is_following = is_own || !never_heard.contains(&id) && self.is_followed_by(node);
             let lag_entries = lag.get(&id).copied().unwrap_or(u64::MAX).min(held);
-            (node, MemberStanding { is_voter: voters.contains(&node), is_reachable, lag_entries })
+            (node, MemberStanding { is_voter: voters.contains(&node), is_reachable, is_following, lag_entries })
         });
         Some(standing.collect())
+    }
+
+    /// Whether a member acknowledges this leader.
+    fn is_followed_by(&self, member: NodeId) -> bool {
+        let acks = &self.shared.acks;
+        let (Some(vote), Some(run)) =
+            (self.log().vote(), self.shared.liveness.supported_by(member, Duration::ZERO))
+        else {
+            return false;
+        };
+        acks.supports(member, vote, run) && acks.failing_for(member) < FAILING_MAX
     }
 }
 

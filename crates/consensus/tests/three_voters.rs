@@ -273,6 +273,30 @@ async fn a_replica_without_a_log_gives_nobody_its_vote() {
     wait_until(|| cluster.values(blank) == expected(0..1)).await;
 }
 
+#[tokio::test]
+async fn a_replica_that_does_not_run_is_no_copy_though_its_node_can_be_reached_and_it_lacks_little() {
+    let cluster = Cluster::new(24);
+    cluster.start_all(&NODES).await;
+    let leader = cluster.leader().await;
+    cluster.produce(leader, 0).await.unwrap();
+    let absent = *NODES.iter().find(|node| **node != leader).unwrap();
+    let standing = || {
+        let standing = *cluster.group(leader).standing()?.get(&absent)?;
+        Some((standing.is_reachable, standing.is_in_sync()))
+    };
+    wait_until(|| standing() == Some((true, true))).await;
+    cluster.kill(absent);
+    wait_until(|| standing() == Some((false, false))).await;
+    // As when it finds no room on the disk.
+    cluster.start(absent).await;
+    cluster.host(absent).stop_group(group_id()).await;
+    cluster.produce(leader, 1).await.unwrap();
+    wait_until(|| standing() == Some((true, false))).await;
+    cluster.kill(absent);
+    cluster.start(absent).await;
+    wait_until(|| standing() == Some((true, true))).await;
+}
+
 /// Has whoever leads take steps until the voters are these.
 async fn reconcile(cluster: &Cluster, voters: &[NodeId]) {
     let desired =

@@ -103,12 +103,18 @@ pub(crate) fn full_report(node: NodeId, told: &NodeReport) -> internal::ReportNo
         partition: id.index.0,
         reason: reason.clone(),
     });
+    let failed = told.failed.iter().map(|(id, reason)| internal::QuarantinedReplica {
+        topic_id: topic_bytes(*id),
+        partition: id.index.0,
+        reason: reason.clone(),
+    });
     internal::ReportNodeResponse {
         node_id: node.0,
         report: Some(report(told)),
         led,
         attention: attention.collect(),
         quarantined: quarantined.collect(),
+        failed: failed.collect(),
     }
 }
 
@@ -127,7 +133,12 @@ pub(crate) fn node_report(message: internal::ReportNodeResponse) -> NodeReport {
         .quarantined
         .into_iter()
         .filter_map(|one| Some((partition_id(&one.topic_id, one.partition)?, one.reason)));
+    let failed = message
+        .failed
+        .into_iter()
+        .filter_map(|one| Some((partition_id(&one.topic_id, one.partition)?, one.reason)));
     NodeReport {
+        failed: failed.collect(),
         led: led.collect(),
         attention: attention.collect(),
         quarantined: quarantined.collect(),
