@@ -54,12 +54,12 @@ pub struct ClusterStatus {
 }
 
 impl ClusterStatus {
-    /// Whether all is well.
+    /// Whether all is well: the one judgement, for every client alike.
     pub fn is_healthy(&self) -> bool {
         let problems = [&self.unavailable, &self.under_replicated, &self.quarantined];
         self.controller.is_some()
             && problems.iter().all(|problems| problems.is_empty())
-            && self.nodes.iter().all(|node| node.report.is_ok())
+            && self.nodes.iter().all(|node| node.report.as_ref().is_ok_and(NodeReport::takes_records))
     }
 }
 

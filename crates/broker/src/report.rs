@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use highwater_consensus::Group;
 use highwater_storage::disk::blocking;
-use highwater_types::PartitionId;
+use highwater_types::{PartitionId, limits};
 
 use crate::broker::Broker;
 use crate::replicas::ReplicaState;
@@ -85,5 +85,25 @@ impl Broker {
             }
         }
         report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_for_reading_only_or_without_room_takes_no_records() {
+        let fine = NodeReport {
+            disk_total_bytes: 10 << 30,
+            disk_free_bytes: limits::DISK_RESERVE_BYTES + 1,
+            ..NodeReport::default()
+        };
+        assert!(fine.takes_records());
+        let full = NodeReport { disk_free_bytes: limits::DISK_RESERVE_BYTES, ..fine.clone() };
+        assert!(!full.takes_records());
+        let read_only = NodeReport { read_only: Some("its journal is damaged".to_owned()), ..fine };
+        assert!(!read_only.takes_records());
+        assert!(NodeReport::default().takes_records(), "a disk that could not be measured is not called full");
     }
 }

@@ -104,11 +104,12 @@ impl From<Option<v1::PartitionProblems>> for PartitionSet {
 }
 
 impl ClusterStatus {
-    /// With what follows from it: problems and notices.
+    /// With what follows from it: problems and notices. Whether it is healthy the nodes judge; what they found is put into words here.
     pub(crate) fn judged(mut self) -> Self {
         self.problems = problems(&self);
         self.notices = notices(&self);
-        self.is_healthy = self.problems.is_empty();
+        // An older node may know fewer problems than this program.
+        self.is_healthy &= self.problems.is_empty();
         self
     }
 

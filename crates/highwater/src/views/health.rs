@@ -187,6 +187,8 @@ fn read_only(node: &NodeView) -> Option<Finding> {
 }
 
 fn full_disk(node: &NodeView) -> Option<Finding> {
+    // A disk that could not be measured has a size of 0.
+    node.disk_total_bytes.filter(|total| *total > 0)?;
     node.disk_free_bytes.filter(|free| *free <= DISK_RESERVE_BYTES)?;
     let message = format!("the disk of node {} is full: it takes no records", node.node_id);
     let next =
