@@ -99,7 +99,8 @@ mod tests {
         let mut state = MetadataState::default();
         let born =
             MetadataCommand::ClusterBorn { cluster: CLUSTER, feature_level: FeatureLevel::NEWEST, at: AT };
-        let remove = MetadataCommand::RemoveNode { node: NodeId(2), incarnation: Incarnation(5), at: AT };
+        let (node, incarnation, counted_on) = (NodeId(2), Incarnation(5), Vec::new());
+        let remove = MetadataCommand::RemoveNode { node, incarnation, counted_on, at: AT };
         for command in [born, register(1, 1), register(2, 5), remove, register(3, 7), register(3, 8)] {
             state.apply(&command).result.expect("accepted");
         }

@@ -172,10 +172,15 @@ impl Broker {
         if incarnation == record.incarnation {
             refuse_last_copies(&image, node)?;
             // Asked, for one that joined a moment ago may answer before it is known to live.
+        let mut counted_on = Vec::new();
             let answering = self.answering().await;
-            self.refuse_unready(&image, record, request.force, &answering)?;
+            // That may have taken seconds, in which another node was removed.
+            let image = self.image();
+            if let Some(record) = image.node(node) {
+                counted_on = self.refuse_unready(&image, record, request.force, &answering)?;
+            }
         }
-        let remove = MetadataCommand::RemoveNode { node, incarnation, at: self.clock.now() };
+        let remove = MetadataCommand::RemoveNode { node, incarnation, counted_on, at: self.clock.now() };
         Ok(self.propose(&remove).await?.version.0)
     }
 
@@ -185,14 +190,15 @@ impl Broker {
         gathered.nodes.iter().filter(|(_, report)| report.is_ok()).map(|(node, _)| *node).collect()
     }
 
-    /// Refuses to remove a node that is in use beside the partitions placed on it, which the state machine refuses itself.
+    /// Refuses to remove a node that is in use beside the partitions placed on it, which the state machine refuses itself. Returns
+    /// which voters on the metadata are counted on without it.
     fn refuse_unready(
         &self,
         image: &MetadataImage,
         node: &NodeRecord,
         force: bool,
         answering: &BTreeSet<NodeId>,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<Vec<(NodeId, Incarnation)>, BrokerError> {
         let id = node.id;
         if image.nodes().len() == 1 {
             let message = format!("node {id} is the cluster's only node");
@@ -224,7 +230,10 @@ impl Broker {
             );
             return Err(BrokerError::new(ErrorCode::Unavailable, message));
         }
-        Ok(())
+        let voters: BTreeSet<NodeId> =
+            status.voters.iter().filter(|voters| voters.contains(&id)).flatten().copied().collect();
+        let counted = voters.iter().filter(counts).filter_map(|voter| image.node(*voter));
+        Ok(counted.map(|voter| (voter.id, voter.incarnation)).collect())
     }
 }
 

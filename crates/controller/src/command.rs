@@ -84,6 +84,9 @@ pub enum MetadataCommand {
         /// The incarnation that the proposer saw, so that a delayed removal does not hit a
         /// node that came back under the same id.
         incarnation: Incarnation,
+        /// The voters on the metadata with whom the proposer counted a majority without the node. When one of them is gone by now,
+        /// there may be none, and the command is refused: of two removals at a time each might count on the other's node.
+        counted_on: Vec<(NodeId, Incarnation)>,
         /// The proposer's time.
         at: TimestampMs,
     },

@@ -95,7 +95,9 @@ pub(crate) fn decide(image: &MetadataImage, command: &MetadataCommand) -> Result
             nodes::register(image, cluster, *claimed, node)
         }
         MetadataCommand::SetNodeMode { node, mode, at } => nodes::set_mode(image, *node, *mode, *at),
-        MetadataCommand::RemoveNode { node, incarnation, at } => nodes::remove(image, *node, *incarnation, *at),
+        MetadataCommand::RemoveNode { node, incarnation, counted_on, at } => {
+            nodes::remove(image, *node, *incarnation, counted_on, *at)
+        }
         MetadataCommand::CreateTopic { topic, name, placement, overrides, internal, at } => topics::create(
             image,
             topics::NewTopic { id: *topic, name, placement, overrides, internal: *internal, at: *at },

@@ -83,6 +83,17 @@ pub enum MetadataError {
         /// The first of them.
         examples: Vec<(TopicName, PartitionIndex)>,
     },
+    /// A node is to be removed whose vote is counted on meanwhile: another voter has gone.
+    #[error(
+        "node {node} stays: node {voter}, whose vote on the metadata was to be enough without it, is gone or has another disk by now; \
+         look again and retry"
+    )]
+    VoterGone {
+        /// The node that was to be removed.
+        node: NodeId,
+        /// The voter that is gone.
+        voter: NodeId,
+    },
     /// A replica is placed on a node that replicas are moved away from.
     #[error("node {node} is being drained and takes no replicas")]
     NodeDraining {
@@ -367,6 +378,7 @@ impl MetadataError {
             | Self::IncarnationRetired { .. }
             | Self::OtherIncarnation { .. }
             | Self::NodeInUse { .. }
+            | Self::VoterGone { .. }
             | Self::FeatureLevelLowered { .. }
             | Self::NodesTooOld { .. }
             | Self::TooManyMoves { .. }

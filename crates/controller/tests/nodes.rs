@@ -4,7 +4,7 @@ mod support;
 
 use highwater_controller::{
     FeatureLevel, MetadataChange, MetadataCommand, MetadataError, MetadataState, NodeMode, Recovery,
-    RetiredIncarnation,
+    RetiredIncarnation, codec,
 };
 use highwater_types::limits::RETIRED_INCARNATIONS_MAX;
 use highwater_types::{ClusterId, ErrorCode, Incarnation, NodeId, TimestampMs};
@@ -127,8 +127,26 @@ fn a_removed_node_comes_back_with_an_empty_disk_only_and_a_delayed_removal_does_
     assert_eq!(state.image().node(NodeId(4)).expect("registered").mode, NodeMode::Serving);
     repeat(&mut state, &remove(4));
     assert!(state.image().node(NodeId(4)).is_some());
-    let unseen = MetadataCommand::RemoveNode { node: NodeId(4), incarnation: Incarnation(5), at: NOW };
+    let (node, incarnation, counted_on) = (NodeId(4), Incarnation(5), Vec::new());
+    let unseen = MetadataCommand::RemoveNode { node, incarnation, counted_on, at: NOW };
     assert!(matches!(refuse(&mut state, &unseen), MetadataError::OtherIncarnation { .. }));
+}
+
+#[test]
+fn of_two_removals_that_count_on_each_others_vote_the_second_is_refused() {
+    let mut state = cluster_of(3);
+    // Both were found to be safe at one time: of three voters two are left.
+    let removal = remove_counting_on(2, &[1, 3]);
+    assert_eq!(codec::decode_command(&removal.encode()), Ok(removal.clone()));
+    accept(&mut state, &removal);
+    let refused = refuse(&mut state, &remove_counting_on(3, &[1, 2]));
+    assert_eq!(refused, MetadataError::VoterGone { node: NodeId(3), voter: NodeId(2) });
+    // It lost its disk, and with it the vote that was counted on.
+    let mut state = cluster_of(3);
+    accept(&mut state, &reborn(3, 1));
+    refuse(&mut state, &remove_counting_on(2, &[1, 3]));
+    accept(&mut state, &remove_counting_on(2, &[1]));
+    repeat(&mut state, &remove_counting_on(2, &[1, 3]));
 }
 
 #[test]

@@ -80,7 +80,12 @@ fn draw_node(random: &mut Seeded, state: &MetadataState) -> MetadataCommand {
             set_mode(id, modes[usize::try_from(random.below(4)).expect("small")])
         }
         4 => match state.image().node(NodeId(id)) {
-            Some(node) => MetadataCommand::RemoveNode { node: node.id, incarnation: node.incarnation, at: NOW },
+            Some(node) => MetadataCommand::RemoveNode {
+                node: node.id,
+                incarnation: node.incarnation,
+                counted_on: Vec::new(),
+                at: NOW,
+            },
             None => remove(id),
         },
         _ => {

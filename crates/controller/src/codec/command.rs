@@ -48,8 +48,8 @@ fn write_kind(command: &MetadataCommand) -> CommandKind {
         MetadataCommand::RaiseFeatureLevel { level } => CommandKind::RaiseFeatureLevel(level.0),
         MetadataCommand::RegisterNode { cluster, node } => membership::write_register(*cluster, node),
         MetadataCommand::SetNodeMode { node, mode, at } => membership::write_set_mode(*node, *mode, *at),
-        MetadataCommand::RemoveNode { node, incarnation, at } => {
-            membership::write_remove(*node, *incarnation, *at)
+        MetadataCommand::RemoveNode { node, incarnation, counted_on, at } => {
+            membership::write_remove((*node, *incarnation), counted_on, *at)
         }
         MetadataCommand::CreateTopic { topic, name, placement, overrides, internal, at } => {
             topics::write_create(*topic, name, placement, overrides, *internal, *at)

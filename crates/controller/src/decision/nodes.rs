@@ -98,6 +98,7 @@ pub(super) fn remove(
     image: &MetadataImage,
     node: NodeId,
     incarnation: Incarnation,
+    counted_on: &[(NodeId, Incarnation)],
     at: TimestampMs,
 ) -> Result<Decision, MetadataError> {
     if image.retired().find(node, incarnation).is_some() {
@@ -106,6 +107,12 @@ pub(super) fn remove(
     let known = image.node(node).ok_or(MetadataError::UnknownNode { node })?;
     if known.incarnation != incarnation {
         return Err(MetadataError::OtherIncarnation { node, expected: incarnation, actual: known.incarnation });
+    }
+    let is_there = |(voter, life): &&(NodeId, Incarnation)| {
+        image.node(*voter).is_some_and(|known| known.incarnation == *life)
+    };
+    if let Some((voter, _)) = counted_on.iter().find(|counted| !is_there(counted)) {
+        return Err(MetadataError::VoterGone { node, voter: *voter });
     }
     let mut partitions = 0;
     let mut examples = Vec::new();

@@ -85,7 +85,13 @@ pub fn set_mode(id: u64, mode: NodeMode) -> MetadataCommand {
 
 /// Removes a node in its first life.
 pub fn remove(id: u64) -> MetadataCommand {
-    MetadataCommand::RemoveNode { node: NodeId(id), incarnation: node(id).incarnation, at: NOW }
+    remove_counting_on(id, &[])
+}
+
+/// The same when a majority of the metadata's voters was counted without it.
+pub fn remove_counting_on(id: u64, voters: &[u64]) -> MetadataCommand {
+    let counted_on = voters.iter().map(|voter| (NodeId(*voter), node(*voter).incarnation)).collect();
+    MetadataCommand::RemoveNode { node: NodeId(id), incarnation: node(id).incarnation, counted_on, at: NOW }
 }
 
 pub fn nodes(ids: &[u64]) -> Vec<NodeId> {

@@ -67,13 +67,21 @@ pub(super) fn read_set_mode(set: &wire::SetNodeMode) -> Result<MetadataCommand, 
     })
 }
 
-pub(super) fn write_remove(node: NodeId, incarnation: Incarnation, at: TimestampMs) -> CommandKind {
-    let member = Some(nodes::write_member((node, incarnation)));
-    CommandKind::RemoveNode(wire::RemoveNode { member, at_ms: at.0 })
+pub(super) fn write_remove(
+    member: (NodeId, Incarnation),
+    counted_on: &[(NodeId, Incarnation)],
+    at: TimestampMs,
+) -> CommandKind {
+    CommandKind::RemoveNode(wire::RemoveNode {
+        member: Some(nodes::write_member(member)),
+        at_ms: at.0,
+        counted_on: counted_on.iter().copied().map(nodes::write_member).collect(),
+    })
 }
 
 pub(super) fn read_remove(remove: &wire::RemoveNode) -> Result<MetadataCommand, MetadataError> {
     let member = READER.present(remove.member.as_ref(), "node")?;
     let (node, incarnation) = nodes::read_member(member);
-    Ok(MetadataCommand::RemoveNode { node, incarnation, at: TimestampMs(remove.at_ms) })
+    let counted_on = remove.counted_on.iter().map(nodes::read_member).collect();
+    Ok(MetadataCommand::RemoveNode { node, incarnation, counted_on, at: TimestampMs(remove.at_ms) })
 }

@@ -84,6 +84,8 @@ pub(in crate::codec) struct RemoveNode {
     pub(in crate::codec) member: Option<Member>,
     #[prost(int64, tag = "2")]
     pub(in crate::codec) at_ms: i64,
+    #[prost(message, repeated, tag = "3")]
+    pub(in crate::codec) counted_on: Vec<Member>,
 }
 
 #[derive(Clone, PartialEq, Message)]
