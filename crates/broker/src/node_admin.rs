@@ -56,6 +56,8 @@ pub struct NodeProgress {
     pub moves: Vec<Reassigning>,
     /// What cannot go on by itself.
     pub stuck: Vec<StuckPartition>,
+    /// Partitions that nobody leads while the node is away, for it has the only replica: a restart takes them down.
+    pub unavailable_meanwhile: usize,
 }
 
 impl NodeProgress {
@@ -121,6 +123,7 @@ impl Broker {
                 NodeMode::Maintenance if leads && record.replicas.len() == 1 => {
                     let reason = "the node has the only replica: nobody can lead it while the node is away";
                     progress.stuck.push(stuck(topic, id, reason.to_owned()));
+                    progress.unavailable_meanwhile += 1;
                 }
                 NodeMode::Maintenance => progress.leaders_left += usize::from(leads),
                 NodeMode::Draining => {
@@ -169,10 +172,10 @@ impl Broker {
             return if is_gone { Ok(image.version().0) } else { Err(unknown_node(&image, node)) };
         };
         let incarnation = request.incarnation.unwrap_or(record.incarnation);
+        let mut counted_on = Vec::new();
         if incarnation == record.incarnation {
             refuse_last_copies(&image, node)?;
             // Asked, for one that joined a moment ago may answer before it is known to live.
-        let mut counted_on = Vec::new();
             let answering = self.answering().await;
             // That may have taken seconds, in which another node was removed.
             let image = self.image();

@@ -8,6 +8,9 @@ use super::reassignment::ReassignmentView;
 use super::replica::lag_of;
 use crate::output::counted;
 
+/// How many partitions are named before the rest is counted.
+const NAMED_MAX: usize = 5;
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(serde::Deserialize))]
@@ -27,6 +30,8 @@ pub(crate) struct NodeProgress {
     pub(crate) moves: Vec<ReassignmentView>,
     /// What cannot go on by itself, the first of it.
     pub(crate) stuck: Vec<StuckView>,
+    /// Partitions that nobody leads while the node is away, for it has the only replica.
+    pub(crate) unavailable_meanwhile: u32,
 }
 
 impl From<v1::NodeProgress> for NodeProgress {
@@ -40,6 +45,7 @@ impl From<v1::NodeProgress> for NodeProgress {
             leaders_awaited: progress.leaders_awaited,
             moves: progress.moves.into_iter().map(ReassignmentView::from).collect(),
             stuck: progress.stuck.into_iter().map(StuckView::from).collect(),
+            unavailable_meanwhile: progress.unavailable_meanwhile,
         }
     }
 }
@@ -67,10 +73,29 @@ impl NodeProgress {
                 text.push_str(&format!(", {} is {} behind", moved.name(), moved.behind()));
             }
         }
-        if !self.stuck.is_empty() {
+        if let Some(unavailable) = self.unavailable() {
+            text.push_str(&format!("; {unavailable}"));
+        } else if !self.stuck.is_empty() {
             text.push_str(&format!("; {} cannot move", counted(self.stuck.len() as u64, "partition")));
         }
         text
+    }
+
+    /// Which partitions nobody leads while the node is away.
+    pub(crate) fn unavailable(&self) -> Option<String> {
+        let count = self.unavailable_meanwhile;
+        if count == 0 {
+            return None;
+        }
+        let named: Vec<String> = self.stuck.iter().take(NAMED_MAX).map(StuckView::name).collect();
+        let rest = usize::try_from(count).unwrap_or(usize::MAX).saturating_sub(named.len());
+        let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+        let (is, it) = if count == 1 { ("is", "it") } else { ("are", "them") };
+        let names = named.join(", ");
+        Some(format!(
+            "{} {is} unavailable while the node is away, which has the only replica of {it}: {names}{more}",
+            counted(count.into(), "partition")
+        ))
     }
 
     /// Whether nothing goes on by itself any more.

@@ -93,6 +93,7 @@ pub(super) fn node_description(described: NodeDescription) -> v1::DescribeNodeRe
             leaders_awaited: count(progress.leaders_awaited),
             moves: progress.moves.into_iter().take(WAITS_PER_ANSWER_MAX).map(reassignment).collect(),
             stuck: progress.stuck.into_iter().take(WAITS_PER_ANSWER_MAX).map(stuck).collect(),
+            unavailable_meanwhile: count(progress.unavailable_meanwhile),
         }),
         metadata_version: described.metadata_version,
     }

@@ -49,7 +49,13 @@ pub(super) async fn set(
         (false, false) if mode == v1::NodeMode::Active => {
             print_text(&format!("node {node} is active, and does not answer: it leads again when it is up\n"))
         }
-        (true, _) => print_text(&format!("{}\n", words.done)),
+        (true, _) => match progress.unavailable() {
+            None => print_text(&format!("{}\n", words.done)),
+            Some(unavailable) => print_text(&format!(
+                "node {node} has handed over what others can lead, and can be restarted; {unavailable}\n\
+                 when it is up again: `highwater node activate {node}`\n"
+            )),
+        },
         (false, _) => print_text(&format!("{}: {}\n{}\n", words.wanted, progress.summary(), words.hint)),
     }
 }
