@@ -68,6 +68,8 @@ pub struct Planned {
     pub plan: ReassignmentPlan,
     /// What stays as it is.
     pub stuck: Vec<StuckPartition>,
+    /// How many moves the goal needs beyond these.
+    pub more: usize,
     /// The version of the metadata it was made for.
     pub metadata_version: u64,
 }
@@ -125,10 +127,11 @@ impl Broker {
             }
         };
         // The rest is planned again when these have been made.
+        let more = moves.len().saturating_sub(MOVES_PER_COMMAND_MAX);
         moves.truncate(MOVES_PER_COMMAND_MAX);
         let moves = moves.into_iter().filter_map(|wanted| planned(&gathered, wanted)).collect();
         let plan = ReassignmentPlan { moves, replication_factors };
-        Ok(Planned { plan, stuck, metadata_version: image.version().0 })
+        Ok(Planned { plan, stuck, more, metadata_version: image.version().0 })
     }
 
     /// The moves to replicas that were given, and the replication factors that they change.

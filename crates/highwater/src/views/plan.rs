@@ -63,6 +63,9 @@ pub(crate) struct Plan {
     /// The metadata version for which it was made.
     #[serde(default)]
     pub(crate) metadata_version: u64,
+    /// How many moves the goal needs beyond these.
+    #[serde(default)]
+    pub(crate) more: u32,
 }
 
 impl From<v1::StuckPartition> for StuckView {
@@ -96,6 +99,7 @@ impl From<v1::PlanReassignmentResponse> for Plan {
             leaders_moved: planned.leaders_moved,
             bytes_moved: planned.bytes_moved,
             metadata_version: planned.metadata_version,
+            more: planned.more,
         }
     }
 }
@@ -150,6 +154,12 @@ impl Plan {
         self.moves.iter().any(|moved| moved.partition == partition && moved.topic == topic)
     }
 
+    /// What the plan leaves for another one.
+    pub(crate) fn rest(&self) -> Option<String> {
+        let count = counted(self.more.into(), "more move");
+        (self.more > 0).then(|| format!("there is more to do: plan again for {count} when these are made"))
+    }
+
     /// The plan, and what it costs.
     pub(crate) fn render(&self, screen: &Screen) -> String {
         let mut text = String::new();
@@ -175,6 +185,10 @@ impl Plan {
                 bytes(self.bytes_moved),
                 counted(leaders.into(), "leadership"),
             ));
+        }
+        if let Some(rest) = self.rest() {
+            text.push_str(&screen.paint(&rest, Some(Tone::Notice)));
+            text.push('\n');
         }
         for (topic, factor) in &self.replication_factors {
             let name =

@@ -193,6 +193,7 @@ pub(super) fn planned(planned: Planned) -> v1::PlanReassignmentResponse {
         leaders_moved: count(leaders_moved),
         bytes_moved,
         metadata_version: planned.metadata_version,
+        more: count(planned.more),
     }
 }
 

@@ -50,7 +50,8 @@ pub(super) async fn run(args: &ApplyArgs, client: &Client, format: OutputFormat)
     Wait::new(&args.wait, "the plan is not carried out".to_owned(), hint.to_owned())
         .until(async || look(&plan, client).await)
         .await?;
-    done(&plan, format, true, &format!("moved {count}\n"))
+    let rest = plan.rest().map(|rest| format!("{rest}\n")).unwrap_or_default();
+    done(&plan, format, true, &format!("moved {count}\n{rest}"))
 }
 
 async fn look(plan: &Plan, client: &Client) -> Result<Look<()>, CliError> {
@@ -98,7 +99,9 @@ async fn arrived(plan: &Plan, client: &Client) -> Result<(), CliError> {
 
 fn done(plan: &Plan, format: OutputFormat, is_done: bool, text: &str) -> Result<(), CliError> {
     match format {
-        OutputFormat::Json => print_json(&json!({ "partitions": plan.moves.len(), "is_done": is_done })),
+        OutputFormat::Json => {
+            print_json(&json!({ "partitions": plan.moves.len(), "more": plan.more, "is_done": is_done }))
+        }
         OutputFormat::Table => print_text(text),
     }
 }
