@@ -1,9 +1,9 @@
 //! Keeps a batch from entering the log when one that was proposed before it did not.
 //!
-//! A leader refuses proposals for a moment, in its core or before, when it lacks a lease or hands its leadership over, and goes on. Of two batches
-//! proposed one behind the other the first may be refused so and the second taken; but the second was checked as the successor
-//! of the first. So batches carry **tickets**: a run, and consecutive numbers in it. The log takes a batch only with the number
-//! after the last it took; of any other it makes a blank entry, and the proposer is told ([`Response::Overtaking`]).
+//! A leader refuses proposals for a moment, in its core or before, when it lacks a lease or hands its leadership over, and goes
+//! on. Of two batches proposed one behind the other the first may be refused so and the second taken; but the second was checked
+//! as the successor of the first. So batches carry **tickets**: a run, and consecutive numbers in it. The log takes a batch only
+//! with the number after the last it took; of any other it makes a blank entry, and the proposer is told ([`Response::Overtaking`]).
 //! A run ends when the proposer learns that one of its batches failed, and the next begins at 0.
 //!
 //! [`Response::Overtaking`]: crate::type_config::Response::Overtaking
