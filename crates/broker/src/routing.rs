@@ -69,7 +69,8 @@ impl Broker {
                 format!("topic '{}' has {count} partitions, from 0; there is no partition {index}", topic.name);
             return Err(about(BrokerError::new(ErrorCode::UnknownTopicOrPartition, message)));
         };
-        if !record.replicas.contains(&self.options.node) {
+        // A replica that leaves may lead until the new ones have caught up.
+        if !record.is_held_by(self.options.node) {
             let mut error =
                 about(BrokerError::new(ErrorCode::NotLeader, "this node has no replica of the partition"));
             let id = PartitionId { topic: topic.id, index };
