@@ -105,7 +105,7 @@ impl<R: Replica> Appender<R> {
 
     /// Waits for an outcome, a request, or room; not for ever, while this node does not serve the partition.
     async fn next_event(&mut self) {
-        let is_awaited = !self.outstanding.is_empty() && !(self.has_given_up && self.waiting.is_empty());
+        let is_awaited = !self.outstanding.is_empty() && (!self.has_given_up || !self.waiting.is_empty());
         let front = self.outstanding.front_mut().map(|(_, handle)| handle);
         let queue = &self.partition.queue;
         let replica = &self.partition.replica;
