@@ -129,8 +129,8 @@ async fn look_at(host: &GroupHost, group: &Group, attention: Attention) -> Optio
     group.shared.doubt.review();
     let is_estranged = group.is_estranged();
     if group.id() == GroupId::Metadata {
-        // It ticks by itself, and must not stand while it is not who the others take it for.
-        raft.runtime_config().elect(!is_estranged);
+        // It ticks by itself, and stands only as who the others take it for. Every change of its members is looked at here.
+        raft.runtime_config().elect(!is_estranged && group.may_stand());
     }
     if is_estranged && !status.is_leader {
         let attention = ask_to_rejoin(host, group, attention);

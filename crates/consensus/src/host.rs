@@ -367,7 +367,7 @@ impl GroupHost {
         let id = group.id();
         if raft.is_initialized().await.map_err(|fatal| fatal_error(&fatal))? {
             // Nobody else can lead a group of one voter, so there is no one to wait for. Of several, one stands when the time comes.
-            if raft.voter_ids().eq([self.node().0]) {
+            if raft.voter_ids().eq([self.node().0]) && group.is_listed() {
                 // What it lost is nowhere else.
                 group.log().vouch();
                 raft.trigger().elect(false).await.map_err(|fatal| fatal_error(&fatal))?;

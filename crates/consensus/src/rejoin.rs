@@ -95,14 +95,19 @@ impl Group {
 
     /// Whether the newest membership that this replica has seen does not name it as who it became.
     fn is_unlisted(&self) -> bool {
+        self.log().incarnation().is_some() && !self.is_listed()
+    }
+
+    /// Whether the newest membership that this replica has seen names it as who it is. While it catches up that may be an old one, of
+    /// members whose data this node had before: none of them is this replica.
+    pub(crate) fn is_listed(&self) -> bool {
         let here = self.shared.doubt.here();
-        let is_listed = || self.member(self.shared.node).is_some_and(|own| own.incarnation == here);
-        self.log().incarnation().is_some() && !is_listed()
+        self.member(self.shared.node).is_some_and(|own| own.incarnation == here)
     }
 
     /// Whether this replica may stand for election: it is who its group takes it for, and has all that is left of what it acknowledged.
     pub(crate) fn may_stand(&self) -> bool {
-        !self.is_unlisted() && self.shared.doubt.may_vote_for(self.log().bounds().1)
+        self.is_listed() && self.shared.doubt.may_vote_for(self.log().bounds().1)
     }
 
     /// Asks every voter, or all `peers` while no voter is known or answers, to have this replica taken in. Does not wait for the answers.

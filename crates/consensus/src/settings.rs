@@ -38,7 +38,8 @@ pub(crate) fn settings(group: GroupId) -> Result<Arc<Config>, ConsensusError> {
         // A thousand idle groups that tick cost half a core: only the metadata group does (R13).
         enable_tick: is_metadata,
         enable_heartbeat: is_metadata,
-        enable_elect: is_metadata,
+        // The driver lets the metadata group stand, once it has seen that this replica is a member of it.
+        enable_elect: false,
         // Of partitions these are the deadlines of a heartbeat and of a vote, and the lease.
         heartbeat_interval: if is_metadata { 250 } else { 200 },
         election_timeout_min: if is_metadata { 1000 } else { VOTE_DEADLINE_MS },
