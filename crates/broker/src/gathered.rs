@@ -122,7 +122,7 @@ impl Gathered {
     ) -> BTreeMap<PartitionId, Vec<(NodeId, &str)>> {
         let mut told: BTreeMap<PartitionId, Vec<(NodeId, &str)>> = BTreeMap::new();
         for (node, report) in &self.nodes {
-            for (id, reason) in report.iter().flat_map(|report| of(report)) {
+            for (id, reason) in report.iter().flat_map(&of) {
                 told.entry(*id).or_default().push((*node, reason.as_str()));
             }
         }

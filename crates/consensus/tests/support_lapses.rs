@@ -87,21 +87,21 @@ async fn a_leader_whose_hand_over_reached_nobody_serves_on_and_who_waits_is_told
 async fn a_batch_does_not_overtake_one_that_was_refused_while_the_leader_was_not_sure_of_itself() {
     let (cluster, leader, others) = three(33).await;
     let group = cluster.group(leader);
-    let propose = async |value: u64| {
+    let proposal = |value| {
         let batch = batch(value);
         let reservation = group.log().reserve(batch.size_in_bytes()).unwrap();
-        group.propose_many(None, vec![Proposal::Batch { batch, reservation }]).await.pop().unwrap()
+        vec![Proposal::Batch { batch, reservation }]
     };
     others.into_iter().for_each(|other| cluster.cut(other, leader));
     // Past the time in which it needs no answer to be sure.
     sleep(Duration::from_millis(250)).await;
-    let refused = propose(7).await;
+    let mut refused = group.propose_many(None, proposal(7)).await;
     cluster.heal();
     until(|| group.status().is_serving).await;
     // The proposer does not know yet what became of the first.
-    let behind = propose(8).await.await;
+    let behind = group.propose_many(None, proposal(8)).await.remove(0).await;
     assert!(matches!(behind, Err(ConsensusError::Overtaking)), "{behind:?}");
-    let refused = refused.await;
+    let refused = refused.remove(0).await;
     assert!(matches!(refused, Err(ConsensusError::NotLeader { .. })), "{refused:?}");
     assert_eq!(cluster.produce(leader, 1).await.unwrap(), Offset(1));
     assert_eq!(cluster.values(leader), expected(0..2));

@@ -112,7 +112,8 @@ impl Scene {
             assert_eq!(append(&mut log, "orders", partition, b"news").await, 0);
         }
         assert!(!hung.is_empty() && within_reach.len() >= 2, "each node leads something");
-        detours.lock().insert(nodes[2].node.grpc_address().to_string(), hang().await);
+        let hanging = hang().await;
+        detours.lock().insert(nodes[2].node.grpc_address().to_string(), hanging);
         Self { nodes, within_reach, hung }
     }
 
