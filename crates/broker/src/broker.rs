@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::{ByteBudget, BytesPermit};
+use crate::damage::Damage;
 use crate::error::BrokerError;
 use crate::hosting::Hosting;
 use crate::known_nodes::KnownNodes;
@@ -27,7 +28,7 @@ use crate::metadata::Metadata;
 use crate::producer_ids::ProducerIds;
 use crate::reconciler::Reconciler;
 use crate::remote::{LeadersUpdate, Remote};
-use crate::{cluster, handing_over, maintenance, supervisor, waiting_readers};
+use crate::{cluster, handing_over, maintenance, repairing, supervisor, waiting_readers};
 
 /// The name under which a node registers where clients reach it.
 pub const CLIENT_LISTENER: &str = "grpc";
@@ -62,6 +63,10 @@ pub struct BrokerOptions {
     pub default_replication_factor: Option<u32>,
     /// How often retention and other upkeep look at every partition.
     pub maintenance_interval: Duration,
+    /// How many bytes a second the scrub reads; 0 for no scrub.
+    pub scrub_bytes_per_second: u64,
+    /// How many bytes a second replicas that catch up and repairs may take; 0 for as many as they can.
+    pub catch_up_bytes_per_second: u64,
 }
 
 /// A running broker.
@@ -80,6 +85,7 @@ pub struct Broker {
     pub(crate) started_at: Instant,
     /// Whether records were deleted whose segments a checkpoint can free.
     pub(crate) log_starts_moved: AtomicBool,
+    pub(crate) damage: Damage,
     budget: ByteBudget,
     /// Why the cluster does not take this node back, once it said so.
     pub(crate) refused: watch::Sender<Option<String>>,
@@ -104,6 +110,7 @@ impl Broker {
         known: KnownNodes,
     ) -> Result<Arc<Self>, BrokerError> {
         let metadata = known.metadata;
+        host.catch_up().set(options.catch_up_bytes_per_second);
         let metadata_group = start_metadata(&host, &metadata, options.founder).await?;
         let hosting = Arc::new(Hosting::new(options.node, host, Arc::clone(&clock)));
         let broker = Arc::new(Self {
@@ -119,6 +126,7 @@ impl Broker {
             stopping: CancellationToken::new(),
             started_at: Instant::now(),
             log_starts_moved: AtomicBool::new(false),
+            damage: Damage::default(),
             budget: ByteBudget::new(limits::NODE_IN_FLIGHT_BYTES_MAX),
             refused: watch::Sender::new(None),
             failure: watch::Sender::new(None),
@@ -144,6 +152,10 @@ impl Broker {
             tasks.push(tokio::spawn(waiting_readers::wake_waiting_readers(Arc::clone(&broker))));
             tasks.push(tokio::spawn(maintenance::upkeep(Arc::clone(&broker))));
             tasks.push(tokio::spawn(maintenance::checkpoints(Arc::clone(&broker))));
+            tasks.push(tokio::spawn(repairing::repair(Arc::clone(&broker))));
+            if broker.options.scrub_bytes_per_second > 0 {
+                tasks.push(tokio::spawn(repairing::scrub(Arc::clone(&broker))));
+            }
         }
         drop(tasks);
         Ok(broker)

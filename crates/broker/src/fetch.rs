@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use highwater_partition::{DataWaiter, FetchSlices};
+use highwater_partition::{DataWaiter, FetchSlices, PartitionError};
 use highwater_types::limits;
 use tokio::time::{Instant, sleep_until};
 
@@ -97,7 +97,12 @@ impl Broker {
     ) -> Result<Fetched, BrokerError> {
         let max_bytes = wanted.max_bytes.min(bytes_left);
         let read = route.partition.fetch(wanted.offset, max_bytes).await;
-        let slices = read.map_err(|error| self.explain(&error, route))?;
+        let slices = read.map_err(|error| {
+            if matches!(error, PartitionError::Damaged { .. }) {
+                self.damage.met.notify_one();
+            }
+            self.explain(&error, route)
+        })?;
         let oversized = slices.bytes > max_bytes && !is_first;
         let mut fetched = fetched(slices);
         if oversized {

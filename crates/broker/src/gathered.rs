@@ -144,7 +144,7 @@ pub(crate) fn list(nodes: &[NodeId]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use highwater_controller::{FeatureLevel, MetadataCommand, MetadataState, NodeRegistration};
     use highwater_types::{ClusterId, ErrorCode, Incarnation, TimestampMs, TopicId};
     use uuid::Uuid;
@@ -156,7 +156,7 @@ mod tests {
     const AT: TimestampMs = TimestampMs(1);
 
     /// Three nodes and a topic of two partitions on all of them.
-    fn image() -> MetadataImage {
+    pub(crate) fn image() -> MetadataImage {
         let mut state = MetadataState::default();
         let cluster = ClusterId(Uuid::nil());
         let born = MetadataCommand::ClusterBorn { cluster, feature_level: FeatureLevel::NEWEST, at: AT };
@@ -184,11 +184,11 @@ mod tests {
         state.image().clone()
     }
 
-    fn id(index: u32) -> PartitionId {
+    pub(crate) fn id(index: u32) -> PartitionId {
         PartitionId { topic: TOPIC, index: PartitionIndex(index) }
     }
 
-    fn state(node: u64, is_in_sync: bool) -> ReplicaState {
+    pub(crate) fn state(node: u64, is_in_sync: bool) -> ReplicaState {
         ReplicaState {
             node: NodeId(node),
             role: Some(ReplicaRole::Voter),
@@ -200,6 +200,7 @@ mod tests {
             high_watermark: None,
             last_seen: None,
             quarantine: None,
+            quarantined_ranges: Vec::new(),
             is_leaving: false,
         }
     }

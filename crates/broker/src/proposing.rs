@@ -122,6 +122,16 @@ impl Broker {
         cluster: ClusterId,
         command: Bytes,
     ) -> Result<RemoteProposed, BrokerError> {
+        self.lead_metadata_for(cluster)?;
+        let response = self.metadata.propose(&self.metadata_group, command).await?;
+        Ok(RemoteProposed { response, metadata_version: self.metadata_version() })
+    }
+
+    /// That this node leads the metadata of the sender's cluster.
+    ///
+    /// # Errors
+    /// `NOT_LEADER` when it does not, with a hint; or the sender belongs to another cluster.
+    pub(crate) fn lead_metadata_for(&self, cluster: ClusterId) -> Result<(), BrokerError> {
         if cluster != self.options.cluster {
             let message = format!(
                 "the sender belongs to cluster {cluster}, this node to cluster {}: one of them has the wrong address",
@@ -140,7 +150,6 @@ impl Broker {
             error.leader = status.leader.and_then(|leader| self.hint(leader));
             return Err(error);
         }
-        let response = self.metadata.propose(&self.metadata_group, command).await?;
-        Ok(RemoteProposed { response, metadata_version: self.metadata_version() })
+        Ok(())
     }
 }

@@ -40,8 +40,10 @@ pub struct ReplicaState {
     pub high_watermark: Option<Offset>,
     /// How long ago its node was heard of.
     pub last_seen: Option<Duration>,
-    /// Why it is out of service, when its data is damaged.
+    /// What of its data is damaged, and what is done about it.
     pub quarantine: Option<String>,
+    /// Offsets that it does not give out, as they are damaged: each from the first to below the second.
+    pub quarantined_ranges: Vec<(Offset, Offset)>,
     /// Whether the partition moves away from it.
     pub is_leaving: bool,
 }
@@ -80,7 +82,10 @@ impl Broker {
                     judge(&mut state, standing.get(&node), entry_bytes, self.options.node);
                 }
                 if node == self.options.node {
-                    state.quarantine = self.hosting.damage(id);
+                    if let Some(damage) = self.damage_of(id) {
+                        state.quarantine = Some(damage.reason);
+                        state.quarantined_ranges = damage.ranges;
+                    }
                     state.high_watermark =
                         group.as_ref().map(|group| group.log().watermarks().high_watermark());
                 }
@@ -104,6 +109,7 @@ impl Broker {
             high_watermark: None,
             last_seen: if own { Some(Duration::ZERO) } else { host.last_heard(node) },
             quarantine: None,
+            quarantined_ranges: Vec::new(),
             is_leaving: false,
         }
     }

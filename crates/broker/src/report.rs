@@ -32,7 +32,7 @@ pub struct NodeReport {
     pub led: Vec<(PartitionId, u64)>,
     /// In full: those that it leads and that move or lack replicas in sync.
     pub attention: Vec<(PartitionId, Vec<ReplicaState>)>,
-    /// Its replicas that are out of service because their data is damaged, and why.
+    /// Its replicas of which something is damaged, and what.
     pub quarantined: Vec<(PartitionId, String)>,
     /// Its replicas that could not be started for a reason that may pass, and why.
     pub failed: Vec<(PartitionId, String)>,
@@ -66,7 +66,7 @@ impl Broker {
             data_bytes: groups.iter().map(|(_, group)| size(group)).sum(),
             replicas: u32::try_from(groups.len()).unwrap_or(u32::MAX),
             read_only: self.read_only(),
-            quarantined: self.hosting.damaged(),
+            quarantined: self.damaged_replicas(),
             failed: self.hosting.failed(),
             ..NodeReport::default()
         };

@@ -105,6 +105,11 @@ impl Group {
         self.shared.log.id()
     }
 
+    /// This node.
+    pub fn node(&self) -> NodeId {
+        self.shared.node
+    }
+
     /// The group's log on this node.
     pub fn log(&self) -> &Arc<GroupLog> {
         &self.shared.log

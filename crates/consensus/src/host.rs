@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use highwater_storage::{Applier, GroupLog, GroupOptions, Store};
+use highwater_storage::segment::DamagedSegment;
+use highwater_storage::{Applier, Entry, GroupLog, GroupOptions, Payload, Store};
 use highwater_types::{Clock, GroupId, NodeId, ProcessEpoch, Random, Term};
 use openraft::Raft;
 use parking_lot::Mutex;
@@ -21,7 +22,7 @@ use crate::following::Following;
 use crate::group::{Group, GroupStatus, Shared, fatal_error};
 use crate::liveness::{Liveness, Ping, Pong};
 use crate::log_store::LogStore;
-use crate::membership::MemberInfo;
+use crate::membership::{self, MemberInfo};
 use crate::message::Member;
 use crate::network::Peers;
 use crate::proposal_run::ProposalRuns;
@@ -29,6 +30,7 @@ use crate::rejoin::Rejoining;
 use crate::runtime::with_random;
 use crate::settings::settings;
 use crate::state_machine::StateMachine;
+use crate::throttle::Throttle;
 use crate::transport::Transport;
 use crate::type_config::Types;
 
@@ -72,6 +74,7 @@ pub struct GroupHost {
     groups: Mutex<BTreeMap<GroupId, Group>>,
     failure: watch::Sender<Option<String>>,
     changes: watch::Sender<u64>,
+    pub(crate) catch_up: Arc<Throttle>,
 }
 
 impl GroupHost {
@@ -85,6 +88,7 @@ impl GroupHost {
             groups: Mutex::default(),
             failure: watch::Sender::new(None),
             changes: watch::Sender::new(0),
+            catch_up: Arc::new(Throttle::new(0)),
         });
         tokio::spawn(driver::drive(Arc::downgrade(&host)));
         host
@@ -219,18 +223,24 @@ impl GroupHost {
         log.install(applier)?;
         let group = match log.quarantine() {
             Some(reason) => self.quarantined(log.clone(), reason.to_owned()),
-            None => {
-                log.set_options(options);
-                match self.run(log.clone(), origin).await {
-                    Ok(group) => group,
-                    // Found only now, by the core's look at its log.
-                    Err(ConsensusError::Quarantined { reason }) => {
-                        tracing::error!(group = %id, reason, "the group's log is damaged; it is quarantined");
-                        self.quarantined(log, reason)
-                    }
-                    Err(error) => return Err(error),
+            None => match damage_of_only_replica(self.node(), &log) {
+                Some(reason) => {
+                    tracing::error!(group = %id, reason, "the only replica's segments are damaged; it is quarantined");
+                    self.quarantined(log, reason)
                 }
-            }
+                None => {
+                    log.set_options(options);
+                    match self.run(log.clone(), origin).await {
+                        Ok(group) => group,
+                        // Found only now, by the core's look at its log.
+                        Err(ConsensusError::Quarantined { reason }) => {
+                            tracing::error!(group = %id, reason, "the group's log is damaged; it is quarantined");
+                            self.quarantined(log, reason)
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+            },
         };
         self.groups.lock().insert(id, group.clone());
         // Not before: the driver forgets a group that it does not find.
@@ -249,7 +259,7 @@ impl GroupHost {
         let clock = self.parts.clock.clone();
         let machine = StateMachine::new(log.clone(), clock, term_sender, gate.clone(), room.clone());
         // What is known committed is applied again here.
-        let log_store = LogStore::new(log.clone(), runs.clone());
+        let log_store = LogStore::new(log.clone(), runs.clone(), gate.clone());
         let peers = Peers {
             node: self.node(),
             group: id,
@@ -257,6 +267,8 @@ impl GroupHost {
             acks: acks.clone(),
             liveness: self.liveness.clone(),
             purging: purging.subscribe(),
+            log: log.clone(),
+            catch_up: self.catch_up.clone(),
         };
         let raft = Raft::new(self.node().0, settings(id)?, peers, log_store.clone(), machine);
         let raft = with_random(self.parts.random.clone(), raft).await.map_err(|fatal| {
@@ -432,6 +444,19 @@ impl GroupHost {
         }
         Ok(self.parts.store.close().await?)
     }
+}
+
+/// What is damaged of the segments of a group that has no other member: there is nobody to repair them from.
+fn damage_of_only_replica(node: NodeId, log: &GroupLog) -> Option<String> {
+    let damaged = log.segments()?.damaged().into_iter().next()?;
+    let Some(Entry { payload: Payload::Membership(members), .. }) = log.applied().1 else { return None };
+    let members = membership::decode(&members).ok()?;
+    let is_alone = members.nodes().all(|(member, _)| *member == node.0);
+    let DamagedSegment { file, position, damage, .. } = damaged;
+    is_alone.then(|| format!(
+        "{} is damaged at position {position}: {damage}; there is no other replica to fetch it from: restore it from a backup",
+        file.display()
+    ))
 }
 
 /// Ends a group's core, and waits until nothing is applied to its log any more.

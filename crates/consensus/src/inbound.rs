@@ -13,6 +13,7 @@ use crate::error::{ConsensusError, RefusedRequest};
 use crate::group::{Group, fatal_error};
 use crate::host::GroupHost;
 use crate::message::{Append, AppendReply, BallotReply, PeerReply, PeerRequest, Sender, SnapshotTransfer};
+use crate::repair::give_batches;
 use crate::type_config::Types;
 
 impl GroupHost {
@@ -30,12 +31,20 @@ impl GroupHost {
     ) -> Result<PeerReply, RefusedRequest> {
         let group = self.group(group).ok_or(ConsensusError::Unknown { group })?;
         let Some(raft) = group.raft() else {
+            // What a replica proves whole, it has also when it is out of service.
+            if let PeerRequest::Batches(wanted) = request {
+                return Ok(PeerReply::Batches(give_batches(group.log(), wanted).await?));
+            }
             let reason = group.status().quarantined.unwrap_or_default();
             return Err(ConsensusError::Quarantined { reason }.into());
         };
         match request {
             // A leader's word may change who this replica is, and a replica that wants to rejoin cannot know who others are.
-            PeerRequest::Append(_) | PeerRequest::Snapshot(_) | PeerRequest::Rejoin(_) => {}
+            // What is committed is the same under every name.
+            PeerRequest::Append(_)
+            | PeerRequest::Snapshot(_)
+            | PeerRequest::Rejoin(_)
+            | PeerRequest::Batches(_) => {}
             PeerRequest::Survey | PeerRequest::Settle(_) => group.shared.doubt.recognize(to)?,
             PeerRequest::Vote(_) | PeerRequest::PreVote(_) | PeerRequest::TakeOver(_) => {
                 group.shared.doubt.admit(to)?;
@@ -101,6 +110,7 @@ impl GroupHost {
                 self.driver().attend(group.id());
                 Ok(PeerReply::Settle(goes_by_it))
             }
+            PeerRequest::Batches(wanted) => Ok(PeerReply::Batches(give_batches(group.log(), wanted).await?)),
         }
     }
 

@@ -17,6 +17,7 @@
 
 mod acks;
 mod apply_gate;
+mod catching_up;
 mod convert;
 mod doubt;
 mod driver;
@@ -37,11 +38,13 @@ mod propose;
 mod reconcile;
 mod recovery;
 mod rejoin;
+mod repair;
 mod runtime;
 mod settings;
 mod standing;
 mod state_machine;
 mod survey;
+mod throttle;
 mod transport;
 mod type_config;
 
@@ -51,11 +54,13 @@ pub use highwater_storage::{Durability, Entry, GroupOptions, LogId, Payload, Res
 pub use host::{GroupHost, HostParts, Origin};
 pub use liveness::{Ping, Pong};
 pub use message::{
-    Append, AppendReply, Ballot, BallotReply, Member, PeerReply, PeerRequest, Rejoin, Sender, SnapshotTransfer,
-    Surveyed, TakeOver,
+    Append, AppendReply, Ballot, BallotReply, BatchesWanted, Member, PeerReply, PeerRequest, Rejoin, Sender,
+    SnapshotTransfer, Surveyed, TakeOver,
 };
 pub use propose::{Proposal, ProposalHandle, Proposed};
 pub use reconcile::{Desired, Reconciled};
 pub use recovery::{Standing, make_sole_voter, standing};
+pub use repair::{RepairError, RepairedSegment};
 pub use standing::MemberStanding;
+pub use throttle::{Throttle, Turn};
 pub use transport::{NoPeers, Transport, TransportError};

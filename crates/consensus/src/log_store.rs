@@ -4,21 +4,27 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures_util::{Stream, stream};
-use highwater_storage::{GroupLog, LogError};
+use highwater_storage::{Entry, GroupLog, LogError, Payload};
 use highwater_types::RaftIndex;
 use openraft::alias::{EntryOf, LogIdOf, VoteOf};
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
+use crate::apply_gate::ApplyGate;
 use crate::convert;
 use crate::proposal_run::ProposalRuns;
 use crate::type_config::Types;
 
 /// Bytes of entries that are read at one time, to be sent or applied (R21: openraft bounds only their number).
-const READ_BYTES_MAX: usize = 4 << 20;
+pub(crate) const READ_BYTES_MAX: usize = 4 << 20;
+
+/// How often a reader that met damage looks whether it is repaired.
+const LOOK_FOR_REPAIR: Duration = Duration::from_millis(200);
 
 /// The log of one group, for openraft's core and its readers.
 #[derive(Clone)]
@@ -27,11 +33,13 @@ pub(crate) struct LogStore {
     runs: Arc<ProposalRuns>,
     /// What was found damaged when entries were read.
     damage: Arc<OnceLock<String>>,
+    /// Says when the group stops.
+    gate: Arc<ApplyGate>,
 }
 
 impl LogStore {
-    pub(crate) fn new(log: Arc<GroupLog>, runs: Arc<ProposalRuns>) -> Self {
-        Self { log, runs, damage: Arc::default() }
+    pub(crate) fn new(log: Arc<GroupLog>, runs: Arc<ProposalRuns>, gate: Arc<ApplyGate>) -> Self {
+        Self { log, runs, damage: Arc::default(), gate }
     }
 
     /// What was found damaged when entries were read, for who has to say why a group does not start.
@@ -75,13 +83,39 @@ impl LogStore {
     }
 }
 
+/// Whether stored batches are damaged, and not the log itself: such are repaired.
+fn is_damaged_segment(error: &LogError) -> bool {
+    matches!(error, LogError::Segment(segment) if segment.is_damage())
+}
+
+impl LogStore {
+    /// The entries of a range; one that is damaged stands as a blank one. The core asks for these when it starts, to learn which terms
+    /// its log has, and where memberships are; neither is in a batch.
+    fn read_for_start(&self, start: RaftIndex, end: RaftIndex) -> Result<Vec<EntryOf<Types>>, io::Error> {
+        let entry = |index: u64| {
+            let index = RaftIndex(index);
+            match (self.log.entry(index), self.log.entry_id(index)) {
+                (Err(error), Some(id)) if is_damaged_segment(&error) => {
+                    convert::raft_entry(Entry { id, payload: Payload::Blank })
+                }
+                (entry, _) => convert::raft_entry(entry.map_err(convert::io_error)?),
+            }
+        };
+        (start.0..end.0).map(entry).collect()
+    }
+}
+
 impl RaftLogReader<Types> for LogStore {
     async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,
         range: RB,
     ) -> Result<Vec<EntryOf<Types>>, io::Error> {
         let (start, end) = self.bounds(&range);
-        self.read(start, end, usize::MAX)
+        match self.log.entries(start, end, usize::MAX) {
+            Ok(entries) => entries.into_iter().map(convert::raft_entry).collect(),
+            Err(error) if is_damaged_segment(&error) => self.read_for_start(start, end),
+            Err(error) => Err(convert::io_error(error)),
+        }
     }
 
     async fn limited_get_log_entries(
@@ -89,8 +123,17 @@ impl RaftLogReader<Types> for LogStore {
         start: u64,
         end: u64,
     ) -> Result<Vec<EntryOf<Types>>, io::Error> {
-        let (start, end) = self.bounds(&(start..end));
-        self.read(start, end, READ_BYTES_MAX)
+        // A follower that needs damaged batches waits for their repair: a failed read would end the whole group.
+        loop {
+            let (from, below) = self.bounds(&(start..end));
+            match self.log.entries(from, below, READ_BYTES_MAX) {
+                Err(error) if is_damaged_segment(&error) && !self.gate.is_stopped() => {
+                    sleep(LOOK_FOR_REPAIR).await;
+                }
+                Err(error) => return Err(convert::io_error(error)),
+                Ok(entries) => return entries.into_iter().map(convert::raft_entry).collect(),
+            }
+        }
     }
 
     async fn entries_stream<RB>(

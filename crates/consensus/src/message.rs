@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use highwater_storage::{Entry, LogId, Vote};
-use highwater_types::{Incarnation, NodeId, ProcessEpoch};
+use highwater_types::{Incarnation, NodeId, ProcessEpoch, RaftIndex};
 
 /// Where a replica is: a node, and the life of its data. A node whose disk was emptied is another member, which must not
 /// answer for the one that was lost.
@@ -45,6 +45,8 @@ pub enum PeerRequest {
     Survey,
     /// Every voter was asked, and this is the last entry that any of them has: who votes for no shorter log may vote again.
     Settle(Option<LogId>),
+    /// Asks for committed batches, for a replica that has them damaged. Any member may send it, and any member answer.
+    Batches(BatchesWanted),
 }
 
 /// The answer to a [`PeerRequest`], of the same kind.
@@ -64,6 +66,19 @@ pub enum PeerReply {
     Survey(Surveyed),
     /// To what a survey found: whether the receiver goes by it.
     Settle(bool),
+    /// To the wish for batches: some of them, in order, from the first one on; none when the first is not held.
+    Batches(Vec<Entry>),
+}
+
+/// Committed batches that are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchesWanted {
+    /// The index of the first.
+    pub from: RaftIndex,
+    /// The index behind the last.
+    pub below: RaftIndex,
+    /// Most bytes in all, but the first whatever its size.
+    pub bytes_max: u32,
 }
 
 /// Entries of a leader.

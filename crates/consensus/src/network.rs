@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
+use highwater_storage::GroupLog;
 use highwater_types::{GroupId, NodeId};
 use openraft::alias::{SnapshotOf, VoteOf};
 use openraft::base::{BoxFuture, BoxStream};
@@ -20,11 +21,13 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::acks::{Acks, Asked};
+use crate::catching_up::CatchingUp;
 use crate::convert;
 use crate::liveness::Liveness;
 use crate::membership::MemberInfo;
 use crate::message::{AppendReply, Member, PeerReply, PeerRequest, TakeOver};
 use crate::settings::LEASE;
+use crate::throttle::Throttle;
 use crate::transport::{Transport, TransportError};
 use crate::type_config::Types;
 
@@ -44,6 +47,9 @@ pub(crate) struct Peers {
     pub(crate) liveness: Arc<Liveness>,
     /// Changes when the start of the log is to go.
     pub(crate) purging: watch::Receiver<u64>,
+    pub(crate) log: Arc<GroupLog>,
+    /// What followers that catch up share.
+    pub(crate) catch_up: Arc<Throttle>,
 }
 
 impl RaftNetworkFactory<Types> for Peers {
@@ -69,6 +75,8 @@ impl Peers {
             acks: Arc::clone(&self.acks),
             liveness: Arc::clone(&self.liveness),
             purging: self.purging.clone(),
+            catching_up: CatchingUp::new(&self.log),
+            catch_up: Arc::clone(&self.catch_up),
         }
     }
 }
@@ -87,6 +95,8 @@ pub(crate) struct Peer {
     acks: Arc<Acks>,
     liveness: Arc<Liveness>,
     purging: watch::Receiver<u64>,
+    catching_up: CatchingUp,
+    catch_up: Arc<Throttle>,
 }
 
 impl Peer {
@@ -215,12 +225,14 @@ impl RaftNetworkV2<Types> for Peer {
                 if let Err(error) = peer.until_present().await {
                     return Some((Err(error), None));
                 }
+                peer.catching_up.wait(&peer.catch_up).await;
                 let request = input.next().await?;
                 let (previous, last) = (request.prev_log_id, request.entries.last().map(|entry| entry.log_id));
                 let last = last.or(previous);
                 match peer.append_entries(request, option).await {
                     Ok(reply) => {
                         let is_whole = matches!(reply, AppendEntriesResponse::Success);
+                        peer.catching_up.answered(last.filter(|_| is_whole).as_ref());
                         let result = reply.into_stream_result(previous, last);
                         Some((Ok(result), is_whole.then_some((peer, input))))
                     }

@@ -11,6 +11,9 @@ use crate::error::ConsensusError;
 /// Requests that may wait for a group's core: what a partition may have in flight is bounded before.
 const CORE_QUEUE_LEN: u64 = 4096;
 
+/// Most entries of one request to a follower.
+pub(crate) const ENTRIES_PER_REQUEST_MAX: u64 = 300;
+
 /// How long a leader takes no proposal after a majority last acknowledged it, and a follower grants no vote after it last heard from
 /// its leader. Shorter than a node's support, which covers it while heartbeats are answered for a supported node (R14).
 pub(crate) const LEASE: Duration = Duration::from_millis(450);
@@ -50,6 +53,7 @@ pub(crate) fn settings(group: GroupId) -> Result<Arc<Config>, ConsensusError> {
         // The log is the data: it is purged by retention, never because a snapshot exists (R17).
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,
+        max_payload_entries: ENTRIES_PER_REQUEST_MAX,
         api_channel_size: Some(CORE_QUEUE_LEN),
         notification_channel_size: Some(CORE_QUEUE_LEN),
         ..Config::default()

@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use highwater_client::ClientError;
+use highwater_server::NodeFailure;
 use highwater_types::ErrorCode;
 
 use crate::output::span;
@@ -66,7 +67,7 @@ pub(crate) enum CliError {
     NodeStart(highwater_server::StartError),
     /// The node had to end.
     #[error("{0}")]
-    NodeFailed(highwater_server::NodeFailure),
+    NodeFailed(NodeFailure),
     /// The node did not end as it should.
     #[error("{0}; nothing that was acknowledged is lost, the next start takes a little longer")]
     NodeShutdown(highwater_server::ShutdownError),
@@ -201,8 +202,8 @@ impl CliError {
             | Self::NobodyToAsk { .. }
             | Self::PortTooHigh { .. } => 2,
             Self::Interrupted { .. } => INTERRUPTED,
-            Self::NodeFailed(highwater_server::NodeFailure::Disk { .. }) => DISK_FAILED,
-            Self::NodeFailed(highwater_server::NodeFailure::ShutOut { .. }) => SHUT_OUT,
+            Self::NodeFailed(NodeFailure::Disk { .. } | NodeFailure::Spared) => DISK_FAILED,
+            Self::NodeFailed(NodeFailure::ShutOut { .. }) => SHUT_OUT,
             Self::NodeShutdown(error) if error.is_disk_failure() => DISK_FAILED,
             _ => 1,
         }

@@ -123,6 +123,19 @@ pub enum PartitionError {
         /// What failed.
         reason: String,
     },
+    /// Stored data is damaged here.
+    #[error("offset {offset} cannot be read, its segment is damaged: {reason}; {}", match .is_alone {
+        true => "there is no other replica to fetch it from: restore it from a backup",
+        false => "it is being fetched from another replica, try again",
+    })]
+    Damaged {
+        /// The offset at which the read began.
+        offset: Offset,
+        /// What is damaged.
+        reason: String,
+        /// Whether there is no other replica.
+        is_alone: bool,
+    },
     /// The segment that is written to could not be closed. It stays in use.
     #[error("closing the segment that ends at offset {offset} failed: {reason}")]
     RollFailed {
@@ -148,9 +161,9 @@ impl PartitionError {
             Self::NotLeader { leader: None } | Self::CutOff => ErrorCode::LeaderNotAvailable,
             Self::NotServing => ErrorCode::OffsetNotAvailable,
             Self::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-            Self::Quarantined { .. } => ErrorCode::Quarantined,
+            Self::Quarantined { .. } | Self::Damaged { is_alone: true, .. } => ErrorCode::Quarantined,
             Self::DeadlinePassed | Self::OutcomeUnknown { .. } => ErrorCode::Timeout,
-            Self::Stopped => ErrorCode::Unavailable,
+            Self::Stopped | Self::Damaged { is_alone: false, .. } => ErrorCode::Unavailable,
             Self::ReserveFailed { .. } | Self::ReadFailed { .. } | Self::RollFailed { .. } => {
                 ErrorCode::Internal
             }

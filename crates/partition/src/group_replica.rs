@@ -75,11 +75,11 @@ impl Replica for Group {
         }
         let reader = Arc::clone(segments);
         let read = blocking(&**segments.disk(), move || reader.read_ahead(from, below, bytes_max)).await;
-        read.map_err(|error| read_failed(from, &error))
+        read.map_err(|error| read_failed(self, from, &error))
     }
 
     fn read(&self, from: Offset, below: Offset, bytes_max: usize) -> Result<LogSlices, PartitionError> {
-        segments_of(self)?.read(from, below, bytes_max).map_err(|error| read_failed(from, &error))
+        segments_of(self)?.read(from, below, bytes_max).map_err(|error| read_failed(self, from, &error))
     }
 
     fn offset_for_time(
@@ -88,12 +88,12 @@ impl Replica for Group {
         from: Offset,
         below: Offset,
     ) -> Result<Option<(Offset, TimestampMs)>, PartitionError> {
-        segments_of(self)?.offset_for_time(time, from, below).map_err(|error| read_failed(from, &error))
+        segments_of(self)?.offset_for_time(time, from, below).map_err(|error| read_failed(self, from, &error))
     }
 
     fn max_timestamp(&self) -> Result<Option<(Offset, TimestampMs)>, PartitionError> {
         let segments = segments_of(self)?;
-        segments.max_timestamp().map_err(|error| read_failed(segments.start_offset(), &error))
+        segments.max_timestamp().map_err(|error| read_failed(self, segments.start_offset(), &error))
     }
 
     fn segments(&self) -> Vec<SegmentInfo> {
@@ -102,6 +102,11 @@ impl Replica for Group {
 
     fn size_bytes(&self) -> u64 {
         self.log().segments().map_or(0, |segments| segments.size_bytes())
+    }
+
+    fn damaged(&self) -> Vec<(Offset, Offset)> {
+        let damaged = self.log().segments().map(|segments| segments.damaged()).unwrap_or_default();
+        damaged.into_iter().map(|segment| (segment.base, segment.next)).collect()
     }
 
     fn roll_if_expired(&self, now: TimestampMs) -> Result<bool, PartitionError> {
@@ -137,7 +142,13 @@ fn segments_of(group: &Group) -> Result<&Arc<SegmentedLog>, PartitionError> {
     })
 }
 
-fn read_failed(offset: Offset, error: &SegmentError) -> PartitionError {
+fn read_failed(group: &Group, offset: Offset, error: &SegmentError) -> PartitionError {
+    if error.is_damage() {
+        let status = group.status();
+        let voters = status.voters.iter().flatten().filter(|voter| **voter != group.node());
+        let is_alone = status.quarantined.is_some() || voters.chain(&*status.learners).next().is_none();
+        return PartitionError::Damaged { offset, reason: error.to_string(), is_alone };
+    }
     PartitionError::ReadFailed { offset, reason: error.to_string() }
 }
 

@@ -12,7 +12,7 @@ use highwater_consensus::Group;
 use highwater_records::Batch;
 use highwater_storage::Watermarks;
 use highwater_types::limits::PARTITION_IN_FLIGHT_BYTES_MAX;
-use highwater_types::{Clock, NodeId, PartitionId, Term, TopicConfig};
+use highwater_types::{Clock, NodeId, Offset, PartitionId, Term, TopicConfig};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -66,6 +66,8 @@ pub struct PartitionDescription {
     pub is_serving: bool,
     /// Why the data is kept out of service, when it is.
     pub quarantined: Option<String>,
+    /// Offsets that cannot all be read here, because their segments are damaged: each from the first to below the second, in order.
+    pub damaged: Vec<(Offset, Offset)>,
 }
 
 impl<R: Replica> Partition<R> {
@@ -203,6 +205,7 @@ impl<R: Replica> Partition<R> {
             is_leader: status.is_leader,
             is_serving: status.is_serving,
             quarantined: status.quarantined,
+            damaged: self.inner.replica.damaged(),
         }
     }
 }

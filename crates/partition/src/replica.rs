@@ -124,6 +124,11 @@ pub trait Replica: Send + Sync + 'static {
     /// Bytes of all segments.
     fn size_bytes(&self) -> u64;
 
+    /// The offsets of segments that are known to be damaged here: each from the first to below the second, in order.
+    fn damaged(&self) -> Vec<(Offset, Offset)> {
+        Vec::new()
+    }
+
     /// Closes the last segment when it is older than the topic's `segment.ms`; says whether it did.
     ///
     /// # Errors

@@ -46,7 +46,7 @@ impl Lane {
             | PeerRequest::Rejoin(_)
             | PeerRequest::Survey
             | PeerRequest::Settle(_) => Self::Control,
-            PeerRequest::Append(_) | PeerRequest::Snapshot(_) => Self::Bulk,
+            PeerRequest::Append(_) | PeerRequest::Snapshot(_) | PeerRequest::Batches(_) => Self::Bulk,
         }
     }
 

@@ -9,7 +9,8 @@
 //! | keep-alive, abandon | none | none |
 //! | request | [`Request`] | an append's payloads, one after the other, without the heads of batches; the first bytes of a snapshot's state |
 //! | chunk | [`Chunk`] | the next bytes of the state |
-//! | answer, error | [`Answer`], [`Failure`] | none |
+//! | answer | [`Answer`] | the batches of an answer with batches, as those of an append |
+//! | error | [`Failure`] | none |
 //! | ping, pong | [`Ping`], [`Pong`] | none |
 
 use bytes::Bytes;
@@ -82,7 +83,7 @@ pub(crate) struct Request {
     /// The life of the receiver's data that it is for.
     #[prost(fixed64, tag = "8")]
     pub(crate) to_incarnation: u64,
-    #[prost(oneof = "RequestKind", tags = "3, 4, 5, 6, 7, 9, 10, 11")]
+    #[prost(oneof = "RequestKind", tags = "3, 4, 5, 6, 7, 9, 10, 11, 12")]
     pub(crate) kind: Option<RequestKind>,
 }
 
@@ -104,6 +105,8 @@ pub(crate) enum RequestKind {
     Survey(Survey),
     #[prost(message, tag = "11")]
     Settle(Settle),
+    #[prost(message, tag = "12")]
+    Batches(BatchesWanted),
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -246,14 +249,28 @@ pub(crate) struct Settle {
     pub(crate) floor: Option<LogId>,
 }
 
-/// The answer to a request, of the same kind.
+/// Asks for committed batches.
 #[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct BatchesWanted {
+    /// The index of the first.
+    #[prost(uint64, tag = "1")]
+    pub(crate) from: u64,
+    /// The index behind the last.
+    #[prost(uint64, tag = "2")]
+    pub(crate) below: u64,
+    /// Most bytes in all, but the first whatever its size.
+    #[prost(uint32, tag = "3")]
+    pub(crate) bytes_max: u32,
+}
+
+/// The answer to a request, of the same kind.
+#[derive(Clone, PartialEq, Message)]
 pub(crate) struct Answer {
-    #[prost(oneof = "AnswerKind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "AnswerKind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub(crate) kind: Option<AnswerKind>,
 }
 
-#[derive(Clone, Copy, PartialEq, Oneof)]
+#[derive(Clone, PartialEq, Oneof)]
 pub(crate) enum AnswerKind {
     #[prost(message, tag = "1")]
     Append(AppendAnswer),
@@ -269,6 +286,8 @@ pub(crate) enum AnswerKind {
     Survey(SurveyAnswer),
     #[prost(bool, tag = "7")]
     Settle(bool),
+    #[prost(message, tag = "8")]
+    Batches(Batches),
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -279,6 +298,13 @@ pub(crate) struct SurveyAnswer {
     pub(crate) is_doubtful: bool,
     #[prost(bool, tag = "3")]
     pub(crate) is_led: bool,
+}
+
+/// Committed batches. The bytes of each are in the payload.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Batches {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) entries: Vec<Entry>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]

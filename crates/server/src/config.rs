@@ -55,6 +55,10 @@ pub struct NodeConfig {
     pub default_replication_factor: Option<u32>,
     /// The journal's sizes.
     pub journal: JournalOptions,
+    /// How many bytes a second the scrub reads; 0 for no scrub.
+    pub scrub_bytes_per_second: u64,
+    /// How many bytes a second replicas that catch up and repairs may take; 0 for as many as they can.
+    pub catch_up_bytes_per_second: u64,
 }
 
 /// One of the nodes that found a cluster.
@@ -89,6 +93,8 @@ impl NodeConfig {
             default_partitions: 1,
             default_replication_factor: None,
             journal: JournalOptions::default(),
+            scrub_bytes_per_second: limits::SCRUB_BYTES_PER_SECOND,
+            catch_up_bytes_per_second: limits::CATCH_UP_BYTES_PER_SECOND,
         }
     }
 

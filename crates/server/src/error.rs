@@ -76,6 +76,12 @@ pub enum NodeFailure {
         /// What failed.
         reason: String,
     },
+    /// What is stored is damaged, and the cluster goes on without it by now.
+    #[error(
+        "what this node has stored is damaged, and the cluster goes on without it: start the node again, and it sets the data aside and \
+         comes back as a new member"
+    )]
+    Spared,
     /// The cluster goes on without this node: it was removed, its data directory was replaced by another, or it was left behind
     /// when the cluster lost its majority. It can only come back with an empty data directory.
     #[error("the cluster goes on without this node: {reason}")]

@@ -1,12 +1,14 @@
-//! The HTTP listener: `/healthz` says that the process is alive, `/readyz` whether it serves and why not.
+//! The HTTP listener: `/healthz` says that the process is alive, `/readyz` whether it serves and why not, `/metrics` has figures
+//! in the text form that Prometheus reads.
 //! One request handler, no framework; bodies of requests are never read.
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -22,6 +24,10 @@ use crate::connection::{ClientStream, Connection};
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// Most bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 16 << 10;
+/// What the answers are.
+const TEXT_TYPE: &str = "text/plain; charset=utf-8";
+/// What those to `/metrics` are: Prometheus takes nothing that does not say so.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// How far the node serves.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,15 +43,29 @@ pub(crate) enum Health {
     ReadOnly(String),
 }
 
+/// Gives the figures of a node that has started.
+type Figures = Arc<OnceLock<Box<dyn Fn() -> String + Send + Sync>>>;
+
 /// How far the node serves, now. Clones share it.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Readiness {
     health: Arc<Mutex<Health>>,
+    figures: Figures,
 }
 
 impl Readiness {
     pub(crate) fn set(&self, health: Health) {
         *self.health.lock() = health;
+    }
+
+    /// From here on `/metrics` shows these.
+    pub(crate) fn set_figures(&self, figures: impl Fn() -> String + Send + Sync + 'static) {
+        // A node starts once.
+        let _ = self.figures.set(Box::new(figures));
+    }
+
+    fn figures(&self) -> String {
+        self.figures.get().map(|figures| figures()).unwrap_or_default()
     }
 
     fn health(&self) -> Health {
@@ -104,12 +124,14 @@ fn respond(request: &Request<Incoming>, readiness: &Readiness) -> Response<Strin
     let body = if request.method() == Method::HEAD { String::new() } else { text };
     let mut response = Response::new(body);
     *response.status_mut() = status;
+    let kind = if request.uri().path() == "/metrics" { METRICS_TYPE } else { TEXT_TYPE };
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 
 fn answer(method: &Method, path: &str, readiness: &Readiness) -> (StatusCode, String) {
     let (status, text) = match path {
-        "/healthz" | "/readyz" if !matches!(*method, Method::GET | Method::HEAD) => {
+        "/healthz" | "/readyz" | "/metrics" if !matches!(*method, Method::GET | Method::HEAD) => {
             (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".to_owned())
         }
         "/healthz" => (StatusCode::OK, "ok\n".to_owned()),
@@ -121,7 +143,8 @@ fn answer(method: &Method, path: &str, readiness: &Readiness) -> (StatusCode, St
                 (StatusCode::SERVICE_UNAVAILABLE, format!("degraded, for reading only: {reason}\n"))
             }
         },
-        _ => (StatusCode::NOT_FOUND, "there is /healthz and /readyz\n".to_owned()),
+        "/metrics" => (StatusCode::OK, readiness.figures()),
+        _ => (StatusCode::NOT_FOUND, "there is /healthz, /readyz and /metrics\n".to_owned()),
     };
     (status, text)
 }
@@ -138,6 +161,9 @@ mod tests {
         assert_eq!(status("/readyz"), StatusCode::SERVICE_UNAVAILABLE);
         readiness.set(Health::Ready);
         assert_eq!(status("/readyz"), StatusCode::OK);
+        assert_eq!(answer(&Method::GET, "/metrics", &readiness), (StatusCode::OK, String::new()));
+        readiness.set_figures(|| "highwater_scrub_rounds_total 3\n".to_owned());
+        assert!(answer(&Method::GET, "/metrics", &readiness).1.contains("rounds_total 3"));
         readiness.set(Health::ReadOnly("the journal is damaged".to_owned()));
         let (degraded, why) = answer(&Method::GET, "/readyz", &readiness);
         assert_eq!(degraded, StatusCode::SERVICE_UNAVAILABLE);

@@ -18,6 +18,7 @@ mod http;
 mod inbound;
 mod introduction;
 mod listener;
+mod metrics;
 mod node;
 mod outbound;
 mod remote;

@@ -11,7 +11,9 @@ use highwater_broker::{BrokerError, LeadersUpdate, NodeReport, Remote, RemotePro
 use highwater_peer::PeerTransport;
 use highwater_proto::internal::v1;
 use highwater_proto::internal::v1::cluster_service_client::ClusterServiceClient;
-use highwater_types::{ClusterId, ErrorCode, NodeId, PartitionId, PartitionIndex, Term, TopicId, limits};
+use highwater_types::{
+    ClusterId, ErrorCode, Incarnation, NodeId, PartitionId, PartitionIndex, Term, TopicId, limits,
+};
 use parking_lot::Mutex;
 use tonic::transport::{Channel, Endpoint};
 
@@ -29,6 +31,10 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long one attempt to change the metadata may take.
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the leader of the metadata may take to say whether the cluster goes on without a node's data: it asks all others.
+const SPARE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the question follows a hint to who leads.
+const SPARE_HOPS_MAX: u32 = 2;
 
 /// The channels to other nodes, by address.
 pub(crate) struct Channels {
@@ -94,6 +100,41 @@ pub(crate) async fn identify(channels: &Channels, address: &str) -> Result<v1::I
     let mut client = client(channels, address)?;
     let asked = tokio::time::timeout(CONNECT_TIMEOUT, client.identify(v1::IdentifyRequest {})).await;
     Ok(asked.map_err(|_| silent(address))?.map_err(|status| from_status(&status))?.into_inner())
+}
+
+/// Asks the node at `address`, and whoever it names, whether the cluster goes on without what a node has stored.
+///
+/// # Errors
+/// When it does not, or nobody can say so now.
+pub(crate) async fn ask_to_spare(
+    channels: &Channels,
+    address: &str,
+    cluster: ClusterId,
+    node: NodeId,
+    incarnation: Incarnation,
+) -> Result<(), BrokerError> {
+    let mut address = address.to_owned();
+    let mut hops = SPARE_HOPS_MAX;
+    loop {
+        let request = v1::SpareDataRequest {
+            cluster_id: cluster.to_string(),
+            node_id: node.0,
+            incarnation: incarnation.0,
+        };
+        let mut client = client(channels, &address)?;
+        let asked = tokio::time::timeout(SPARE_TIMEOUT, client.spare_data(request)).await;
+        let refused = match asked.map_err(|_| silent(&address))? {
+            Ok(_) => return Ok(()),
+            Err(status) => from_status(&status),
+        };
+        match &refused.leader {
+            Some(leader) if refused.code == ErrorCode::NotLeader && hops > 0 => {
+                address.clone_from(&leader.address);
+                hops -= 1;
+            }
+            _ => return Err(refused),
+        }
+    }
 }
 
 fn silent(address: &str) -> BrokerError {

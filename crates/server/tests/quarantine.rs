@@ -77,11 +77,15 @@ async fn a_damaged_partition_is_told_apart_in_every_answer_that_names_it() {
     }
     for partition in 0..3 {
         let found = bounds(&mut log, "orders", partition).await;
-        assert!(
-            if partition == DAMAGED { quarantined(found.map(|_| 0)) } else { found == Ok((0, 3)) },
-            "offsets of {partition}"
+        assert_eq!(
+            found,
+            Ok((0, 3)),
+            "what there is of {partition} is known, and is needed to save what is whole"
         );
     }
+    let behind = log.fetch(harness::fetch("orders", DAMAGED, 1)).await.expect("in band").into_inner();
+    let read = data(behind.results.into_iter().next().expect("one")).map(|data| data.next_offset);
+    assert_eq!(read, Ok(3), "behind the damage it can be read");
     for described in describe(&node, "orders").await.partitions {
         let error = described.error.map(|error| error.code).unwrap_or_default();
         assert_eq!(error == QUARANTINED, described.partition == DAMAGED, "{error}");

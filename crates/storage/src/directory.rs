@@ -11,12 +11,13 @@
 //! ├── journal/        the write-ahead journal shared by all Raft groups
 //! ├── checkpoint/     state that the journal no longer has to hold
 //! ├── topics/         segments and indexes, by topic id and partition
-//! └── quarantine/     an empty marker for each file that could not be read (SIGBUS)
+//! └── quarantine/     an empty marker for each file that could not be read (SIGBUS), and data that was set aside
 //! ```
 //!
 //! Invariants: an identity means that all directories above existed, durably, before it; a directory
 //! without one is never written to unless it is empty or half-made; a directory is never born again over data.
 
+mod anew;
 mod birth;
 mod boot;
 mod error;
@@ -139,6 +140,7 @@ impl DataDirectory {
             let identity =
                 Identity::read(&*disk, root)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
             identity.check(root, options)?;
+            let identity = anew::finish(&*disk, identity).map_err(failed)?;
             birth::check_skeleton(&*disk, root)?;
             // The name may have been seen before it was durable, when a birth was cut short after its rename.
             disk.sync_dir(Path::new("")).map_err(failed)?;
@@ -228,15 +230,26 @@ impl DataDirectory {
 
     /// The files that could not be read under a mapping, relative to the root, sorted.
     pub fn unreadable_files(&self) -> io::Result<Vec<PathBuf>> {
-        let markers = self.disk.list(Path::new(layout::QUARANTINE))?;
-        Ok(markers.iter().map(|marker| sigbus::marked_path(marker)).collect())
+        let names = self.disk.list(Path::new(layout::QUARANTINE))?;
+        let markers = names.iter().filter(|name| !anew::is_aside(name));
+        Ok(markers.map(|marker| sigbus::marked_path(marker)).collect())
+    }
+
+    /// Sets everything aside that the directory has, and gives it a new incarnation: for data that cannot be proven whole, of a node
+    /// whose cluster has it elsewhere. Nobody may use what is stored any more. Returns where the data went, relative to the root.
+    /// Durable on return, and finished by the next start when this process does not get so far.
+    pub fn begin_anew(&mut self, clock: &dyn Clock, random: &dyn Random) -> io::Result<PathBuf> {
+        let (identity, aside) = anew::begin(&*self.disk, self.identity, clock, random)?;
+        self.identity = identity;
+        for file in self.unreadable_files()? {
+            self.clear_unreadable(&file)?;
+        }
+        Ok(aside)
     }
 
     /// Removes a file's marker, once the file has been dealt with; durable on return.
     pub fn clear_unreadable(&self, path: &Path) -> io::Result<()> {
-        let directory = Path::new(layout::QUARANTINE);
-        self.disk.remove_file(&directory.join(sigbus::marker_name(path)))?;
-        self.disk.sync_dir(directory)
+        clear_unreadable(&*self.disk, path)
     }
 
     /// Records that recovery after [`Shutdown::PowerLost`] is finished and its result durable. Until then every start
@@ -250,6 +263,13 @@ impl DataDirectory {
     pub fn mark_clean(&self) -> io::Result<()> {
         boot::record(&*self.disk, boot::State::Clean, self.epoch)
     }
+}
+
+/// See [`DataDirectory::clear_unreadable`].
+pub(crate) fn clear_unreadable(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let directory = Path::new(layout::QUARANTINE);
+    disk.remove_file(&directory.join(sigbus::marker_name(path)))?;
+    disk.sync_dir(directory)
 }
 
 impl std::fmt::Debug for DataDirectory {

@@ -51,7 +51,7 @@ impl Vote {
 }
 
 /// One entry of a group's log.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Its identity.
     pub id: LogId,
@@ -60,7 +60,7 @@ pub struct Entry {
 }
 
 /// What an entry holds. Only a batch takes offsets.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payload {
     /// Nothing: a new leader's first entry.
     Blank,

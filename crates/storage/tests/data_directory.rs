@@ -503,3 +503,69 @@ fn a_half_recovered_directory_is_refused_until_the_recovery_is_finished() {
     assert_eq!(directory.identity().cluster, first);
     assert!(directory.recovery().unwrap().is_finished);
 }
+
+/// A directory with something in all that a new life sets aside, durably.
+fn lived_in(seed: u64) -> (SimDisk, Identity) {
+    let disk = SimDisk::new(seed);
+    let identity = open_simulated(&disk).unwrap().identity();
+    for name in [layout::JOURNAL, layout::CHECKPOINT, layout::TOPICS] {
+        let file = disk.create(&Path::new(name).join("old")).unwrap();
+        file.write_all_at(&mut [IoSlice::new(name.as_bytes())], 0).unwrap();
+        file.sync_data().unwrap();
+        disk.sync_dir(Path::new(name)).unwrap();
+    }
+    (disk, identity)
+}
+
+#[test]
+fn a_new_life_that_is_cut_short_at_any_operation_never_mixes_the_old_data_with_the_new() {
+    let begin = |disk: &SimDisk| {
+        let mut directory = open_simulated(disk)?;
+        Ok::<_, DirectoryError>(
+            directory.begin_anew(&FixedClock, &Counter::default()).map(|aside| (directory, aside)),
+        )
+    };
+    let (disk, old) = lived_in(0);
+    let before = disk.op_count();
+    let (directory, aside) = begin(&disk).unwrap().unwrap();
+    assert_ne!(directory.identity().incarnation, old.incarnation);
+    assert!(!directory.identity().founder);
+    let operations = disk.op_count() - before;
+    let (mut kept, mut renewed) = (0, 0);
+    for seed in 0..20 {
+        for cut in 0..operations {
+            let (disk, old) = lived_in(seed);
+            disk.crash_after_ops(cut);
+            assert!(!begin(&disk).is_ok_and(|begun| begun.is_ok()), "seed {seed}, cut after {cut}");
+            disk.crash();
+            let directory =
+                open_simulated(&disk).unwrap_or_else(|error| panic!("seed {seed}, cut after {cut}: {error}"));
+            let is_old = directory.identity().incarnation == old.incarnation;
+            for name in [layout::JOURNAL, layout::CHECKPOINT, layout::TOPICS] {
+                let (here, there) = (Path::new(name).join("old"), aside.join(name).join("old"));
+                let found = [disk.exists(&here).unwrap(), disk.exists(&there).unwrap()];
+                assert_eq!(found, [is_old, !is_old], "seed {seed}, cut after {cut}: {name}");
+            }
+            assert_eq!(directory.identity().replaces, None, "seed {seed}, cut after {cut}");
+            *if is_old { &mut kept } else { &mut renewed } += 1;
+        }
+    }
+    assert!(kept > 0 && renewed > 0, "{kept} kept, {renewed} renewed");
+}
+
+#[test]
+fn what_was_set_aside_may_be_deleted_in_part_without_costing_the_new_life_anything() {
+    let (disk, _) = lived_in(0);
+    let mut directory = open_simulated(&disk).unwrap();
+    let aside = directory.begin_anew(&FixedClock, &Counter::default()).unwrap();
+    let identity = directory.identity();
+    let journal = Path::new(layout::JOURNAL).join("new");
+    disk.create(&journal).unwrap().sync_data().unwrap();
+    disk.sync_dir(Path::new(layout::JOURNAL)).unwrap();
+    disk.remove_dir_all(&aside.join(layout::JOURNAL)).unwrap();
+    drop(directory);
+    let directory = open_simulated(&disk).unwrap();
+    assert_eq!(directory.identity(), identity);
+    assert!(disk.exists(&journal).unwrap());
+    assert!(directory.unreadable_files().unwrap().is_empty(), "what was set aside is no mark");
+}

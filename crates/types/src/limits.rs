@@ -184,3 +184,8 @@ pub const PEER_REDIAL_MS_MAX: u64 = 2000;
 pub const PEER_LIVENESS_REDIAL_MS_MAX: u64 = 250;
 /// Longest reason that a node gives or takes for a refusal, in bytes.
 pub const PEER_REASON_BYTES_MAX: usize = 1024;
+/// Bytes a second that the scrub of stored records reads, unless a node is configured otherwise: a terabyte in a day and a half.
+pub const SCRUB_BYTES_PER_SECOND: u64 = 8 << 20;
+/// Bytes a second that replicas which catch up and repairs may take, unless a node is configured otherwise: a gigabyte in a
+/// quarter of a minute, beside the producers.
+pub const CATCH_UP_BYTES_PER_SECOND: u64 = 64 << 20;

@@ -70,8 +70,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         kind: Kind::Listen,
         default: Is("127.0.0.1:7402"),
         example: "0.0.0.0:7402",
-        documentation: "Where HTTP is listened for: /healthz says that the process lives, /readyz that it serves. \
-                        Port 0 takes a free one.",
+        documentation: "Where HTTP is listened for: /healthz says that the process lives, /readyz that it serves, \
+                        /metrics has figures. Port 0 takes a free one.",
         store: |config, value| config.node.http = value.listen(),
     },
     Setting {
@@ -174,6 +174,22 @@ pub(crate) const SETTINGS: &[Setting] = &[
         documentation: "Size of the journal at which producers wait for the checkpoint that is under way. It bounds \
                         the disk space that the journal takes, and the time of the longest start.",
         store: |config, value| config.node.journal.bytes_max = value.number(),
+    },
+    Setting {
+        name: "replication.catch_up_rate",
+        kind: Kind::Bytes { min: 0, max: 1 << 40 },
+        default: Is("64MiB"),
+        example: "16MiB",
+        documentation: "How many bytes a second replicas may take together to catch up with partitions that this node                         leads, and to repair damaged records of this node: moved and new replicas, and those that                         were away. Replicas in step are never held back. 0 sets no bound.",
+        store: |config, value| config.node.catch_up_bytes_per_second = value.number(),
+    },
+    Setting {
+        name: "scrub.rate",
+        kind: Kind::Bytes { min: 0, max: 1 << 40 },
+        default: Is("8MiB"),
+        example: "32MiB",
+        documentation: "How many bytes a second of the stored records are read and checked, again and again, so that                         damage is found and repaired before somebody needs them. 0 reads none.",
+        store: |config, value| config.node.scrub_bytes_per_second = value.number(),
     },
     Setting {
         name: "log.level",

@@ -59,12 +59,17 @@ impl PartitionView {
         }
     }
 
-    /// The replicas that are not in sync, with what they lack; none if all are.
+    /// The replicas that are not in sync, with what they lack, and those that are damaged; none if all are well.
     fn behind(&self) -> Cell {
-        let behind = self.replicas.iter().filter(|replica| !replica.is_in_sync && !replica.is_leaving);
+        let is_damaged = |replica: &ReplicaView| replica.quarantine_reason.is_some();
+        let is_well = |replica: &ReplicaView| replica.is_in_sync && !is_damaged(replica);
+        let behind = self.replicas.iter().filter(|replica| !is_well(replica) && !replica.is_leaving);
         let texts: Vec<String> = behind
             .map(|replica| {
-                let lag = replica.lag().unwrap_or_else(|| replica.state().to_string());
+                let lag = replica
+                    .lag()
+                    .filter(|_| !is_damaged(replica))
+                    .unwrap_or_else(|| replica.state().to_string());
                 format!("{}: {lag}", replica.node_id)
             })
             .collect();

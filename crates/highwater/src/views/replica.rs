@@ -50,9 +50,9 @@ pub(crate) struct ReplicaView {
     pub(crate) high_watermark: Option<i64>,
     /// How long ago its node was heard of.
     pub(crate) last_seen_ms: Option<u64>,
-    /// Why it is out of service, when what it holds is damaged.
+    /// What is damaged of it, and what is done about that.
     pub(crate) quarantine_reason: Option<String>,
-    /// What of it is damaged, as far as that is known.
+    /// What it does not give out, when only a part is damaged.
     pub(crate) quarantined_ranges: Vec<OffsetRange>,
 }
 
@@ -123,14 +123,16 @@ impl ReplicaView {
         }
     }
 
-    /// Why it is out of service, and where it is damaged.
+    /// What is damaged of it: some offsets, or all of it.
     pub(crate) fn damage(&self) -> Option<String> {
         let reason = self.quarantine_reason.as_ref()?;
         let range = |range: &OffsetRange| format!("{} up to {}", range.start, range.end);
         let ranges: Vec<String> = self.quarantined_ranges.iter().map(range).collect();
-        let where_to =
-            if ranges.is_empty() { String::new() } else { format!(" (offsets {})", ranges.join(", ")) };
-        Some(format!("the replica on node {} is out of service{where_to}: {reason}", self.node_id))
+        let what = match ranges.as_slice() {
+            [] => "is out of service".to_owned(),
+            ranges => format!("does not give out offsets {}", ranges.join(", ")),
+        };
+        Some(format!("the replica on node {} {what}: {reason}", self.node_id))
     }
 }
 

@@ -6,6 +6,7 @@ use prost::Message;
 
 use super::coordinates::vote;
 use super::malformed;
+use super::request::{decode_entries, encode_entries};
 use super::support::{decode_pong, no_payload};
 use crate::error::PeerError;
 use crate::frame::{Arrived, Correlation, Frame, FrameKind};
@@ -15,8 +16,9 @@ use crate::wire::{self, AnswerKind, AppendOutcome};
 /// The frame of an answer.
 ///
 /// # Errors
-/// Never: an answer is small.
+/// When it has more batches than fit a frame; all others are small.
 pub(crate) fn answer_frame(correlation: Correlation, reply: &PeerReply) -> Result<Frame, PeerError> {
+    let mut payload = Vec::new();
     let kind = match reply {
         PeerReply::Append(reply) => AnswerKind::Append(encode_append(*reply)),
         PeerReply::Vote(reply) => AnswerKind::Vote(wire::BallotAnswer {
@@ -33,8 +35,12 @@ pub(crate) fn answer_frame(correlation: Correlation, reply: &PeerReply) -> Resul
             is_led: surveyed.is_led,
         }),
         PeerReply::Settle(goes_by_it) => AnswerKind::Settle(*goes_by_it),
+        PeerReply::Batches(entries) => {
+            // Their bytes are shared, not copied.
+            AnswerKind::Batches(wire::Batches { entries: encode_entries(entries.clone(), &mut payload)? })
+        }
     };
-    Frame::new(FrameKind::Answer, correlation, &wire::Answer { kind: Some(kind) }, Vec::new())
+    Frame::new(FrameKind::Answer, correlation, &wire::Answer { kind: Some(kind) }, payload)
 }
 
 /// The frame that says that nothing was taken of a request.
@@ -51,7 +57,9 @@ pub(crate) fn failure_frame(correlation: Correlation, reason: &str) -> Result<Fr
 /// # Errors
 /// When the frame is no answer that this build knows.
 pub(crate) fn decode_answer(frame: &Arrived) -> Result<Result<Reply, String>, PeerError> {
-    no_payload(frame)?;
+    if frame.kind != FrameKind::Answer {
+        no_payload(frame)?;
+    }
     match frame.kind {
         FrameKind::Error => return Ok(Err(shortened(&wire::Failure::decode(frame.meta.clone())?.reason))),
         FrameKind::Pong => return Ok(Ok(Reply::Support(decode_pong(frame)?))),
@@ -59,6 +67,9 @@ pub(crate) fn decode_answer(frame: &Arrived) -> Result<Result<Reply, String>, Pe
     }
     let answer = wire::Answer::decode(frame.meta.clone())?;
     let kind = answer.kind.ok_or_else(|| malformed("this build does not know the kind of answer"))?;
+    if !matches!(kind, AnswerKind::Batches(_)) {
+        no_payload(frame)?;
+    }
     Ok(Ok(Reply::Replica(match kind {
         AnswerKind::Append(reply) => PeerReply::Append(decode_append(&reply)?),
         AnswerKind::Vote(reply) => PeerReply::Vote(BallotReply {
@@ -75,6 +86,9 @@ pub(crate) fn decode_answer(frame: &Arrived) -> Result<Result<Reply, String>, Pe
             is_led: answer.is_led,
         }),
         AnswerKind::Settle(goes_by_it) => PeerReply::Settle(goes_by_it),
+        AnswerKind::Batches(batches) => {
+            PeerReply::Batches(decode_entries(batches.entries, frame.payload.clone())?)
+        }
     })))
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use highwater_consensus::{Append, Entry, LogId, Payload, PeerRequest, Rejoin, TakeOver};
+use highwater_consensus::{Append, BatchesWanted, Entry, LogId, Payload, PeerRequest, Rejoin, TakeOver};
 use highwater_records::StampedBatch;
 use highwater_types::{GroupId, Incarnation, NodeId, RaftIndex, Term};
 use prost::Message;
@@ -67,6 +67,9 @@ pub(crate) fn encode_question(
         }
         PeerRequest::Survey => RequestKind::Survey(wire::Survey {}),
         PeerRequest::Settle(floor) => RequestKind::Settle(wire::Settle { floor: floor.map(Into::into) }),
+        PeerRequest::Batches(BatchesWanted { from, below, bytes_max }) => {
+            RequestKind::Batches(wire::BatchesWanted { from: from.0, below: below.0, bytes_max })
+        }
         PeerRequest::Snapshot(transfer) => {
             let (message, first, sender) = StateSender::begin(transfer, correlation, chunk_bytes);
             payload.push(first);
@@ -110,6 +113,11 @@ pub(crate) fn decode_request(frame: &Arrived) -> Result<Decoded, PeerError> {
         })),
         RequestKind::Survey(_) => Body::Whole(PeerRequest::Survey),
         RequestKind::Settle(message) => Body::Whole(PeerRequest::Settle(message.floor.map(Into::into))),
+        RequestKind::Batches(message) => Body::Whole(PeerRequest::Batches(BatchesWanted {
+            from: RaftIndex(message.from),
+            below: RaftIndex(message.below),
+            bytes_max: message.bytes_max,
+        })),
         RequestKind::Snapshot(message) => {
             let head = SnapshotHead::decode(message, &frame.payload)?;
             if head.state_len() == frame.payload.len() {
@@ -124,14 +132,21 @@ pub(crate) fn decode_request(frame: &Arrived) -> Result<Decoded, PeerError> {
 }
 
 fn encode_append(append: Append, payload: &mut Vec<Bytes>) -> Result<wire::Append, PeerError> {
-    let entries = append.entries.into_iter().map(|entry| encode_entry(entry, payload));
-    let entries = entries.collect::<Result<_, _>>()?;
+    let entries = encode_entries(append.entries, payload)?;
     Ok(wire::Append {
         vote: Some(append.vote.into()),
         previous: append.previous.map(Into::into),
         committed: append.committed.map(Into::into),
         entries,
     })
+}
+
+/// The messages of entries, whose bytes are added to `payload`.
+pub(super) fn encode_entries(
+    entries: Vec<Entry>,
+    payload: &mut Vec<Bytes>,
+) -> Result<Vec<wire::Entry>, PeerError> {
+    entries.into_iter().map(|entry| encode_entry(entry, payload)).collect()
 }
 
 fn encode_entry(entry: Entry, payload: &mut Vec<Bytes>) -> Result<wire::Entry, PeerError> {
@@ -161,16 +176,21 @@ fn encode_entry(entry: Entry, payload: &mut Vec<Bytes>) -> Result<wire::Entry, P
     Ok(message)
 }
 
-fn decode_append(append: wire::Append, mut payload: Bytes) -> Result<Append, PeerError> {
-    let entries = append.entries.into_iter().map(|entry| decode_entry(entry, &mut payload));
+/// The entries of messages, which take up all of `payload`.
+pub(super) fn decode_entries(messages: Vec<wire::Entry>, mut payload: Bytes) -> Result<Vec<Entry>, PeerError> {
+    let entries = messages.into_iter().map(|entry| decode_entry(entry, &mut payload));
     let entries = entries.collect::<Result<_, _>>()?;
     if !payload.is_empty() {
         return Err(malformed(format!("{} bytes of the payload are no entry's", payload.len())));
     }
+    Ok(entries)
+}
+
+fn decode_append(append: wire::Append, payload: Bytes) -> Result<Append, PeerError> {
     Ok(Append {
         vote: vote(append.vote)?,
         previous: append.previous.map(Into::into),
-        entries,
+        entries: decode_entries(append.entries, payload)?,
         committed: append.committed.map(Into::into),
     })
 }

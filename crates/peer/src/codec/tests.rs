@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use highwater_consensus::{
-    Append, AppendReply, Ballot, BallotReply, Entry, LogId, Payload, PeerReply, PeerRequest, Ping, Pong,
-    Rejoin, SnapshotTransfer, Surveyed, TakeOver, Vote,
+    Append, AppendReply, Ballot, BallotReply, BatchesWanted, Entry, LogId, Payload, PeerReply, PeerRequest,
+    Ping, Pong, Rejoin, SnapshotTransfer, Surveyed, TakeOver, Vote,
 };
 use highwater_records::{BatchBuilder, StampedBatch};
 use highwater_types::{
@@ -14,7 +14,7 @@ use highwater_types::{
 use uuid::Uuid;
 
 use super::*;
-use crate::frame::{Correlation, Frame};
+use crate::frame::{Correlation, Frame, FrameKind};
 use crate::question::{Question, Reply};
 
 const CHUNK: usize = 64;
@@ -74,6 +74,7 @@ fn requests() -> Vec<PeerRequest> {
         PeerRequest::Survey,
         PeerRequest::Settle(None),
         PeerRequest::Settle(Some(id(4))),
+        PeerRequest::Batches(BatchesWanted { from: RaftIndex(3), below: RaftIndex(u64::MAX), bytes_max: 7 }),
         PeerRequest::Snapshot(snapshot(CHUNK)),
         PeerRequest::Snapshot(empty),
     ]
@@ -82,6 +83,8 @@ fn requests() -> Vec<PeerRequest> {
 fn replies() -> Vec<PeerReply> {
     let ballot = BallotReply { vote: vote(), is_granted: true, last: Some(id(3)) };
     vec![
+        PeerReply::Batches(append().entries),
+        PeerReply::Batches(Vec::new()),
         PeerReply::Append(AppendReply::Stored),
         PeerReply::Append(AppendReply::StoredUpTo(None)),
         PeerReply::Append(AppendReply::StoredUpTo(Some(id(12)))),
@@ -234,16 +237,22 @@ fn a_flipped_bit_is_noticed_everywhere_but_in_a_batchs_own_checksummed_bytes() {
     }
 }
 
-/// Whether the frame is an append with a batch whose checksum is wrong.
+/// Whether the frame has a batch whose checksum is wrong.
 fn is_caught_by_batches(bytes: &Bytes) -> bool {
     let header = FrameHeader::decode(bytes.first_chunk().unwrap()).unwrap();
     let (meta, payload) = bytes.slice(HEADER_LEN..).split_at_payload(header.meta_len);
     let frame = Arrived { kind: header.kind, correlation: header.correlation, meta, payload };
-    let Body::Whole(PeerRequest::Append(append)) = decode_request(&frame).unwrap().body else { return false };
-    append
-        .entries
-        .iter()
-        .any(|entry| matches!(&entry.payload, Payload::Batch(batch) if batch.verify().is_err()))
+    let entries = match frame.kind {
+        FrameKind::Answer => match decode_answer(&frame).unwrap().unwrap() {
+            Reply::Replica(PeerReply::Batches(entries)) => entries,
+            _ => return false,
+        },
+        _ => match decode_request(&frame).unwrap().body {
+            Body::Whole(PeerRequest::Append(append)) => append.entries,
+            _ => return false,
+        },
+    };
+    entries.iter().any(|entry| matches!(&entry.payload, Payload::Batch(batch) if batch.verify().is_err()))
 }
 
 trait SplitAtPayload {

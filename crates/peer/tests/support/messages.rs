@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use highwater_consensus::{
-    Append, AppendReply, Ballot, BallotReply, Entry, LogId, Payload, PeerReply, PeerRequest, Rejoin,
-    SnapshotTransfer, Surveyed, TakeOver, Vote,
+    Append, AppendReply, Ballot, BallotReply, BatchesWanted, Entry, LogId, Payload, PeerReply, PeerRequest,
+    Rejoin, SnapshotTransfer, Surveyed, TakeOver, Vote,
 };
 use highwater_records::{BatchBuilder, StampedBatch};
 use highwater_types::{
@@ -37,6 +37,10 @@ pub fn batch(value_bytes: usize) -> StampedBatch {
 pub fn append(index: u64, value_bytes: usize) -> PeerRequest {
     let entries = vec![Entry { id: id(index), payload: Payload::Batch(batch(value_bytes)) }];
     PeerRequest::Append(Append { vote: vote(), previous: None, entries, committed: None })
+}
+
+pub fn batches_wanted() -> PeerRequest {
+    PeerRequest::Batches(BatchesWanted { from: RaftIndex(3), below: RaftIndex(9), bytes_max: 1 << 20 })
 }
 
 pub fn heartbeat() -> PeerRequest {
@@ -76,6 +80,7 @@ pub fn every_request() -> Vec<PeerRequest> {
         PeerRequest::Survey,
         PeerRequest::Settle(None),
         PeerRequest::Settle(Some(id(4))),
+        batches_wanted(),
         snapshot(0),
         snapshot(1000),
         snapshot(5_000_001),
@@ -95,6 +100,7 @@ pub fn every_reply() -> Vec<PeerReply> {
         PeerReply::Rejoin(true),
         PeerReply::Survey(Surveyed { last: Some(id(4)), is_doubtful: true, is_led: false }),
         PeerReply::Settle(true),
+        PeerReply::Batches(vec![Entry { id: id(3), payload: Payload::Batch(batch(1 << 20)) }]),
     ]
 }
 

@@ -7,7 +7,7 @@ use futures_util::stream::BoxStream;
 use highwater_broker::{Broker, BrokerError, LeadersUpdate};
 use highwater_proto::internal::v1;
 use highwater_proto::internal::v1::cluster_service_server::ClusterService;
-use highwater_types::{PartitionId, Term};
+use highwater_types::{ClusterId, Incarnation, NodeId, PartitionId, Term};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -40,12 +40,21 @@ impl ClusterService for Cluster {
         request: Request<v1::ProposeRequest>,
     ) -> Result<Response<v1::ProposeResponse>, Status> {
         let v1::ProposeRequest { cluster_id, command } = request.into_inner();
-        let cluster = cluster_id.parse().map_err(|_| {
-            status(BrokerError::invalid_request(format!("'{cluster_id}' is no id of a cluster")))
-        })?;
+        let cluster = cluster(&cluster_id).map_err(status)?;
         let proposed = self.broker.receive_proposal(cluster, command).await.map_err(status)?;
         let (response, metadata_version) = (proposed.response, proposed.metadata_version);
         Ok(Response::new(v1::ProposeResponse { response, metadata_version }))
+    }
+
+    async fn spare_data(
+        &self,
+        request: Request<v1::SpareDataRequest>,
+    ) -> Result<Response<v1::SpareDataResponse>, Status> {
+        let v1::SpareDataRequest { cluster_id, node_id, incarnation } = request.into_inner();
+        let cluster = cluster(&cluster_id).map_err(status)?;
+        let (node, incarnation) = (NodeId(node_id), Incarnation(incarnation));
+        self.broker.spare_data(cluster, node, incarnation).await.map_err(status)?;
+        Ok(Response::new(v1::SpareDataResponse {}))
     }
 
     async fn report_node(
@@ -79,6 +88,10 @@ pub(super) async fn birth(
 ) -> Result<Response<v1::BirthResponse>, Status> {
     introduction.be_born(request.into_inner()).await.map_err(status)?;
     Ok(Response::new(v1::BirthResponse {}))
+}
+
+fn cluster(id: &str) -> Result<ClusterId, BrokerError> {
+    id.parse().map_err(|_| BrokerError::invalid_request(format!("'{id}' is no id of a cluster")))
 }
 
 fn message(update: &LeadersUpdate) -> v1::FollowLeadersResponse {

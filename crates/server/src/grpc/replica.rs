@@ -36,9 +36,13 @@ pub(crate) fn replica(state: &ReplicaState) -> v1::ReplicaDescription {
         high_watermark: state.high_watermark.map(|offset| offset.0),
         last_seen_ms: state.last_seen.map(millis),
         quarantine_reason: state.quarantine.clone().unwrap_or_default(),
-        quarantined_ranges: Vec::new(),
+        quarantined_ranges: state.quarantined_ranges.iter().map(|(from, below)| range(*from, *below)).collect(),
         is_leaving: state.is_leaving,
     }
+}
+
+fn range(from: Offset, below: Offset) -> v1::OffsetRange {
+    v1::OffsetRange { start: from.0, end: below.0 }
 }
 
 fn replica_state(message: v1::ReplicaDescription) -> ReplicaState {
@@ -59,6 +63,11 @@ fn replica_state(message: v1::ReplicaDescription) -> ReplicaState {
         high_watermark: message.high_watermark.map(Offset),
         last_seen: message.last_seen_ms.map(Duration::from_millis),
         quarantine: Some(message.quarantine_reason).filter(|reason| !reason.is_empty()),
+        quarantined_ranges: message
+            .quarantined_ranges
+            .iter()
+            .map(|range| (Offset(range.start), Offset(range.end)))
+            .collect(),
         is_leaving: message.is_leaving,
     }
 }

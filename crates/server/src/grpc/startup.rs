@@ -131,6 +131,13 @@ impl ClusterService for Newcomer {
         Err(not_yet(&self.introduction))
     }
 
+    async fn spare_data(
+        &self,
+        _request: Request<v1::SpareDataRequest>,
+    ) -> Result<Response<v1::SpareDataResponse>, Status> {
+        Err(not_yet(&self.introduction))
+    }
+
     async fn report_node(
         &self,
         _request: Request<v1::ReportNodeRequest>,

@@ -1,7 +1,9 @@
-//! The first part of a node's start: its data directory is opened and the store in it recovered.
+//! The first part of a node's start: its data directory is opened and the store in it recovered. Data that cannot be proven whole is set
+//! aside when the cluster says that it goes on without it.
 
 use std::sync::Arc;
 
+use highwater_storage::checkpoint::CheckpointError;
 use highwater_storage::directory::{DataDirectory, DirectoryOptions, Identity, Shutdown};
 use highwater_storage::disk::{Disk, RealDisk, blocking};
 use highwater_storage::{OpenError, Store, StoreOptions};
@@ -10,6 +12,7 @@ use tokio::sync::watch;
 
 use super::entrance::{Birth, Entrance};
 use super::parts::NodeData;
+use super::renewal::{self, Question};
 use crate::config::NodeConfig;
 use crate::error::{NodeFailure, StartError};
 use crate::introduction::Stage;
@@ -55,36 +58,42 @@ pub(super) async fn open(
         entrance.wait(config, channels).await
     };
     let introduction = entrance.introduction();
-    let opened = blocking(&*disk, move || {
+    let (clock_again, random_again) = (Arc::clone(&clock), Arc::clone(&random));
+    let (directory, opened, store_options) = blocking(&*disk, move || {
         let directory = match data {
             NodeData::Directory => DataDirectory::open(&root, &options, &*clock, &*random)?,
             NodeData::Disk(disk) => DataDirectory::open_on(disk, &root, &options, &*clock, &*random)?,
         };
         let Identity { cluster, founder, .. } = directory.identity();
-        if let Some(recovery) = directory.recovery() {
-            let (was, at_ms) = (recovery.was.last().map(ToString::to_string), recovery.at.0);
-            tracing::warn!(
-                %cluster,
-                was,
-                at_ms,
-                "the cluster lost its majority and went on from this node alone: records that only the others had are lost"
-            );
-        }
+        warn_of_recovery(&directory);
         if let Some(ordered) = ordered {
             introduction.reach(Stage::Born { cluster, founder, is_member: false });
             // Whoever gave the order may have gone.
             let _ = ordered.send(());
         }
-        let disk_failed = |doing| move |source| OpenError::Io { doing, source };
         store_options.unreadable =
             directory.unreadable_files().map_err(disk_failed("reading the quarantine markers"))?;
         store_options.power_lost = directory.shutdown() == Shutdown::PowerLost;
-        let store = Store::open(Arc::clone(directory.disk()), &store_options, &*random)?;
-        if directory.shutdown() == Shutdown::PowerLost && store.quarantine().is_none() {
-            tracing::warn!("the machine went down while the node ran; all that was durable is recovered");
-            directory.mark_recovered().map_err(disk_failed("recording the recovery"))?;
+        let opened = Store::open(Arc::clone(directory.disk()), &store_options, &*random);
+        Ok::<_, StartError>((directory, opened, store_options))
+    })
+    .await?;
+    let is_given_up = match unproven(&opened) {
+        Some(damage) => {
+            tracing::error!(damage, "what this node has stored cannot be proven whole");
+            Question::new(config, &directory).is_spared_now(channels).await
         }
-        Ok::<_, StartError>(Opened { directory, store })
+        None => false,
+    };
+    let opened = blocking(&*disk, move || {
+        if !is_given_up {
+            return recovered(directory, opened?);
+        }
+        drop(opened);
+        let directory = renewal::set_aside(directory, &*clock_again, &*random_again)?;
+        let store_options = StoreOptions { unreadable: Vec::new(), power_lost: false, ..store_options };
+        let store = Store::open(Arc::clone(directory.disk()), &store_options, &*random_again)?;
+        recovered(directory, store)
     })
     .await?;
     let Identity { cluster, founder, .. } = opened.directory.identity();
@@ -92,4 +101,40 @@ pub(super) async fn open(
     let is_member = metadata.is_some_and(|log| log.bounds() != (None, None));
     entrance.reach(Stage::Born { cluster, founder, is_member });
     Ok(opened)
+}
+
+/// Notes that the recovery is over. A store for reading only is none.
+fn recovered(directory: DataDirectory, store: Arc<Store>) -> Result<Opened, StartError> {
+    if directory.shutdown() == Shutdown::PowerLost && store.quarantine().is_none() {
+        tracing::warn!("the machine went down while the node ran; all that was durable is recovered");
+        directory.mark_recovered().map_err(disk_failed("recording the recovery"))?;
+    }
+    Ok(Opened { directory, store })
+}
+
+fn disk_failed(doing: &'static str) -> impl FnOnce(std::io::Error) -> OpenError {
+    move |source| OpenError::Io { doing, source }
+}
+
+fn warn_of_recovery(directory: &DataDirectory) {
+    let Some(recovery) = directory.recovery() else { return };
+    let cluster = directory.identity().cluster;
+    let (was, at_ms) = (recovery.was.last().map(ToString::to_string), recovery.at.0);
+    tracing::warn!(
+        %cluster,
+        was,
+        at_ms,
+        "the cluster lost its majority and went on from this node alone: records that only the others had are lost"
+    );
+}
+
+/// Why what is stored cannot be proven whole, when it cannot: a vote, or what was acknowledged, may be gone.
+fn unproven(opened: &Result<Arc<Store>, OpenError>) -> Option<String> {
+    match opened {
+        Ok(store) => store.quarantine().map(str::to_owned),
+        Err(
+            error @ (OpenError::Checkpoint(CheckpointError::Damaged { .. }) | OpenError::CheckpointMissing),
+        ) => Some(error.to_string()),
+        Err(_) => None,
+    }
 }

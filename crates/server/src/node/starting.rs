@@ -16,6 +16,7 @@ use super::gatekeeper::Gatekeeper;
 use super::open::{Opened, open};
 use super::parts::NodeData;
 use super::peers::PeerSide;
+use super::renewal::Question;
 use crate::config::NodeConfig;
 use crate::error::{NodeFailure, StartError};
 use crate::listener::Listener;
@@ -59,10 +60,11 @@ impl Starting<'_> {
         let Opened { directory, store } =
             open(self.config, self.data, &channels, &mut self.entrance, report.clone(), &clock, &random)
                 .await?;
+        let question = store.quarantine().map(|_| Question::new(self.config, &directory));
         let identity = peer_identity(&directory);
         let known = KnownNodes::new();
         let gatekeeper: Arc<dyn Admission> =
-            Arc::new(Gatekeeper::new(identity.cluster, directory.recovery(), known.clone(), report));
+            Arc::new(Gatekeeper::new(identity.cluster, directory.recovery(), known.clone(), report.clone()));
         let transport = PeerTransport::new(
             peer_options(identity, Arc::clone(&gatekeeper)),
             self.dialer,
@@ -80,9 +82,14 @@ impl Starting<'_> {
         // Before the broker: a group of several nodes comes up only when they reach each other.
         let peers = PeerSide::start(&host, identity, gatekeeper, self.peer, self.own_thread)
             .map_err(StartError::Thread)?;
-        let remote = Arc::new(OtherNodes::new(transport, channels));
+        let remote = Arc::new(OtherNodes::new(transport, Arc::clone(&channels)));
         match Broker::start(options, Arc::clone(&host), remote, clock, random, known.clone()).await {
-            Ok(broker) => Ok(Started { directory, broker, peers }),
+            Ok(broker) => {
+                if let Some(question) = question {
+                    tokio::spawn(end_when_spared(question, channels, report));
+                }
+                Ok(Started { directory, broker, peers })
+            }
             Err(error) => {
                 if let Err(error) = host.shutdown().await {
                     tracing::warn!(%error, "the store was not closed as it should");
@@ -93,6 +100,18 @@ impl Starting<'_> {
                 })
             }
         }
+    }
+}
+
+/// Ends a node that serves for reading only once the cluster goes on without what it has stored: its next start sets that aside.
+async fn end_when_spared(
+    question: Question,
+    channels: Arc<Channels>,
+    report: watch::Sender<Option<NodeFailure>>,
+) {
+    tokio::select! {
+        () = report.closed() => {}
+        () = question.until_spared(&channels) => drop(report.send_replace(Some(NodeFailure::Spared))),
     }
 }
 
@@ -123,5 +142,7 @@ fn broker_options(config: &NodeConfig, directory: &DataDirectory, addresses: Add
         default_partitions: config.default_partitions,
         default_replication_factor: config.default_replication_factor,
         maintenance_interval: config.maintenance_interval,
+        scrub_bytes_per_second: config.scrub_bytes_per_second,
+        catch_up_bytes_per_second: config.catch_up_bytes_per_second,
     }
 }

@@ -221,6 +221,31 @@ pub(crate) async fn append(
     append_at(log, topic, partition, value, SystemClock.now()).await
 }
 
+/// The same, while the leadership may move: what was refused because the node does not lead is sent again.
+pub(crate) async fn append_anywhere(
+    log: &mut LogServiceClient<Channel>,
+    topic: &str,
+    partition: u32,
+    value: &[u8],
+) -> i64 {
+    let mut builder = BatchBuilder::new();
+    builder.append(None, Some(value), &[], SystemClock.now()).expect("fits");
+    let batch = builder.build().expect("not empty").into_bytes();
+    soon("the batch is appended", async {
+        loop {
+            match log.produce(produce(topic, partition, batch.clone())).await {
+                Ok(answer) => return answer.into_inner().base_offset,
+                Err(status) => {
+                    let refused = ["NOT_LEADER", "LEADER_NOT_AVAILABLE"].contains(&code(&status).as_str());
+                    assert!(refused, "{status:?}");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    })
+    .await
+}
+
 /// The same of another time.
 pub(crate) async fn append_at(
     log: &mut LogServiceClient<Channel>,
@@ -350,6 +375,33 @@ pub(crate) fn code(status: &Status) -> String {
 /// Waits for a future that must complete.
 pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what}: not in time"))
+}
+
+/// Waits until a partition has a leader that serves, as a node knows it.
+pub(crate) async fn until_led(node: &TestNode, topic: &str) {
+    let mut log = node.log().await;
+    soon("the partition is led", async {
+        while bounds(&mut log, topic, 0).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+/// Waits until a node says that all is well with the cluster, and as many nodes vote on its metadata.
+pub(crate) async fn until_healthy(node: &TestNode, metadata_voters: usize) {
+    let mut admin = node.admin().await;
+    soon("the cluster is healthy", async {
+        loop {
+            let status = admin.get_cluster_status(v1::GetClusterStatusRequest::default()).await;
+            let status = status.map(tonic::Response::into_inner);
+            if status.is_ok_and(|now| now.is_healthy && now.metadata_voter_ids.len() == metadata_voters) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
 }
 
 /// Waits until a condition holds.

@@ -60,6 +60,8 @@ pub(crate) async fn serve(store: Arc<Store>, cluster: ClusterId) -> Channel {
         default_partitions: 1,
         default_replication_factor: None,
         maintenance_interval: Duration::from_secs(3600),
+        scrub_bytes_per_second: 0,
+        catch_up_bytes_per_second: 0,
     };
     let host = GroupHost::new(HostParts {
         member: ALONE,

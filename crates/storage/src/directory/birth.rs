@@ -95,6 +95,7 @@ pub(super) fn give_birth(
         node: options.node,
         incarnation: Incarnation(random.next_u64()),
         created: clock.now(),
+        replaces: None,
     };
     identity.write(disk)?;
     Ok(identity)

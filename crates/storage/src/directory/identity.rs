@@ -8,6 +8,7 @@
 //! incarnation 00c0ffee…       16 hexadecimal digits
 //! created_ms 1760000000000    milliseconds since the Unix epoch
 //! founder true                whether the node began the cluster; it joined it otherwise
+//! replaces 00c0ffed…          the incarnation whose data is still to be set aside; only until that is done
 //! crc32c 8f00a1b2
 //! ```
 
@@ -37,6 +38,8 @@ pub struct Identity {
     pub created: TimestampMs,
     /// Whether this directory began the cluster: only then may a node without metadata begin some.
     pub founder: bool,
+    /// The incarnation before this one, while its data is being set aside: what lies in the directory may be its, not this one's.
+    pub replaces: Option<Incarnation>,
 }
 
 impl Identity {
@@ -62,13 +65,17 @@ impl Identity {
 
     /// Writes the identity; durable on return.
     pub(super) fn write(&self, disk: &dyn Disk) -> std::io::Result<()> {
-        SealedText::new(FORMAT_VERSION)
+        let text = SealedText::new(FORMAT_VERSION)
             .with("cluster", self.cluster)
             .with("node", self.node)
             .with("incarnation", self.incarnation)
             .with("created_ms", self.created)
-            .with("founder", self.founder)
-            .write(disk, IDENTITY)
+            .with("founder", self.founder);
+        let text = match self.replaces {
+            Some(replaced) => text.with("replaces", replaced),
+            None => text,
+        };
+        text.write(disk, IDENTITY)
     }
 
     /// Refuses the directory of another node or cluster.
@@ -86,13 +93,18 @@ impl Identity {
     }
 
     fn decode(text: &SealedText) -> Option<Self> {
+        let incarnation = |text: &str| u64::from_str_radix(text, 16).ok().map(Incarnation);
         Some(Self {
             cluster: text.field("cluster")?.parse().ok()?,
             node: NodeId(text.field("node")?.parse().ok()?),
-            incarnation: Incarnation(u64::from_str_radix(text.field("incarnation")?, 16).ok()?),
+            incarnation: incarnation(text.field("incarnation")?)?,
             created: TimestampMs(text.field("created_ms")?.parse().ok()?),
             // A directory from before nodes could join began its cluster.
             founder: text.field("founder").is_none_or(|founder| founder == "true"),
+            replaces: match text.field("replaces") {
+                Some(replaced) => Some(incarnation(replaced)?),
+                None => None,
+            },
         })
     }
 }

@@ -37,6 +37,12 @@ impl GroupLog {
         }
     }
 
+    /// About how many bytes of batches come after the entry `index`.
+    pub fn bytes_after(&self, index: RaftIndex) -> u64 {
+        let applied = self.segments.as_ref().map_or(0, |segments| segments.bytes_after(index));
+        applied + self.tail_bytes() as u64
+    }
+
     /// One entry.
     ///
     /// # Errors
@@ -59,6 +65,15 @@ impl GroupLog {
             Some(TailEntry::Stored(_)) => Err(self.unreadable(index, reason)),
             None => self.read_segment(index),
         }
+    }
+
+    /// The identity of an entry, without a look at what it holds: also of a batch that is damaged. `None` when it is not here.
+    pub fn entry_id(&self, index: RaftIndex) -> Option<LogId> {
+        let in_memory = self.located(index).map(|entry| entry.id());
+        in_memory.or_else(|| {
+            let run = self.segments.as_ref()?.locate(index)?.run;
+            Some(LogId { term: run.term, index })
+        })
     }
 
     fn located(&self, index: RaftIndex) -> Option<TailEntry> {

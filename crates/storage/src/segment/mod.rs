@@ -21,6 +21,8 @@
 
 mod append;
 mod checkpoint;
+mod damage_mark;
+mod damaged;
 mod error;
 mod extent;
 mod index_entry;
@@ -29,8 +31,10 @@ mod manifest;
 mod map_budget;
 mod open;
 mod read;
+mod repair;
 mod retention;
 mod run_table;
+mod scrub;
 mod segment_file;
 mod segmented_log;
 mod source;
@@ -43,11 +47,14 @@ mod walker;
 
 pub use append::Append;
 pub use checkpoint::{CheckpointMark, CheckpointWork};
+pub use damaged::DamagedSegment;
 pub use error::{Damage, SegmentError};
 pub use log_slices::{IndexedBatch, LogSlices};
 pub use manifest::{RUN_RECORD_BYTES_MAX, RunRecord, SEGMENT_RECORD_BYTES_MAX, SegmentManifest, SegmentRecord};
 pub use map_budget::MapBudget;
+pub use repair::{Adopted, RepairStep, SegmentRepair};
 pub use retention::SegmentInfo;
 pub use run_table::{Located, Run, RunBatch, RunTable};
+pub use scrub::{ScrubStep, SegmentScrub};
 pub use segmented_log::{SegmentOptions, SegmentedLog};
 pub use verify::{Finding, SegmentBatch, SegmentBatches, verify_partition};

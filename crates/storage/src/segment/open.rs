@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use highwater_types::{FilePosition, Offset};
 
+use super::damaged::mark;
 use super::error::{Damage, SegmentError};
 use super::extent::Extent;
 use super::manifest::SegmentManifest;
 use super::map_budget::MapBudget;
+use super::repair::is_repair_file;
 use super::run_table::RunTable;
 use super::segment_file::{Durable, LOG, Segment, file_name, parse_file_name, remove_file};
 use super::segmented_log::{Published, PublishedSegment, SegmentOptions, SegmentedLog};
@@ -41,11 +43,46 @@ impl SegmentedLog {
         let (extents, runs) = check_manifest(&dir, manifest)?;
         let names = list(&*disk, &dir)?;
         for (file, extent) in check_files(&*disk, &dir, &names, &extents)? {
-            let path = dir.join(file_name(extent.base, LOG));
-            file.set_len(extent.size).map_err(|source| SegmentError::io("cut", path, source))?;
+            cut(&dir, &*file, &extent)?;
         }
         remove_unlisted(&*disk, &dir, &names, &extents)?;
         Ok(Self::opened(disk, dir, options, maps, manifest, (extents, runs)))
+    }
+
+    /// Opens the log as [`open`](Self::open) does, but a listed file that is missing or too short only marks its segment as
+    /// [damaged](Self::damaged): the others are as whole as before. Such a segment takes no more batches.
+    ///
+    /// Fails with [`SegmentError::Corrupt`], and nothing changed, when the manifest contradicts itself.
+    ///
+    /// # Panics
+    /// When the options allow segments whose positions do not fit 32 bits.
+    pub fn open_marking(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        options: SegmentOptions,
+        maps: Arc<MapBudget>,
+        manifest: &SegmentManifest,
+    ) -> Result<Self, SegmentError> {
+        let (mut extents, runs) = check_manifest(&dir, manifest)?;
+        let names = list(&*disk, &dir)?;
+        let mut found = Vec::new();
+        for (place, extent) in extents.iter_mut().enumerate() {
+            match check_file(&*disk, &dir, &names, extent) {
+                Ok(None) => {}
+                Ok(Some((file, extent))) => cut(&dir, &*file, &extent)?,
+                Err(SegmentError::Corrupt { position, damage, .. }) => {
+                    extent.sealed = true;
+                    found.push((place, position, damage));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        remove_unlisted(&*disk, &dir, &names, &extents)?;
+        let log = Self::opened(disk, dir, options, maps, manifest, (extents, runs));
+        for (place, position, damage) in found {
+            mark(&log.published.read().segments[place], position, &damage);
+        }
+        Ok(log)
     }
 
     /// Opens the log as [`open`](Self::open) does but leaves every file as it is: for a node whose journal is
@@ -162,6 +199,12 @@ pub(crate) fn check_manifest(
     Ok((extents, runs))
 }
 
+/// Cuts what is behind a segment's durable end: the journal has it.
+fn cut(dir: &Path, file: &dyn DiskFile, extent: &Extent) -> Result<(), SegmentError> {
+    let path = dir.join(file_name(extent.base, LOG));
+    file.set_len(extent.size).map_err(|source| SegmentError::io("cut", path, source))
+}
+
 /// The names in the partition's directory; none when it does not exist.
 pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> Result<BTreeSet<String>, SegmentError> {
     match disk.list(dir) {
@@ -222,7 +265,8 @@ fn remove_unlisted(
 ) -> Result<(), SegmentError> {
     let listed: BTreeSet<Offset> = extents.iter().map(|extent| extent.base).collect();
     for name in names {
-        if parse_file_name(name).is_some_and(|(base, _)| !listed.contains(&base)) {
+        let is_left_over = is_repair_file(name);
+        if is_left_over || parse_file_name(name).is_some_and(|(base, _)| !listed.contains(&base)) {
             remove_file(disk, &dir.join(name))?;
         }
     }

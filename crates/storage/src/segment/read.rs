@@ -17,7 +17,8 @@ impl SegmentedLog {
     /// returns ends at a batch's end.
     ///
     /// Headers are checked against the run table on the way (R5), checksums are not: the
-    /// reader of the records does that. May block on the disk.
+    /// reader of the records does that, and [`read_ahead`](Self::read_ahead) for what comes from the disk. In a segment that is
+    /// known to be damaged they are, and what is returned ends before the damage. May block on the disk.
     pub fn read(&self, from: Offset, below: Offset, bytes_max: usize) -> Result<LogSlices, SegmentError> {
         let mut out = LogSlices::empty(from);
         let Some(mut view) = self.published.read().view_of(from)? else {
@@ -25,12 +26,14 @@ impl SegmentedLog {
         };
         let mut at = from;
         while at < below && (out.is_empty() || out.bytes < bytes_max) {
-            let part = view.read(at, below, bytes_max.saturating_sub(out.bytes));
+            let part = self.noting(&view, |view| view.read(at, below, bytes_max.saturating_sub(out.bytes)));
             let mut part = match part {
                 Ok(part) => part,
                 // Retention was faster than this reader: its files may be gone.
                 Err(_) if self.has_left(&view) && out.is_empty() => return Err(self.out_of_range(from)),
                 Err(_) if self.has_left(&view) => break,
+                // What is whole before the damage is whole.
+                Err(error) if error.is_damage() && !out.is_empty() => break,
                 Err(error) => return Err(error),
             };
             // Only the very first batch may be larger than what is asked for.
@@ -54,12 +57,14 @@ impl SegmentedLog {
     }
 
     /// Reads the disk pages of a coming [`read`](Self::read) into memory, so that it does not block;
-    /// an unreadable sector is an error here and a signal there (R7). Blocks on the disk.
+    /// an unreadable sector is found here instead of being a signal there (R7), and so is a wrong checksum. Damage is no error
+    /// here: the read meets its mark, and gives what is whole before it. Blocks on the disk.
     pub fn read_ahead(&self, from: Offset, below: Offset, bytes_max: usize) -> Result<(), SegmentError> {
         let view = self.published.read().view_of(from)?;
-        match view {
-            Some(view) if from < below => view.read_ahead(from, bytes_max),
-            _ => Ok(()),
+        let Some(view) = view.filter(|_| from < below) else { return Ok(()) };
+        match self.noting(&view, |view| view.read_ahead(from, bytes_max)) {
+            Err(error) if error.is_damage() => Ok(()),
+            result => result,
         }
     }
 
@@ -86,26 +91,31 @@ impl SegmentedLog {
         while let Some((view, first)) = self.view_of_index(at, below) {
             let mut full = false;
             let mut last = None;
-            let walked = view.batches_from(first.ordinal, |ordinal, batch| {
-                let Some((index, term)) = identify(&view, ordinal).filter(|(index, _)| *index < below) else {
-                    full = true;
-                    return false;
-                };
-                let size = batch.size_in_bytes();
-                if !out.is_empty() && size > bytes_left {
-                    full = true;
-                    return false;
-                }
-                bytes_left = bytes_left.saturating_sub(size);
-                out.push(IndexedBatch { index, term, batch });
-                last = Some(index);
-                // Stops before the next one is read and checked in vain.
-                full = bytes_left == 0 || index.next() >= below;
-                !full
+            let walked = self.noting(&view, |view| {
+                view.batches_from(first.ordinal, |ordinal, batch| {
+                    let Some((index, term)) = identify(view, ordinal).filter(|(index, _)| *index < below)
+                    else {
+                        full = true;
+                        return false;
+                    };
+                    let size = batch.size_in_bytes();
+                    if !out.is_empty() && size > bytes_left {
+                        full = true;
+                        return false;
+                    }
+                    bytes_left = bytes_left.saturating_sub(size);
+                    out.push(IndexedBatch { index, term, batch });
+                    last = Some(index);
+                    // Stops before the next one is read and checked in vain.
+                    full = bytes_left == 0 || index.next() >= below;
+                    !full
+                })
             });
             match walked {
                 // What retention took away is not held, and nothing before it either.
                 Err(_) if self.has_left(&view) => return Ok(Vec::new()),
+                // What is whole before the damage is whole.
+                Err(error) if error.is_damage() && !out.is_empty() => return Ok(out),
                 result => result?,
             }
             match last {

@@ -53,6 +53,24 @@ impl SegmentedLog {
         published.segments.iter().map(info).collect()
     }
 
+    /// About how many bytes the batches after the Raft index take: the segment that it is in counts in proportion.
+    #[must_use]
+    pub fn bytes_after(&self, index: RaftIndex) -> u64 {
+        let published = self.published.read();
+        let mut bytes = 0;
+        for segment in published.segments.iter().rev() {
+            let runs = published.runs.runs_in(segment.extent.base);
+            let (Some(first), Some(last)) = (runs.first(), runs.last()) else { continue };
+            if last.last_index() <= index {
+                break;
+            }
+            let all = (last.last_index().0 - first.first_index.0 + 1) as f64;
+            let after = (last.last_index().0 - index.0.max(first.first_index.0.saturating_sub(1))) as f64;
+            bytes += (segment.extent.size as f64 * (after / all)) as u64;
+        }
+        bytes
+    }
+
     /// Takes the segments that lie wholly below `offset` out of the log; returns how many. When that is
     /// all of them, the active one is sealed and goes too (unless a full disk keeps it, with the
     /// space reserved in it). Their files stay until [`delete_detached`](Self::delete_detached).

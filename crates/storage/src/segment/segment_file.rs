@@ -16,6 +16,7 @@ use std::sync::{Arc, Weak};
 use highwater_types::Offset;
 use parking_lot::Mutex;
 
+use super::damage_mark::DamageMark;
 use super::error::SegmentError;
 use super::map_budget::{Evictable, MapBudget};
 use super::sparse_index::SparseIndex;
@@ -65,6 +66,7 @@ pub(crate) struct Segment {
     /// The changes up to which everything is durable. Counting ends too keeps a sync that runs during a
     /// write from counting for it.
     synced_changes: AtomicU64,
+    damage: DamageMark,
 }
 
 #[derive(Default)]
@@ -99,7 +101,18 @@ impl Segment {
             index_entries: AtomicU32::new(durable.index_entries),
             changes: AtomicU64::new(0),
             synced_changes: AtomicU64::new(0),
+            damage: DamageMark::default(),
         })
+    }
+
+    /// What is known to be damaged of it.
+    pub(crate) fn damage(&self) -> &DamageMark {
+        &self.damage
+    }
+
+    /// Bytes between index entries.
+    pub(crate) fn index_interval_bytes(&self) -> u64 {
+        self.index_interval_bytes
     }
 
     /// The path of one of the files.
@@ -134,6 +147,12 @@ impl Segment {
         drop(resident);
         self.admit();
         Ok(file)
+    }
+
+    /// The log file, opened once more: it holds no place among the open segments.
+    pub(crate) fn open_apart(&self) -> Result<Arc<dyn DiskFile>, SegmentError> {
+        let path = self.path(LOG);
+        self.disk.open(&path).map_err(|source| SegmentError::io("open", path, source))
     }
 
     /// A mapping that covers the first `size` bytes, which are written; `sealed` when they are all.

@@ -62,22 +62,48 @@ impl FileSource {
     }
 }
 
+impl FileSource {
+    fn fill(&mut self, at: u64, bytes: usize) -> io::Result<()> {
+        self.window.clear();
+        self.window.resize(bytes, 0);
+        self.window_at = at;
+        let read = self.file.read_exact_at(&mut self.window, at);
+        if read.is_err() {
+            self.window.clear();
+        }
+        read
+    }
+}
+
 impl Source for FileSource {
     fn bytes(&mut self, at: u64, length: usize) -> io::Result<&[u8]> {
         if !covers(self.window_at, self.window.len(), at, length) {
             let end = window_end(at, length, self.size)?;
             // At most the larger of the window and the request, which callers bound.
             let bytes = usize::try_from(end - at).map_err(|_| io::ErrorKind::InvalidInput)?;
-            self.window.clear();
-            self.window.resize(bytes, 0);
-            let read = self.file.read_exact_at(&mut self.window, at);
-            if let Err(error) = read {
-                self.window.clear();
-                return Err(error);
+            // What cannot be read may lie in the window behind what is asked for.
+            if self.fill(at, bytes).is_err() {
+                self.fill(at, length)?;
             }
-            self.window_at = at;
         }
         Ok(within(&self.window, self.window_at, at, length))
+    }
+}
+
+/// Either of the two: a mapping where the segment is whole as far as is known, a file where it is not.
+pub(crate) enum AnySource {
+    /// See [`MappedSource`].
+    Mapped(MappedSource),
+    /// See [`FileSource`].
+    File(FileSource),
+}
+
+impl Source for AnySource {
+    fn bytes(&mut self, at: u64, length: usize) -> io::Result<&[u8]> {
+        match self {
+            Self::Mapped(source) => source.bytes(at, length),
+            Self::File(source) => source.bytes(at, length),
+        }
     }
 }
 

@@ -33,7 +33,7 @@ impl SegmentedLog {
             candidates.map(|segment| published.view(segment)).collect()
         };
         for view in views {
-            match view.offset_for_time(time, from, below) {
+            match self.noting(&view, |view| view.offset_for_time(time, from, below)) {
                 Ok(Some(found)) => return Ok(Some(found)),
                 Ok(None) => {}
                 // Its files may be gone, and so are its records.
@@ -57,7 +57,7 @@ impl SegmentedLog {
         let Some((view, Newest { timestamp, batch })) = newest else {
             return Ok(None);
         };
-        view.offset_for_time(timestamp, batch, view.extent.next)
+        self.noting(&view, |view| view.offset_for_time(timestamp, batch, view.extent.next))
     }
 }
 

@@ -11,10 +11,10 @@ use super::extent::Extent;
 use super::log_slices::LogSlices;
 use super::run_table::Run;
 use super::segment_file::{LOG, Segment};
-use super::source::MappedSource;
+use super::source::{AnySource, FileSource, MappedSource};
 use super::sparse_index::SparseIndex;
 use super::walker::{BatchWalker, Floor, WalkedBatch};
-use crate::disk::Mapping;
+use crate::disk::{Mapping, is_device_failure};
 
 /// A snapshot of one segment: all in it is written and will never change.
 pub(crate) struct SegmentView {
@@ -23,22 +23,27 @@ pub(crate) struct SegmentView {
     pub(crate) runs: Vec<Run>,
 }
 
-/// A walk over a view's mapping.
+/// A walk over a view: over its mapping, or by pread where damage is known.
 pub(crate) struct ViewWalk {
-    pub(crate) walker: BatchWalker<MappedSource>,
-    mapping: Arc<dyn Mapping>,
+    pub(crate) walker: BatchWalker<AnySource>,
+    /// `None` where damage is known.
+    mapping: Option<Arc<dyn Mapping>>,
 }
 
 impl ViewWalk {
-    /// The bytes of a batch that the walk has passed.
-    pub(crate) fn slice(&self, batch: &WalkedBatch) -> Bytes {
-        Arc::clone(&self.mapping).slice(batch.at.position..batch.end())
+    /// The bytes of a batch that the walk has passed: a slice of the mapping, or a copy.
+    fn slice(&mut self, batch: &WalkedBatch) -> Result<Bytes, SegmentError> {
+        match &self.mapping {
+            Some(mapping) => Ok(Arc::clone(mapping).slice(batch.at.position..batch.end())),
+            None => self.walker.copy(batch),
+        }
     }
 
     /// A batch that the walk has passed, with its checksum checked.
     pub(crate) fn checked_batch(&mut self, batch: &WalkedBatch) -> Result<Batch, SegmentError> {
         self.walker.check_body(batch)?;
-        Batch::parse(self.slice(batch)).map_err(|error| self.walker.damaged_at(batch.at.position, error.into()))
+        let bytes = self.slice(batch)?;
+        Batch::parse(bytes).map_err(|error| self.walker.damaged_at(batch.at.position, error.into()))
     }
 }
 
@@ -46,9 +51,17 @@ impl SegmentView {
     /// A walk from the place that `find` picks from the index. A place whose header contradicts the
     /// index gets the index rebuilt; when the header itself is damaged, that is the error.
     pub(crate) fn walk_from(&self, find: impl Fn(&mut SparseIndex) -> Floor) -> Result<ViewWalk, SegmentError> {
-        let at = self.segment.with_index(&self.extent, &self.runs, &find)?;
+        let is_damaged = self.segment.damage().is_set();
+        let at = match self.segment.with_index(&self.extent, &self.runs, &find) {
+            // The index cannot be completed over the damage.
+            Err(_) if is_damaged => Floor::start(self.extent.base),
+            found => found?,
+        };
         let mut walk = self.walk_at(at)?;
-        if at.position == 0 || (at.position < self.extent.size && walk.walker.peek().is_ok()) {
+        if is_damaged && at.position > 0 && walk.walker.peek().is_err() {
+            return self.walk_at(Floor::start(self.extent.base));
+        }
+        if is_damaged || at.position == 0 || (at.position < self.extent.size && walk.walker.peek().is_ok()) {
             return Ok(walk);
         }
         self.segment.rebuild_index(&self.extent, &self.runs)?;
@@ -56,7 +69,8 @@ impl SegmentView {
         self.walk_at(at)
     }
 
-    /// Whole batches from the one that holds `from` up to `below`; the first one whatever its size.
+    /// Whole batches from the one that holds `from` up to `below`; the first one whatever its size. Where damage is known,
+    /// checksums are checked, and what is returned ends before the damage.
     pub(crate) fn read(
         &self,
         from: Offset,
@@ -64,6 +78,9 @@ impl SegmentView {
         bytes_max: usize,
     ) -> Result<LogSlices, SegmentError> {
         let mut walk = self.walk_from(|index| index.floor_of_offset(from))?;
+        if walk.mapping.is_none() {
+            return read_checked(&mut walk, from, below, bytes_max);
+        }
         let mut out = LogSlices::empty(from);
         let mut start = None;
         let mut end = 0;
@@ -87,20 +104,37 @@ impl SegmentView {
             out.bytes += size;
             out.batches += 1;
         }
-        if let Some(start) = start {
-            out.slices.push(Arc::clone(&walk.mapping).slice(start..end));
+        if let (Some(start), Some(mapping)) = (start, walk.mapping) {
+            out.slices.push(mapping.slice(start..end));
         }
         Ok(out)
     }
 
-    /// Brings the pages from the batch of `from` on into memory.
+    /// Brings the pages from the batch of `from` on into memory, and checks the checksums of the batches in them: what comes from
+    /// the disk is checked when it comes. Where damage is known there is nothing to do.
     pub(crate) fn read_ahead(&self, from: Offset, bytes_max: usize) -> Result<(), SegmentError> {
+        if self.segment.damage().is_set() {
+            return Ok(());
+        }
         let at = self.segment.with_index(&self.extent, &self.runs, |index| index.floor_of_offset(from))?;
         let Extent { size, sealed, .. } = self.extent;
         let mapping = self.segment.mapping(size, sealed)?;
         let start = at.position.min(size);
         let end = size.min(start.saturating_add(bytes_max as u64));
-        mapping.populate(start..end).map_err(|source| SegmentError::io("read", self.segment.path(LOG), source))
+        mapping.populate(start..end).map_err(|source| match is_device_failure(&source) {
+            true => self.damaged_at(start, Damage::Unreadable { reason: source.to_string() }),
+            false => SegmentError::io("read", self.segment.path(LOG), source),
+        })?;
+        let mut walk = self.walk_from(|index| index.floor_of_offset(from))?;
+        while let Some(batch) = walk.walker.peek()? {
+            // Only what was populated: the load of another page may be a signal.
+            if batch.end() > end {
+                break;
+            }
+            walk.walker.next()?;
+            walk.walker.check_body(&batch)?;
+        }
+        Ok(())
     }
 
     /// The batches from `ordinal` on, with their checksums checked, each handed to `take` until it
@@ -134,9 +168,54 @@ impl SegmentView {
 
     fn walk_at(&self, at: Floor) -> Result<ViewWalk, SegmentError> {
         let Extent { size, next, sealed, .. } = self.extent;
-        let mapping = self.segment.mapping(size, sealed)?;
-        let source = MappedSource::new(Arc::clone(&mapping), size);
+        let (source, mapping) = if self.segment.damage().is_set() {
+            (AnySource::File(FileSource::new(self.segment.file()?, size)), None)
+        } else {
+            let mapping = self.segment.mapping(size, sealed)?;
+            (AnySource::Mapped(MappedSource::new(Arc::clone(&mapping), size)), Some(mapping))
+        };
         let walker = BatchWalker::new(source, self.segment.path(LOG), size, Some(next), self.runs.clone(), at);
         Ok(ViewWalk { walker, mapping })
+    }
+}
+
+/// As [`SegmentView::read`], for a walk that cannot trust what it reads.
+fn read_checked(
+    walk: &mut ViewWalk,
+    from: Offset,
+    below: Offset,
+    bytes_max: usize,
+) -> Result<LogSlices, SegmentError> {
+    let mut out = LogSlices::empty(from);
+    loop {
+        let next = walk.walker.peek();
+        let batch = match next {
+            Ok(Some(batch)) => batch,
+            Ok(None) => return Ok(out),
+            Err(_) if !out.is_empty() => return Ok(out),
+            Err(error) => return Err(error),
+        };
+        let (header, size) = (&batch.header, batch.header.size_in_bytes);
+        let is_before = header.next_offset() <= from;
+        if !is_before && (header.next_offset() > below || (!out.is_empty() && out.bytes + size > bytes_max)) {
+            return Ok(out);
+        }
+        walk.walker.next()?;
+        if is_before {
+            continue;
+        }
+        match walk.walker.check_body(&batch).and_then(|()| walk.slice(&batch)) {
+            Ok(bytes) => {
+                if out.is_empty() {
+                    out.base_offset = header.base_offset;
+                }
+                out.next_offset = header.next_offset();
+                out.bytes += size;
+                out.batches += 1;
+                out.slices.push(bytes);
+            }
+            Err(_) if !out.is_empty() => return Ok(out),
+            Err(error) => return Err(error),
+        }
     }
 }

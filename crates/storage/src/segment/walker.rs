@@ -4,14 +4,17 @@
 //!
 //! A walk reads headers only; [`BatchWalker::check_body`] reads a batch whole.
 
+use std::io;
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use highwater_records::{BatchHeader, RecordsError, field};
 use highwater_types::{FilePosition, LeaderEpoch, Offset};
 
 use super::error::{Damage, SegmentError};
 use super::run_table::Run;
 use super::source::Source;
+use crate::disk::is_device_failure;
 
 /// Bytes of a body that are read at once when its checksum is computed.
 const BODY_CHUNK_BYTES: usize = 64 << 10;
@@ -114,7 +117,7 @@ impl<S: Source> BatchWalker<S> {
         }
         let header = match self.source.bytes(self.at.position, BatchHeader::LEN) {
             Ok(bytes) => BatchHeader::parse(bytes),
-            Err(source) => return Err(SegmentError::io("read", &self.file, source)),
+            Err(source) => return Err(self.unreadable(self.at.position, source)),
         };
         let header = header.map_err(|error| self.damaged(error.into()))?;
         self.check_frame(&header, remaining)?;
@@ -131,7 +134,7 @@ impl<S: Source> BatchWalker<S> {
                 usize::try_from(end - position).map_or(BODY_CHUNK_BYTES, |left| left.min(BODY_CHUNK_BYTES));
             match self.source.bytes(position, length) {
                 Ok(bytes) => computed = crc32c::crc32c_append(computed, bytes),
-                Err(source) => return Err(SegmentError::io("read", &self.file, source)),
+                Err(source) => return Err(self.unreadable(batch.at.position, source)),
             }
             position += length as u64;
         }
@@ -140,6 +143,23 @@ impl<S: Source> BatchWalker<S> {
         }
         let mismatch = RecordsError::ChecksumMismatch { stated: batch.header.crc, computed };
         Err(self.damaged_at(batch.at.position, mismatch.into()))
+    }
+
+    /// The bytes of a batch that the walk has passed, read anew.
+    pub(crate) fn copy(&mut self, batch: &WalkedBatch) -> Result<Bytes, SegmentError> {
+        match self.source.bytes(batch.at.position, batch.header.size_in_bytes) {
+            Ok(bytes) => Ok(Bytes::copy_from_slice(bytes)),
+            Err(source) => Err(self.unreadable(batch.at.position, source)),
+        }
+    }
+
+    /// The error for bytes that could not be read. A sector that cannot be, or a file that ends before its data, is damage
+    /// of this file; all else is the disk's.
+    fn unreadable(&self, position: u64, source: io::Error) -> SegmentError {
+        if is_device_failure(&source) || source.kind() == io::ErrorKind::UnexpectedEof {
+            return self.damaged_at(position, Damage::Unreadable { reason: source.to_string() });
+        }
+        SegmentError::io("read", &self.file, source)
     }
 
     /// The error for damage at a position of this file.

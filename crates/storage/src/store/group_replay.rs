@@ -11,6 +11,7 @@ use bytes::Bytes;
 use highwater_types::{GroupId, Incarnation, Offset, RaftIndex};
 
 use super::open::OpenError;
+use crate::directory::clear_unreadable;
 use crate::disk::Disk;
 use crate::entry::{Entry, LogId, Payload, Vote};
 use crate::group::{
@@ -19,7 +20,7 @@ use crate::group::{
 };
 use crate::journal::frame::{Change, Install, Renewal};
 use crate::layout;
-use crate::segment::{MapBudget, SegmentError, SegmentManifest, SegmentOptions, SegmentedLog};
+use crate::segment::{Damage, MapBudget, SegmentError, SegmentManifest, SegmentOptions, SegmentedLog};
 
 /// A group as the frames so far leave it.
 pub(super) struct GroupReplay {
@@ -225,20 +226,16 @@ impl GroupReplay {
         disk: &Arc<dyn Disk>,
         maps: &Arc<MapBudget>,
         read_only: bool,
-        unreadable: Option<&PathBuf>,
+        unreadable: &[&PathBuf],
     ) -> Result<Opened, OpenError> {
-        let mut quarantine = unreadable.map(|file| {
-            let reason = format!("{} could not be read: a bad sector?", file.display());
-            tracing::error!(group = %id, reason, "the partition is quarantined");
-            reason
-        });
+        let mut quarantine = None;
         let directory = layout::group_directory(id);
         let landed = self.land(&**disk, &directory);
         let start = self.segments.as_ref().map_or(Offset::ZERO, |manifest| Offset(manifest.next_offset));
         let tail = self.take_tail(start);
         if let Some(reason) = &self.broken {
             tracing::error!(group = %id, reason, "the group's log is damaged; it is quarantined");
-            quarantine.get_or_insert_with(|| reason.clone());
+            quarantine = Some(reason.clone());
         }
         let boundaries = self.take_boundaries(landed.as_ref());
         let is_kept = read_only || quarantine.is_some();
@@ -255,6 +252,10 @@ impl GroupReplay {
             }
             Err(error) => return Err(error.into()),
         };
+        if let Some(segments) = &segments {
+            mark_unreadable(&**disk, segments, unreadable, is_kept)
+                .map_err(OpenError::io("clearing a marker"))?;
+        }
         if let Some(purged) = self.purged {
             self.kept.retain(|index, _| *index > purged.index);
             if let (Some(segments), false) = (&segments, read_only || quarantine.is_some()) {
@@ -334,6 +335,23 @@ impl GroupReplay {
     }
 }
 
+/// Marks the segments that an earlier process could not read. A marker without a segment is of one that is gone, or whose batches
+/// come from the journal again.
+fn mark_unreadable(
+    disk: &dyn Disk,
+    segments: &SegmentedLog,
+    unreadable: &[&PathBuf],
+    is_kept: bool,
+) -> std::io::Result<()> {
+    for file in unreadable {
+        let reason = "an earlier process met a sector that cannot be read".to_owned();
+        if !segments.mark_file(file, &Damage::Unreadable { reason }) && !is_kept {
+            clear_unreadable(disk, file)?;
+        }
+    }
+    Ok(())
+}
+
 /// A state from a leader, read again.
 struct Landed {
     file: StateFile,
@@ -353,7 +371,7 @@ struct Opener<'a> {
 impl Opener<'_> {
     fn open(&self, manifest: &SegmentManifest) -> Result<SegmentedLog, SegmentError> {
         let (disk, directory, maps) = (self.disk.clone(), self.directory.clone(), self.maps.clone());
-        SegmentedLog::open(disk, directory, self.options, maps, manifest)
+        SegmentedLog::open_marking(disk, directory, self.options, maps, manifest)
     }
 
     fn open_read_only(&self, manifest: &SegmentManifest) -> Result<SegmentedLog, SegmentError> {

@@ -5,6 +5,7 @@ mod checkpointing;
 mod group_replay;
 mod open;
 mod recovery;
+mod repairing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

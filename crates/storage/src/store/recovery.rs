@@ -77,8 +77,9 @@ pub(super) fn recover(
             group.doubt();
         }
         let directory = layout::group_directory(id);
-        let unreadable = options.unreadable.iter().find(|file| file.starts_with(&directory));
-        recovered.groups.push(group.open(id, disk, maps, read_only, unreadable)?);
+        let unreadable: Vec<_> =
+            options.unreadable.iter().filter(|file| file.starts_with(&directory)).collect();
+        recovered.groups.push(group.open(id, disk, maps, read_only, &unreadable)?);
     }
     Ok(recovered)
 }

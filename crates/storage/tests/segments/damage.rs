@@ -36,7 +36,8 @@ fn right_or_refused(log: &SegmentedLog, model: &Model) -> bool {
         match log.read(from, end, 250) {
             Ok(read) => {
                 let (read, due) = (concat(&read.slices), concat(&model.read(from, end, 250)));
-                if read != due {
+                // What is known to be damaged is not given out, but what is whole before it is.
+                if !due.starts_with(&read) || read.is_empty() {
                     assert_damage_shows(&read, &due);
                 }
             }

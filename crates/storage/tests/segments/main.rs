@@ -7,6 +7,7 @@ mod crash;
 mod damage;
 mod interleaving;
 mod kafka;
+mod repair;
 mod retention;
 mod run_table;
 mod space;

@@ -47,6 +47,11 @@ impl Segment {
     /// Replaces the index by one made from the batches. Costs O(data), so only for an index that lied.
     pub(crate) fn rebuild_index(self: &Arc<Self>, extent: &Extent, runs: &[Run]) -> Result<(), SegmentError> {
         tracing::warn!(file = %self.path(INDEX).display(), "an index contradicts its segment and is rebuilt");
+        self.make_index(extent, runs)
+    }
+
+    /// Makes the index from the batches, whatever its files say; the next sync replaces them. Costs O(data).
+    pub(crate) fn make_index(self: &Arc<Self>, extent: &Extent, runs: &[Run]) -> Result<(), SegmentError> {
         let mut index = self.index.lock();
         let mut rebuilt = SparseIndex::replacing(self.base);
         self.scan_into(&mut rebuilt, extent, runs)?;
