@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use highwater_controller::{MetadataImage, TopicRecord};
+use highwater_controller::{MetadataImage, PartitionRecord, TopicRecord};
 use highwater_types::{NodeId, PartitionId, PartitionIndex};
 
 use crate::error::BrokerError;
@@ -36,6 +36,12 @@ impl Gathered {
 
     pub(crate) fn leader(&self, id: PartitionId) -> Option<NodeId> {
         self.led.get(&id).map(|(node, _)| *node)
+    }
+
+    /// Whether enough of a partition's replicas are there to elect a leader.
+    pub(crate) fn is_leadable(&self, record: &PartitionRecord) -> bool {
+        let there = record.replicas.iter().filter(|node| self.answers(**node)).count();
+        there > record.replicas.len() / 2
     }
 
     fn answers(&self, node: NodeId) -> bool {

@@ -114,9 +114,12 @@ impl Broker {
         for (topic, id) in gathered.partitions() {
             let Some(record) = topic.partition(id.index) else { continue };
             let leads = gathered.leader(id) == Some(node.id);
+            // Between two leaders; the next one may be this node.
+            let is_between =
+                gathered.leader(id).is_none() && record.is_held_by(node.id) && gathered.is_leadable(record);
             match node.mode {
                 NodeMode::Serving => {
-                    let is_awaited = gathered.leader(id).is_some() && !leads;
+                    let is_awaited = is_between || (gathered.leader(id).is_some() && !leads);
                     progress.leaders_awaited +=
                         usize::from(is_awaited && record.replicas.first() == Some(&node.id));
                 }
@@ -125,9 +128,9 @@ impl Broker {
                     progress.stuck.push(stuck(topic, id, reason.to_owned()));
                     progress.unavailable_meanwhile += 1;
                 }
-                NodeMode::Maintenance => progress.leaders_left += usize::from(leads),
+                NodeMode::Maintenance => progress.leaders_left += usize::from(leads || is_between),
                 NodeMode::Draining => {
-                    progress.leaders_left += usize::from(leads);
+                    progress.leaders_left += usize::from(leads || is_between);
                     progress.replicas_left += usize::from(record.is_held_by(node.id));
                 }
             }

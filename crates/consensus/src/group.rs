@@ -80,6 +80,9 @@ pub(crate) struct Shared {
     pub(crate) inbound: tokio::sync::Mutex<()>,
     /// Set while the leadership is handed over: proposals wait.
     pub(crate) handing_over: watch::Sender<bool>,
+    /// Held while the members are changed, and while another is asked to take over: a successor that lacks the entry about the members is
+    /// not elected, and this node may vote no more by then.
+    pub(crate) members: Arc<tokio::sync::Mutex<()>>,
     pub(crate) transport: Arc<dyn Transport>,
     /// Changes when the start of the log is to go: who waits with entries for a node that is away lets go of them.
     pub(crate) purging: watch::Sender<u64>,

@@ -14,8 +14,10 @@
 //! Invariants:
 //! - From when the successor is asked, what the others acknowledge to this leader is no support: they may vote for the successor, whatever
 //!   they promised (R14).
+//! - Nobody is asked while the members change, and they do not change while somebody is asked.
 //! - A request to stand that may yet arrive, however late, is for a term that nobody leads any more.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use highwater_storage::{LogId, Vote};
@@ -64,6 +66,11 @@ impl Group {
         if !self.until_close(successor, vote).await {
             return Err(cannot(successor, "it does not catch up"));
         }
+        let members = Arc::clone(&self.shared.members).try_lock_owned();
+        let members = members
+            .ok()
+            .filter(|_| self.has_settled_members())
+            .ok_or_else(|| cannot(successor, "the members of its group are being changed"))?;
         let pause = Pause::begin(self)
             .ok_or_else(|| cannot(successor, "the leadership is being handed over already"))?;
         let last = self.until_whole(successor, vote).await;
@@ -74,7 +81,7 @@ impl Group {
         // What follows must come to its end, whatever becomes of the caller.
         let group = self.clone();
         let asked = tokio::spawn(async move {
-            let _pause = pause;
+            let _held = (pause, members);
             group.ask_to_take_over(to, vote, last).await
         });
         match asked.await {
@@ -144,6 +151,18 @@ impl Group {
         let metrics = self.raft()?.server_metrics();
         let metrics = metrics.borrow_watched();
         metrics.membership_config.membership().get_node(&node.0).copied()
+    }
+
+    /// Whether the newest membership is committed, and no step to another.
+    fn has_settled_members(&self) -> bool {
+        let Some(raft) = self.raft() else { return false };
+        let (changed_at, is_joint) = {
+            let metrics = raft.server_metrics();
+            let metrics = metrics.borrow_watched();
+            let newest = &metrics.membership_config;
+            (*newest.log_id(), newest.membership().get_joint_config().len() > 1)
+        };
+        !is_joint && changed_at <= raft.data_metrics().borrow_watched().cluster_committed
     }
 
     /// The end of the log with all that was proposed before the call. `None` when the core has ended.

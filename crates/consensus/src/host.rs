@@ -337,6 +337,7 @@ impl GroupHost {
             leader_epoch: Mutex::new(None),
             inbound: tokio::sync::Mutex::new(()),
             handing_over: watch::Sender::new(false),
+            members: Arc::default(),
             transport: self.parts.transport.clone(),
             was_supported: AtomicBool::new(false),
             applied_term,

@@ -118,6 +118,7 @@ impl Group {
             }
             Step::Change(changes, retain) => {
                 self.unpark(raft).await?;
+                let _turn = self.shared.members.lock().await;
                 for change in changes {
                     let base = Precondition::LastMembershipLogId { last_membership_log_id: based_on };
                     let changed = raft.change_membership_if(change, retain, [base]).await;

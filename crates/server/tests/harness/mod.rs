@@ -36,6 +36,14 @@ pub(crate) struct TestNode {
     pub(crate) directory: TempDir,
 }
 
+/// The nodes' log, with `HIGHWATER_LOG=debug` and `--nocapture`, for whoever looks for a cause.
+fn log_if_asked() {
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("HIGHWATER_LOG") {
+        // Another node of the test may have begun it.
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).try_init();
+    }
+}
+
 /// Three nodes: the first began the cluster, the others joined it.
 pub(crate) async fn three_nodes() -> Vec<TestNode> {
     let first = TestNode::start().await;
@@ -68,6 +76,7 @@ impl TestNode {
 
     /// A node on a directory, with changes to its configuration.
     pub(crate) async fn start_in(directory: TempDir, change: impl FnOnce(NodeConfig) -> NodeConfig) -> Self {
+        log_if_asked();
         let config = NodeConfig::local(directory.path().join("data")).on_free_ports();
         let node = Node::start(change(config)).await.expect("the node starts");
         Self { node, directory }
