@@ -141,8 +141,9 @@ impl Broker {
         let own = self.options.node;
         let serves = |node: NodeId| image.node(node).is_some_and(|record| record.mode == NodeMode::Serving);
         let Some(record) = image.partition(partition) else { return Vec::new() };
-        // While this node serves, the leadership only moves back to where it belongs.
-        let count = if serves(own) { 1 } else { record.replicas.len() };
+        // While this node serves, the leadership only moves back to where it belongs; of a partition that leaves the node, to whoever can.
+        let stays = serves(own) && record.replicas.contains(&own);
+        let count = if stays { 1 } else { record.replicas.len() };
         let others = record.replicas.iter().copied().take(count).filter(|node| *node != own);
         others.filter(|node| serves(*node) && self.is_there(*node)).collect()
     }

@@ -153,16 +153,11 @@ impl Group {
         metrics.membership_config.membership().get_node(&node.0).copied()
     }
 
-    /// Whether the newest membership is committed, and no step to another.
+    /// Whether the newest membership is committed.
     fn has_settled_members(&self) -> bool {
         let Some(raft) = self.raft() else { return false };
-        let (changed_at, is_joint) = {
-            let metrics = raft.server_metrics();
-            let metrics = metrics.borrow_watched();
-            let newest = &metrics.membership_config;
-            (*newest.log_id(), newest.membership().get_joint_config().len() > 1)
-        };
-        !is_joint && changed_at <= raft.data_metrics().borrow_watched().cluster_committed
+        let changed_at = *raft.server_metrics().borrow_watched().membership_config.log_id();
+        changed_at <= raft.data_metrics().borrow_watched().cluster_committed
     }
 
     /// The end of the log with all that was proposed before the call. `None` when the core has ended.

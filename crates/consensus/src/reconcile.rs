@@ -12,6 +12,7 @@
 //!   a crash as well.
 //! - Replicas are never fewer than wanted on the way: the new ones have the log before an old one goes. A replica that lost its
 //!   disk, or gave up who it was, is none.
+//! - A leader never takes its own vote: it hands over first.
 //! - A learner votes only when it has the leader's log but for what is on its way.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,7 +49,7 @@ pub enum Reconciled {
     Done,
     /// One step was taken; there are more.
     Stepped,
-    /// These learners still lack that many entries.
+    /// These learners still lack that many entries. None: this node is to leave, and another one has to lead before that.
     CatchingUp(BTreeMap<NodeId, u64>),
 }
 
@@ -110,7 +111,7 @@ impl Group {
         let rejoining = &self.shared.rejoining;
         let info = |member: &Member| rejoining.wanted(*member, actual.members.get(&member.node.0));
         let wanted = Wanted::new(desired, info);
-        match next_step(&actual, &wanted, &lag) {
+        match next_step_of_leader(self.shared.node.0, &actual, wanted, &lag) {
             Step::Nothing => Ok(Reconciled::Done),
             Step::Wait(lag) => {
                 self.shared.driver.attend(self.id());
@@ -154,6 +155,28 @@ impl Group {
             .collect();
         lag.insert(self.shared.node.0, 0);
         lag
+    }
+}
+
+/// The next step that the leader `own` may take. It never takes its own vote: the others would go on taking it for the leader for as long as
+/// its node lives. Who takes over from it takes that step.
+fn next_step_of_leader(own: u64, actual: &Actual, mut wanted: Wanted, lag: &BTreeMap<u64, u64>) -> Step {
+    let is_leaving = !wanted.voters.contains(&own) && actual.configs.iter().any(|config| config.contains(&own));
+    let is_left_out =
+        actual.configs.len() > 1 && actual.configs.last().is_some_and(|next| !next.contains(&own));
+    match (is_leaving, is_left_out) {
+        (false, false) => next_step(actual, &wanted, lag),
+        // Whoever began the step that leaves it out did not know that it is wanted again.
+        (false, true) => Step::Change(vec![ChangeMembers::ReplaceAllVoters(wanted.voters)], true),
+        (true, true) => Step::Wait(BTreeMap::new()),
+        (true, false) => {
+            wanted.voters.insert(own);
+            wanted.members.extend(actual.members.get(&own).map(|info| (own, *info)));
+            match next_step(actual, &wanted, lag) {
+                Step::Nothing => Step::Wait(BTreeMap::new()),
+                step => step,
+            }
+        }
     }
 }
 
@@ -277,6 +300,25 @@ mod tests {
         let moved = settle(three, &wanted(&[(1, 1), (2, 1), (4, 1)]), 3);
         assert_eq!(moved.configs, [BTreeSet::from([1, 2, 4])]);
         assert_eq!(moved.members.keys().copied().collect::<Vec<_>>(), [1, 2, 4]);
+    }
+
+    #[test]
+    fn a_leader_that_is_to_leave_lets_the_others_vote_and_waits_until_one_of_them_leads() {
+        let lag = (1..=4).map(|node| (node, 0)).collect();
+        let to = || wanted(&[(2, 1), (3, 1), (4, 1)]);
+        let three = actual(&[1, 2, 3], &[(1, 1), (2, 1), (3, 1), (4, 1)]);
+        let all = Step::Change(vec![ChangeMembers::ReplaceAllVoters(BTreeSet::from([1, 2, 3, 4]))], true);
+        assert_eq!(next_step_of_leader(1, &three, to(), &lag), all);
+        let four = actual(&[1, 2, 3, 4], &[(1, 1), (2, 1), (3, 1), (4, 1)]);
+        assert_eq!(next_step_of_leader(1, &four, to(), &lag), Step::Wait(BTreeMap::new()));
+        let without = Step::Change(vec![ChangeMembers::ReplaceAllVoters(BTreeSet::from([2, 3, 4]))], true);
+        assert_eq!(next_step_of_leader(4, &four, to(), &lag), without);
+        // Begun by one who is gone.
+        let configs = vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([2, 3, 4])];
+        let joint = Actual { configs, members: four.members };
+        assert_eq!(next_step_of_leader(1, &joint, to(), &lag), Step::Wait(BTreeMap::new()));
+        let back = Step::Change(vec![ChangeMembers::ReplaceAllVoters(BTreeSet::from([1, 2, 3]))], true);
+        assert_eq!(next_step_of_leader(1, &joint, wanted(&[(1, 1), (2, 1), (3, 1)]), &lag), back);
     }
 
     #[test]

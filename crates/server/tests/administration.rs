@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use harness::gated_disk::{Gate, GatedDisk};
-use harness::{TestNode, append, busy_upkeep, code, soon};
+use harness::{TestNode, append_anywhere, busy_upkeep, code, soon};
 use highwater_client::{
     Admin, Client, ClientError, ConsumerConfig, ProducerConfig, ProducerRecord, StartPosition,
 };
@@ -357,7 +357,7 @@ async fn a_node_in_maintenance_hands_over_to_who_keeps_up_when_the_first_in_line
     .await;
 
     gate.close();
-    append(&mut nodes[0].log().await, TOPIC, 0, b"what the second does not store").await;
+    append_anywhere(&mut nodes[0].log().await, TOPIC, 0, b"what the second does not store").await;
     set_mode(&admin, 1, v1::NodeMode::Maintenance).await;
     done(&admin, 1).await;
     shown(&admin, |partition| partition.leader_node_id == Some(3)).await;
