@@ -402,7 +402,7 @@ fn a_group_that_was_removed_and_came_back_has_only_its_new_data() {
 }
 
 #[test]
-fn a_partition_with_a_damaged_segment_stays_quarantined_until_it_is_repaired() {
+fn a_damaged_segment_is_found_by_every_start_until_it_is_whole_and_nothing_else_is_harmed() {
     in_runtime(async {
         let (disk, random) = (SimDisk::new(9), Seeded::new(9));
         let store = start(&disk);
@@ -422,8 +422,12 @@ fn a_partition_with_a_damaged_segment_stays_quarantined_until_it_is_repaired() {
         disk.truncate(&segment, 10).unwrap();
         for _ in 0..3 {
             let store = start(&disk);
-            assert!(store.group(partition(1)).unwrap().quarantine().is_some());
-            assert_eq!(store.group(partition(2)).unwrap().quarantine(), None);
+            let (log, other) = (store.group(partition(1)).unwrap(), store.group(partition(2)).unwrap());
+            assert_eq!((log.quarantine(), other.quarantine()), (None, None));
+            let is_damaged = |log: &GroupLog| log.segments().unwrap().is_damaged();
+            assert!(is_damaged(&log) && !is_damaged(&other));
+            assert!(try_look(&log).is_err(), "what is damaged is not given out");
+            assert_eq!(look(&other).quarantine, None);
             store.checkpoint().await.unwrap();
             disk.kill();
         }
