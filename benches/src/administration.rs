@@ -1,6 +1,5 @@
 //! What the programs ask of a cluster: topics, modes of nodes, moves of replicas.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,19 +18,6 @@ const ASK_EVERY: Duration = Duration::from_millis(20);
 const MEASURED_FOR: Duration = Duration::from_secs(5);
 /// How many records are sent between two looks at the clock.
 const RECORDS_PER_LOOK: usize = 256;
-
-/// The binary that was asked for, or the one beside the program that runs.
-///
-/// # Errors
-/// When it is not known where that is.
-pub fn binary_beside(asked: Option<PathBuf>) -> Result<PathBuf, BenchError> {
-    match asked {
-        Some(binary) => Ok(binary),
-        None => Ok(std::env::current_exe()
-            .map_err(BenchError::io("finding this program"))?
-            .with_file_name("highwater")),
-    }
-}
 
 /// Creates a topic whose records are durable when they are acknowledged.
 ///

@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 use crate::node::{free_address, is_ready};
-use crate::{BenchError, Usage};
+use crate::{BenchError, Place, Usage};
 
 /// A node is ready within this time of its start.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -18,10 +20,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// The metadata is voted on by this many.
 const VOTERS: usize = 3;
 
-/// See the module. The nodes are killed when this is dropped.
+/// See the module. The nodes are killed when this is dropped, and their data is removed.
 pub struct LocalCluster {
     binary: PathBuf,
-    directory: PathBuf,
+    directory: TempDir,
     nodes: Vec<Member>,
 }
 
@@ -34,16 +36,17 @@ struct Member {
 }
 
 impl LocalCluster {
-    /// Starts `count` nodes of `binary`, numbered from 1, and waits until all are ready.
+    /// Starts `count` nodes, numbered from 1, and waits until all are ready.
     ///
     /// # Errors
     /// When one cannot be started or does not become ready.
-    pub fn start(binary: &Path, directory: &Path, count: usize) -> Result<Self, BenchError> {
+    pub fn start(place: &Place, count: usize) -> Result<Self, BenchError> {
         let member = || {
             Ok(Member { grpc: free_address()?, peer: free_address()?, http: free_address()?, process: None })
         };
         let nodes = (0..count).map(|_| member()).collect::<Result<_, BenchError>>()?;
-        let mut cluster = Self { binary: binary.to_path_buf(), directory: directory.to_path_buf(), nodes };
+        let (binary, directory) = (place.binary()?, place.temporary_directory()?);
+        let mut cluster = Self { binary, directory, nodes };
         for node in cluster.ids() {
             cluster.spawn(node)?;
         }
@@ -139,7 +142,7 @@ impl LocalCluster {
         let member = &self.nodes[node - 1];
         let mut command = Command::new(&self.binary);
         command.args(["serve", "--stop-with-input", "--node-id", &node.to_string()]);
-        command.arg("--data-dir").arg(self.directory.join(format!("node-{node}")));
+        command.arg("--data-dir").arg(self.directory.path().join(format!("node-{node}")));
         command.args(["--listen-grpc", &member.grpc.to_string(), "--listen-peer", &member.peer.to_string()]);
         command.args(["--listen-http", &member.http.to_string(), "--cluster-first-voters", &voters]);
         if node != 1 {
@@ -165,7 +168,7 @@ impl LocalCluster {
     }
 
     fn log(&self, node: usize) -> String {
-        self.directory.join(format!("node-{node}.log")).display().to_string()
+        self.directory.path().join(format!("node-{node}.log")).display().to_string()
     }
 }
 

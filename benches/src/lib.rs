@@ -6,13 +6,15 @@
 mod administration;
 mod cluster;
 mod node;
+mod place;
 mod quantiles;
 mod steady_load;
 mod usage;
 
-pub use administration::{Moved, binary_beside, create_topic, fill, move_replica, rate_taken, until_mode_done};
+pub use administration::{Moved, create_topic, fill, move_replica, rate_taken, until_mode_done};
 pub use cluster::LocalCluster;
 pub use node::Node;
+pub use place::Place;
 pub use quantiles::Quantiles;
 pub use steady_load::{LoadShape, Probe, Probes, SteadyLoad};
 pub use usage::Usage;

@@ -3,13 +3,12 @@
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Parser;
-use highwater_benches::{BenchError, LocalCluster, Quantiles, binary_beside};
+use highwater_benches::{BenchError, LocalCluster, Place, Quantiles};
 use highwater_client::{Client, Producer, ProducerConfig, ProducerRecord, v1};
 use highwater_types::PartitionIndex;
 use tokio::sync::watch;
@@ -28,12 +27,8 @@ const WARM_UP: Duration = Duration::from_secs(2);
 /// Measures the time without service after a leader's node was killed.
 #[derive(Parser)]
 struct Arguments {
-    /// The node's binary [default: `highwater` beside this program]
-    #[arg(long)]
-    binary: Option<PathBuf>,
-    /// Where the nodes' data goes, in a directory of its own that is removed afterwards
-    #[arg(long, default_value_os_t = std::env::temp_dir())]
-    directory: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// Partitions that the killed node leads
     #[arg(long, default_value_t = 1)]
     partitions: u32,
@@ -51,10 +46,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> Result<(), BenchError> {
     let arguments = Arguments::parse();
-    let binary = binary_beside(arguments.binary.clone())?;
-    let directory =
-        tempfile::tempdir_in(&arguments.directory).map_err(BenchError::io("creating a temporary directory"))?;
-    let mut cluster = LocalCluster::start(&binary, directory.path(), NODES)?;
+    let mut cluster = LocalCluster::start(&arguments.place, NODES)?;
     let client = Client::connect(cluster.servers())?;
     let request = v1::CreateTopicRequest {
         name: TOPIC.to_owned(),

@@ -1,12 +1,11 @@
 //! What idle partitions cost a node: memory of its own and CPU, while they are new and after they were used.
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser;
-use highwater_benches::{BenchError, LocalCluster, Usage, binary_beside};
+use highwater_benches::{BenchError, LocalCluster, Place, Usage};
 use highwater_client::{Client, ProducerConfig, ProducerRecord, v1};
 use highwater_types::PartitionIndex;
 use tokio::time::sleep;
@@ -17,12 +16,8 @@ const NODES: usize = 3;
 /// Measures partitions that nobody uses.
 #[derive(Parser)]
 struct Arguments {
-    /// The node's binary [default: `highwater` beside this program]
-    #[arg(long)]
-    binary: Option<PathBuf>,
-    /// Where the nodes' data goes, in a directory of its own that is removed afterwards
-    #[arg(long, default_value_os_t = std::env::temp_dir())]
-    directory: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// Partitions, each with three replicas
     #[arg(long, default_value_t = 1000)]
     partitions: u32,
@@ -40,10 +35,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> Result<(), BenchError> {
     let arguments = Arguments::parse();
-    let binary = binary_beside(arguments.binary.clone())?;
-    let directory =
-        tempfile::tempdir_in(&arguments.directory).map_err(BenchError::io("creating a temporary directory"))?;
-    let cluster = LocalCluster::start(&binary, directory.path(), NODES)?;
+    let cluster = LocalCluster::start(&arguments.place, NODES)?;
     let client = Client::connect(cluster.servers())?;
     let base = usages(&cluster)?;
     println!("                node   own KiB   KiB/partition   CPU %");

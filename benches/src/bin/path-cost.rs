@@ -2,12 +2,11 @@
 //! memory. See the README beside for what the numbers mean.
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Parser;
-use highwater_benches::{BenchError, Node, Quantiles};
+use highwater_benches::{BenchError, Node, Place, Quantiles};
 use highwater_client::{Client, ProducerConfig, ProducerRecord, v1};
 
 /// CPU time is given for so many bytes of values.
@@ -16,12 +15,8 @@ const UNIT_BYTES: usize = 64 << 10;
 /// Measures the path of a produce through a node.
 #[derive(Parser)]
 struct Arguments {
-    /// The node's binary [default: `highwater` beside this program]
-    #[arg(long)]
-    binary: Option<PathBuf>,
-    /// Where the node's data goes, in a directory of its own that is removed afterwards
-    #[arg(long, default_value_os_t = std::env::temp_dir())]
-    directory: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// Mebibytes of values in each measurement
     #[arg(long, default_value_t = 128)]
     mebibytes: usize,
@@ -39,14 +34,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> Result<(), BenchError> {
     let arguments = Arguments::parse();
-    let binary = match &arguments.binary {
-        Some(binary) => binary.clone(),
-        None => {
-            std::env::current_exe().map_err(BenchError::io("finding this program"))?.with_file_name("highwater")
-        }
-    };
-    let directory =
-        tempfile::tempdir_in(&arguments.directory).map_err(BenchError::io("creating a temporary directory"))?;
+    let (binary, directory) = (arguments.place.binary()?, arguments.place.temporary_directory()?);
     let node = Node::start(&binary, directory.path())?;
     let usage = node.usage()?;
     println!("start to ready {:.1?}, CPU {:.0?}", node.start_time(), usage.cpu);

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use harness::{TestNode, append_anywhere, describe, fetch, log_files, partition_directory, soon};
+use harness::clusters::with_segments;
+use harness::{TestNode, describe, fetch, log_files, partition_directory, soon};
 use highwater_proto::v1;
 use highwater_server::NodeConfig;
 use highwater_types::NodeId;
@@ -16,18 +17,7 @@ const RECORDS: i64 = 40;
 
 /// Three nodes with one topic of three replicas in many segments; the last of the nodes as it stopped, with the topic's first log file.
 async fn stopped_replica() -> (Vec<TestNode>, tempfile::TempDir, PathBuf, Vec<u8>) {
-    let first = TestNode::start().await;
-    let seed = first.node.grpc_address().to_string();
-    let mut nodes = vec![first];
-    for id in 2..=3 {
-        nodes.push(TestNode::join(id, &seed).await);
-    }
-    let topic = nodes[0].create_replicated("orders", 1, 3, &[("segment.bytes", "8192")]).await;
-    harness::until_led(&nodes[0], "orders").await;
-    let mut log = nodes[0].log().await;
-    for number in 0..RECORDS {
-        assert_eq!(append_anywhere(&mut log, "orders", 0, &[number as u8; 2000]).await, number);
-    }
+    let (mut nodes, topic) = with_segments(RECORDS).await;
     let files = || log_files(&partition_directory(&nodes[2].directory, &topic, 0));
     soon("the last replica has all of it", async {
         while files().len() < 8 {

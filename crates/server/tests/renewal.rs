@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use harness::clusters::with_segments;
 use harness::{TestNode, append_anywhere, bounds, contents, describe, log_files, soon};
 use highwater_proto::v1;
 use highwater_server::{NodeConfig, NodeFailure};
@@ -16,23 +17,6 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 const RECORDS: i64 = 40;
-
-/// Three nodes with a topic of three replicas in many segments.
-async fn cluster() -> (Vec<TestNode>, String) {
-    let first = TestNode::start().await;
-    let seed = first.node.grpc_address().to_string();
-    let mut nodes = vec![first];
-    for id in 2..=3 {
-        nodes.push(TestNode::join(id, &seed).await);
-    }
-    let topic = nodes[0].create_replicated("orders", 1, 3, &[("segment.bytes", "8192")]).await;
-    harness::until_led(&nodes[0], "orders").await;
-    let mut log = nodes[0].log().await;
-    for number in 0..RECORDS {
-        assert_eq!(append_anywhere(&mut log, "orders", 0, &[number as u8; 2000]).await, number);
-    }
-    (nodes, topic)
-}
 
 /// Who a node is, and where: a node that comes back is found where it was, also by those that hear of nothing.
 #[derive(Clone, Copy)]
@@ -142,7 +126,7 @@ async fn reads_all(node: &TestNode, records: i64) {
 
 #[tokio::test]
 async fn a_node_whose_journal_is_damaged_comes_back_as_a_new_member_and_keeps_the_old_data_aside() {
-    let (mut nodes, topic) = cluster().await;
+    let (mut nodes, topic) = with_segments(RECORDS).await;
     let third = nodes.pop().expect("three");
     let (wreck, place) = damage(&nodes, third, RECORDS).await;
     let before = (identity(&wreck, "cluster"), identity(&wreck, "incarnation"));
@@ -176,7 +160,7 @@ async fn a_node_whose_journal_is_damaged_comes_back_as_a_new_member_and_keeps_th
 
 #[tokio::test]
 async fn two_damaged_nodes_of_three_give_up_nothing() {
-    let (mut nodes, _) = cluster().await;
+    let (mut nodes, _) = with_segments(RECORDS).await;
     let third = nodes.pop().expect("three");
     let (wreck_3, place_3) = damage(&nodes, third, RECORDS).await;
     // The third one is away: what these acknowledge is on the first two alone.
@@ -199,7 +183,7 @@ async fn two_damaged_nodes_of_three_give_up_nothing() {
 
 #[tokio::test]
 async fn a_damaged_node_with_the_only_replica_of_a_partition_keeps_it_until_nobody_wants_it_any_more() {
-    let (mut nodes, _) = cluster().await;
+    let (mut nodes, _) = with_segments(RECORDS).await;
     nodes[0].create_replicated("alone", 3, 1, &[]).await;
     let third = nodes.pop().expect("three");
     let (wreck, place) = damage(&nodes, third, RECORDS).await;

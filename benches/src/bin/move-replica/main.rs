@@ -1,12 +1,11 @@
 //! What producers notice while a large replica is moved to another node, and while a follower stands still.
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
 use highwater_benches::{
-    BenchError, LoadShape, LocalCluster, Probes, SteadyLoad, binary_beside, create_topic, fill, move_replica,
+    BenchError, LoadShape, LocalCluster, Place, Probes, SteadyLoad, create_topic, fill, move_replica,
     rate_taken,
 };
 use highwater_client::Client;
@@ -22,12 +21,8 @@ const TOPIC: &str = "move-replica";
 /// Moves a replica while a producer goes on, then pauses a follower, and prints what the producer noticed of each
 #[derive(Parser)]
 struct Arguments {
-    /// The nodes' binary [default: `highwater` beside this program]
-    #[arg(long)]
-    binary: Option<PathBuf>,
-    /// Where the nodes' data goes, in a directory of its own that is removed afterwards
-    #[arg(long, default_value_os_t = std::env::temp_dir())]
-    directory: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// Mebibytes of values in the replica that is moved
     #[arg(long, default_value_t = 1024)]
     mebibytes: usize,
@@ -45,10 +40,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> Result<(), BenchError> {
     let arguments = Arguments::parse();
-    let binary = binary_beside(arguments.binary.clone())?;
-    let directory =
-        tempfile::tempdir_in(&arguments.directory).map_err(BenchError::io("creating a temporary directory"))?;
-    let cluster = LocalCluster::start(&binary, directory.path(), NODES)?;
+    let cluster = LocalCluster::start(&arguments.place, NODES)?;
     let client = Client::connect(cluster.servers())?;
     create_topic(&client, TOPIC, 1, REPLICAS).await?;
     fill(&client, TOPIC, arguments.mebibytes << 20, arguments.value_bytes).await?;

@@ -2,12 +2,11 @@
 //! half of the load that the cluster can take.
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
 use highwater_benches::{
-    BenchError, LoadShape, LocalCluster, Quantiles, SteadyLoad, binary_beside, create_topic, rate_taken,
+    BenchError, LoadShape, LocalCluster, Place, Quantiles, SteadyLoad, create_topic, rate_taken,
     until_mode_done,
 };
 use highwater_client::{Client, v1::NodeMode};
@@ -23,12 +22,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Restarts nodes in maintenance mode under load, and prints the longest gaps that producers saw
 #[derive(Parser)]
 struct Arguments {
-    /// The nodes' binary [default: `highwater` beside this program]
-    #[arg(long)]
-    binary: Option<PathBuf>,
-    /// Where the nodes' data goes, in a directory of its own that is removed afterwards
-    #[arg(long, default_value_os_t = std::env::temp_dir())]
-    directory: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// How many restarts
     #[arg(long, default_value_t = 20)]
     restarts: usize,
@@ -46,10 +41,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> Result<(), BenchError> {
     let arguments = Arguments::parse();
-    let binary = binary_beside(arguments.binary.clone())?;
-    let directory =
-        tempfile::tempdir_in(&arguments.directory).map_err(BenchError::io("creating a temporary directory"))?;
-    let mut cluster = LocalCluster::start(&binary, directory.path(), NODES)?;
+    let mut cluster = LocalCluster::start(&arguments.place, NODES)?;
     let client = Client::connect(cluster.servers())?;
     create_topic(&client, TOPIC, arguments.partitions, NODES).await?;
     let records_per_second = match arguments.rate {

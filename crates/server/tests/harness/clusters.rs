@@ -1,11 +1,23 @@
-//! Who leads what in a cluster of nodes in this process.
+//! Clusters of nodes in this process, and who leads what in them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{TestNode, describe, soon};
+use super::{TestNode, append_anywhere, describe, soon, three_nodes, until_led};
+
+/// Three nodes with one partition "orders" on all of them, in many segments, and its topic's id. Record n has 2000 bytes n.
+pub(crate) async fn with_segments(records: i64) -> (Vec<TestNode>, String) {
+    let nodes = three_nodes().await;
+    let topic = nodes[0].create_replicated("orders", 1, 3, &[("segment.bytes", "8192")]).await;
+    until_led(&nodes[0], "orders").await;
+    let mut log = nodes[0].log().await;
+    for number in 0..records {
+        assert_eq!(append_anywhere(&mut log, "orders", 0, &[number as u8; 2000]).await, number);
+    }
+    (nodes, topic)
+}
 
 /// The node that leads a partition and is to lead it, when all of these nodes agree and get its watermarks from it.
 pub(crate) async fn leader(nodes: &[TestNode], topic: &str, partition: usize) -> u64 {
