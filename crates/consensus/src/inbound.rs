@@ -38,30 +38,16 @@ impl GroupHost {
             let reason = group.status().quarantined.unwrap_or_default();
             return Err(ConsensusError::Quarantined { reason }.into());
         };
-        match request {
-            // A leader's word may change who this replica is, and a replica that wants to rejoin cannot know who others are.
-            // What is committed is the same under every name.
-            PeerRequest::Append(_)
-            | PeerRequest::Snapshot(_)
-            | PeerRequest::Rejoin(_)
-            | PeerRequest::Batches(_) => {}
-            PeerRequest::Survey | PeerRequest::Settle(_) => group.shared.doubt.recognize(to)?,
-            PeerRequest::Vote(_) | PeerRequest::PreVote(_) | PeerRequest::TakeOver(_) => {
-                group.shared.doubt.admit(to)?;
-            }
-        }
+        check_addressee(&group, to, &request)?;
         let (from, epoch) = (from.node, from.epoch);
         if let Some(reply) = without_a_vote(&group, &request) {
             return Ok(reply);
         }
         match request {
             PeerRequest::Append(append) => {
-                to_the_end(async move {
-                    let _turn = group.shared.inbound.lock().await;
-                    group.shared.doubt.admit_leader(to).await?;
-                    receive_append(&group, from, epoch, append).await
-                })
-                .await
+                let taken =
+                    move |group: Group| async move { receive_append(&group, from, epoch, append).await };
+                in_turn(group, to, taken).await
             }
             PeerRequest::Vote(ballot) => {
                 sent_by(from, ballot.vote.node)?;
@@ -81,12 +67,8 @@ impl GroupHost {
                 Ok(PeerReply::Vote(convert::ballot_reply(&reply)))
             }
             PeerRequest::Snapshot(transfer) => {
-                to_the_end(async move {
-                    let _turn = group.shared.inbound.lock().await;
-                    group.shared.doubt.admit_leader(to).await?;
-                    receive_snapshot(&group, from, transfer).await
-                })
-                .await
+                let taken = move |group: Group| async move { receive_snapshot(&group, from, transfer).await };
+                in_turn(group, to, taken).await
             }
             PeerRequest::TakeOver(message) => {
                 sent_by(from, message.vote.node)?;
@@ -127,6 +109,45 @@ impl GroupHost {
     }
 }
 
+/// Whether a request for `to` means the replica here, and it may act on it.
+fn check_addressee(group: &Group, to: Incarnation, request: &PeerRequest) -> Result<(), RefusedRequest> {
+    match request {
+        // A leader's word may change who this replica is, and a replica that wants to rejoin cannot know who others are.
+        // What is committed is the same under every name.
+        PeerRequest::Append(_)
+        | PeerRequest::Snapshot(_)
+        | PeerRequest::Rejoin(_)
+        | PeerRequest::Batches(_) => Ok(()),
+        PeerRequest::Survey | PeerRequest::Settle(_) => group.shared.doubt.recognize(to),
+        PeerRequest::Vote(_) | PeerRequest::PreVote(_) | PeerRequest::TakeOver(_) => {
+            group.shared.doubt.admit(to)
+        }
+    }
+}
+
+/// Takes a leader's entries or state, one request after another. Who the leader takes this replica in as, it becomes first. It goes on when
+/// the peer is gone meanwhile: the core takes the request in either way, and what follows must not begin before it has.
+async fn in_turn<F>(
+    group: Group,
+    to: Incarnation,
+    taken: impl FnOnce(Group) -> F + Send + 'static,
+) -> Result<PeerReply, RefusedRequest>
+where
+    F: Future<Output = Result<PeerReply, RefusedRequest>> + Send + 'static,
+{
+    let work = async move {
+        let _turn = group.shared.inbound.lock().await;
+        group.shared.doubt.admit_leader(to).await?;
+        taken(group.clone()).await
+    };
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+        // The runtime ends.
+        Err(_) => Err(ConsensusError::Stopped.into()),
+    }
+}
+
 /// What a replica without a log answers to candidates: it has no vote (R16). The group has a past, in which this node may have voted and
 /// acknowledged, and that replica is gone. A leader gives it a log first, and a vote after that.
 fn without_a_vote(group: &Group, request: &PeerRequest) -> Option<PeerReply> {
@@ -144,19 +165,6 @@ fn without_a_vote(group: &Group, request: &PeerRequest) -> Option<PeerReply> {
 fn not_granted(group: &Group) -> PeerReply {
     let vote = group.log().vote().unwrap_or(Vote { term: Term::ZERO, node: NodeId(0), committed: false });
     PeerReply::Vote(BallotReply { vote, is_granted: false, last: group.log().bounds().1 })
-}
-
-/// Runs what a peer asked for even when the peer is gone meanwhile: the core takes it in either way, and what follows must
-/// not begin before it has.
-async fn to_the_end(
-    work: impl Future<Output = Result<PeerReply, RefusedRequest>> + Send + 'static,
-) -> Result<PeerReply, RefusedRequest> {
-    match tokio::spawn(work).await {
-        Ok(done) => done,
-        Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
-        // The runtime ends.
-        Err(_) => Err(ConsensusError::Stopped.into()),
-    }
 }
 
 async fn receive_append(

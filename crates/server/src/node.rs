@@ -122,10 +122,7 @@ impl Node {
             report.clone(),
             stopping.clone(),
         ));
-        tokio::spawn(watch_standing(Arc::clone(&broker), report.clone(), stopping.clone()));
-        tokio::spawn(watch_disk(Arc::clone(&broker), report, stopping.clone()));
-        let watched = Arc::downgrade(&broker);
-        readiness.set_figures(move || watched.upgrade().map(|broker| metrics::of(&broker)).unwrap_or_default());
+        watch(&broker, &readiness, &report, &stopping);
         readiness.set(health);
         undo.disarm();
         stop_http.disarm();
@@ -220,6 +217,19 @@ async fn first_failure(mut failure: watch::Receiver<Option<NodeFailure>>) -> Nod
         Ok(Some(failure)) => failure,
         Ok(None) | Err(_) => std::future::pending().await,
     }
+}
+
+/// Has failures of the running node reported, and its figures told.
+fn watch(
+    broker: &Arc<Broker>,
+    readiness: &Readiness,
+    report: &watch::Sender<Option<NodeFailure>>,
+    stopping: &CancellationToken,
+) {
+    tokio::spawn(watch_standing(Arc::clone(broker), report.clone(), stopping.clone()));
+    tokio::spawn(watch_disk(Arc::clone(broker), report.clone(), stopping.clone()));
+    let watched = Arc::downgrade(broker);
+    readiness.set_figures(move || watched.upgrade().map(|broker| metrics::of(&broker)).unwrap_or_default());
 }
 
 /// Runs a listener, and reports when it ends before it was told to.

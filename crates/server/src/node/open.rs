@@ -36,16 +36,7 @@ pub(super) async fn open(
     random: &Arc<dyn Random>,
 ) -> Result<Opened, StartError> {
     let (clock, random) = (Arc::clone(clock), Arc::clone(random));
-    let mut store_options = StoreOptions {
-        journal: config.journal,
-        mapped_segments_max: limits::MAPPED_SEGMENTS_MAX,
-        unreadable: Vec::new(),
-        power_lost: false,
-        on_failure: Arc::new(move |error| {
-            let failure = NodeFailure::Disk { reason: error.to_string() };
-            report.send_replace(Some(failure));
-        }),
-    };
+    let mut store_options = store_options(config, report);
     let root = config.data.clone();
     let disk: Arc<dyn Disk> = match &data {
         NodeData::Directory => Arc::new(RealDisk::new(root.clone())),
@@ -101,6 +92,20 @@ pub(super) async fn open(
     let is_member = metadata.is_some_and(|log| log.bounds() != (None, None));
     entrance.reach(Stage::Born { cluster, founder, is_member });
     Ok(opened)
+}
+
+/// How the store is opened, but for what the directory tells of its last process.
+fn store_options(config: &NodeConfig, report: watch::Sender<Option<NodeFailure>>) -> StoreOptions {
+    StoreOptions {
+        journal: config.journal,
+        mapped_segments_max: limits::MAPPED_SEGMENTS_MAX,
+        unreadable: Vec::new(),
+        power_lost: false,
+        on_failure: Arc::new(move |error| {
+            let failure = NodeFailure::Disk { reason: error.to_string() };
+            report.send_replace(Some(failure));
+        }),
+    }
 }
 
 /// Notes that the recovery is over. A store for reading only is none.
