@@ -102,7 +102,8 @@ impl Node {
             dial: parts.dial,
             own_thread: parts.own_thread,
         };
-        let started = starting.start();
+        // On the heap: whoever awaits a start would have all of its state, and its type, in their own.
+        let started = Box::pin(starting.start());
         let started = startup::serve_until(&mut incoming, Arc::clone(&introduction), clock, started);
         let Started { directory, broker, peers } = tokio::select! {
             started = started => started?,
