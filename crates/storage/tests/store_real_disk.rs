@@ -73,6 +73,32 @@ fn work(store: &Store, thread: u32) {
     }
 }
 
+#[tokio::test]
+async fn a_checkpoint_that_nobody_waits_for_any_more_is_over_before_the_next_begins() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_real(directory.path());
+    let log = store.create_group(partition(1), group_options(Durability::Fsync, 64 << 10)).unwrap();
+    log.install(Box::new(Chain::default())).unwrap();
+    for round in 0..60 {
+        let batch = NewPayload::Proposed(known_batch(1, round));
+        append(&log, vec![new_entry(1, round, batch)]).await.unwrap();
+        // Its caller goes before it is over, as one that ends with its node does.
+        tokio::select! {
+            biased;
+            result = store.checkpoint() => result.unwrap(),
+            () = turns(round) => {}
+        }
+        store.checkpoint().await.unwrap();
+    }
+}
+
+/// Lets others go on so many times.
+async fn turns(count: u64) {
+    for _ in 0..count {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[test]
 fn threads_that_append_beside_checkpoints_and_removals_lose_nothing() {
     let directory = tempfile::tempdir().unwrap();

@@ -25,12 +25,14 @@ const FILES_HELD_BACK_MAX: u64 = 2;
 impl Store {
     /// Takes a checkpoint; durable on return. One at a time; a second call waits for the first.
     ///
+    /// Cancel-safe: one whose work on the disk has begun is finished nevertheless, and before the next begins.
+    ///
     /// # Errors
     /// A full disk passes ([`StoreError::is_no_space`]): the journal keeps what the checkpoint would have.
     /// After any other error the node must end (R2).
     pub async fn checkpoint(&self) -> Result<(), StoreError> {
         let journal = self.running_journal()?;
-        let mut sequence = self.sequence.lock().await;
+        let mut sequence = Arc::clone(&self.sequence).lock_owned().await;
         let progress = journal.progress();
         let groups: Vec<Arc<GroupLog>> = self.groups.read().values().cloned().collect();
         let captured: Vec<Captured> = groups.iter().map(|log| log.capture(&progress)).collect();
@@ -46,19 +48,15 @@ impl Store {
         checkpoint.sequence = *sequence + 1;
         checkpoint.journal_id = self.journal_id;
         checkpoint.durable_lsn = durable_lsn;
-        let disk = self.services.disk.clone();
-        let written = blocking(&*self.services.disk, move || {
-            for work in work {
-                work.sync(&*disk).map_err(Arc::new)?;
-            }
-            checkpoint::write(&*disk, Path::new(layout::CHECKPOINT), &checkpoint)
-                .map_err(StoreError::io("writing the checkpoint"))
-        });
-        written.await?;
-        *sequence += 1;
-
         let services = self.services.clone();
-        let cleaned = blocking(&*self.services.disk, move || {
+        let taken = blocking(&*self.services.disk, move || {
+            for work in work {
+                work.sync(&*services.disk).map_err(Arc::new)?;
+            }
+            checkpoint::write(&*services.disk, Path::new(layout::CHECKPOINT), &checkpoint)
+                .map_err(StoreError::io("writing the checkpoint"))?;
+            *sequence = checkpoint.sequence;
+
             let Some(journal) = services.journal.get() else {
                 return Ok(());
             };
@@ -70,11 +68,11 @@ impl Store {
                 }
                 log.carry_forward(held_back);
             }
-            journal.recycle_before(replay_from).map_err(StoreError::io("recycling the journal"))
+            journal.recycle_before(replay_from).map_err(StoreError::io("recycling the journal"))?;
+            tracing::debug!(sequence = *sequence, replay_from = %replay_from, "checkpoint");
+            Ok(())
         });
-        cleaned.await?;
-        tracing::debug!(sequence = *sequence, replay_from = %replay_from, "checkpoint");
-        Ok(())
+        taken.await
     }
 }
 

@@ -72,7 +72,9 @@ pub struct Store {
     maps: Arc<MapBudget>,
     groups: RwLock<BTreeMap<GroupId, Arc<GroupLog>>>,
     removed: Mutex<BTreeSet<GroupId>>,
-    sequence: tokio::sync::Mutex<u64>,
+    /// The last checkpoint's number. It is locked while files that a checkpoint lists are written or deleted; the work on the disk
+    /// itself holds the lock, for it goes on when whoever waits for it is gone.
+    sequence: Arc<tokio::sync::Mutex<u64>>,
 }
 
 impl Store {
@@ -173,7 +175,7 @@ impl Store {
     ) -> Result<Arc<GroupLog>, StoreError> {
         let journal = self.running_journal()?;
         // A checkpoint under way has the old log's files to sync.
-        let _no_checkpoint = self.sequence.lock().await;
+        let no_checkpoint = Arc::clone(&self.sequence).lock_owned().await;
         let disk = self.services.disk.clone();
         let (sender, receiver) = oneshot::channel();
         {
@@ -194,7 +196,10 @@ impl Store {
             });
         }
         receiver.await.unwrap_or(Err(JournalError::Closed))?;
-        let cleared = blocking(&*self.services.disk, move || delete_group_data(&*disk, id));
+        let cleared = blocking(&*self.services.disk, move || {
+            let _no_checkpoint = no_checkpoint;
+            delete_group_data(&*disk, id)
+        });
         cleared.await.map_err(StoreError::io("deleting what a renewed replica had"))?;
         let log = self.empty_log(id, options, ReplicaIdentity::renewed(incarnation));
         self.groups.write().insert(id, log.clone());
@@ -224,11 +229,13 @@ impl Store {
         }
         receiver.await.unwrap_or(Err(JournalError::Closed))?;
         // A checkpoint that captured the group still has its files to sync.
-        let _no_checkpoint = self.sequence.lock().await;
+        let no_checkpoint = Arc::clone(&self.sequence).lock_owned().await;
         let disk = self.services.disk.clone();
-        blocking(&*self.services.disk, move || delete_group_data(&*disk, id))
-            .await
-            .map_err(StoreError::io("deleting a partition's data"))?;
+        let deleted = blocking(&*self.services.disk, move || {
+            let _no_checkpoint = no_checkpoint;
+            delete_group_data(&*disk, id)
+        });
+        deleted.await.map_err(StoreError::io("deleting a partition's data"))?;
         self.removed.lock().remove(&id);
         Ok(())
     }

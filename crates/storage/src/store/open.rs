@@ -128,7 +128,7 @@ impl Store {
             maps,
             groups: RwLock::new(groups),
             removed: Mutex::default(),
-            sequence: tokio::sync::Mutex::default(),
+            sequence: Arc::default(),
         })
     }
 
@@ -191,7 +191,7 @@ impl Store {
             maps,
             groups: RwLock::new(logs.into_iter().map(|log| (log.id(), log)).collect()),
             removed: Mutex::default(),
-            sequence: tokio::sync::Mutex::new(checkpoint.sequence),
+            sequence: Arc::new(tokio::sync::Mutex::new(checkpoint.sequence)),
         }))
     }
 }

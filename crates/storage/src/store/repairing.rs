@@ -20,12 +20,13 @@ impl Store {
     pub async fn adopt_repair(&self, id: GroupId, repair: SegmentRepair) -> Result<Adopted, StoreError> {
         self.running_journal()?;
         // A checkpoint that is under way may have the damaged file to sync.
-        let _no_checkpoint = self.sequence.lock().await;
+        let no_checkpoint = Arc::clone(&self.sequence).lock_owned().await;
         let Some(segments) = self.group(id).and_then(|log| log.segments().cloned()) else {
             return Ok(Adopted::Gone);
         };
         let disk = Arc::clone(&self.services.disk);
         blocking(&*self.services.disk, move || {
+            let _no_checkpoint = no_checkpoint;
             let file = repair.file();
             let adopted = adopt(&segments, repair)?;
             match clear_unreadable(&*disk, &file) {
