@@ -21,7 +21,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Weak;
 use std::time::Duration;
 
-use highwater_types::{GroupId, NodeId, ProcessEpoch};
+use highwater_types::{GroupId, NodeId, ProcessEpoch, mutant};
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -180,6 +180,9 @@ fn survey(group: &Group, status: &GroupStatus, attention: Attention) -> Attentio
 
 /// Whether the process that led the group when this replica last heard from it is alive.
 pub(crate) fn has_live_leader(group: &Group, status: &GroupStatus) -> bool {
+    if mutant!(PromiseIgnored) {
+        return false;
+    }
     let Some(leader) = status.leader.filter(|leader| *leader != group.shared.node) else { return false };
     let heard = group.shared.leader_epoch.lock().filter(|(term, _)| *term == status.term);
     heard.is_some_and(|(_, epoch)| group.shared.liveness.supports(leader) == Some(epoch))

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use highwater_types::{GroupId, NodeId, Term};
+use highwater_types::{GroupId, NodeId, Term, mutant};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::metrics::RaftServerMetrics;
 use openraft::{Raft, ServerState};
@@ -82,7 +82,7 @@ fn status_of(metrics: &RaftServerMetrics<Types>, applied_term: Term) -> GroupSta
         leader: metrics.current_leader.map(NodeId),
         term,
         is_leader,
-        is_serving: is_leader && applied_term == term,
+        is_serving: is_leader && (applied_term == term || mutant!(EarlyLeader)),
         quarantined: None,
         voters: membership.get_joint_config().iter().map(set).collect(),
         learners: Arc::new(membership.learner_ids().map(NodeId).collect()),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use highwater_storage::GroupLog;
-use highwater_types::{GroupId, NodeId, ProcessEpoch, Term};
+use highwater_types::{GroupId, NodeId, ProcessEpoch, Term, mutant};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Instant as _, Raft};
 use parking_lot::Mutex;
@@ -135,7 +135,7 @@ impl Group {
     /// Whether a majority still stands by this leader, so that no other can have been elected. Leads or not is not asked here.
     fn has_support(&self, status: &GroupStatus) -> bool {
         let shared = &*self.shared;
-        if status.has_majority(|voter| voter == shared.node) {
+        if status.has_majority(|voter| voter == shared.node) || mutant!(StaleLeader) {
             return true;
         }
         let Some(vote) = shared.log.vote() else { return false };

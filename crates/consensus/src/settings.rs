@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_types::GroupId;
+use highwater_types::{GroupId, mutant};
 use openraft::{Config, SnapshotPolicy};
 
 use crate::error::ConsensusError;
@@ -48,7 +48,7 @@ pub(crate) fn settings(group: GroupId) -> Result<Arc<Config>, ConsensusError> {
         election_timeout_min: if is_metadata { 1000 } else { VOTE_DEADLINE_MS },
         election_timeout_max: u64::try_from(lease(group).as_millis()).unwrap_or(u64::MAX),
         // A leader that lost its unflushed tail must not lead the same term again (R11).
-        enable_leader_restore: Some(false),
+        enable_leader_restore: Some(mutant!(LeaderRestore)),
         enable_pre_vote: Some(true),
         // The log is the data: it is purged by retention, never because a snapshot exists (R17).
         snapshot_policy: SnapshotPolicy::Never,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use highwater_storage::{Applied, Applier, Entry, Payload, RestoreError};
+use highwater_types::mutant;
 use parking_lot::Mutex;
 use prost::Message as _;
 
@@ -94,6 +95,7 @@ impl Applier for PartitionApplier {
     fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
         *self.state.producers.lock() = match state {
             [] => ProducerState::default(),
+            _ if mutant!(DedupForgotten) => ProducerState::default(),
             encoded => decode_producers(encoded)?,
         };
         self.new_bytes = 0;

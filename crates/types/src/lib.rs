@@ -10,6 +10,7 @@ pub mod error_code;
 pub mod exit_code;
 pub mod ids;
 pub mod limits;
+pub mod mutant;
 pub mod position;
 pub mod producer;
 pub mod topic_config;

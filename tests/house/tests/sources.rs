@@ -104,3 +104,25 @@ fn every_rule_that_a_comment_refers_to_is_in_architecture_md() {
     }
     assert!(unknown.is_empty(), "rules that ARCHITECTURE.md does not have:\n  {}", unknown.join("\n  "));
 }
+
+#[test]
+fn known_bugs_can_be_switched_on_in_the_simulation_only() {
+    let workspace = Workspace::read().expect("cargo describes the workspace");
+    let mut wrong = Vec::new();
+    for member in workspace.packages {
+        let text = fs::read_to_string(&member.manifest_path).expect("cargo just read it");
+        for line in
+            text.lines().map(str::trim).filter(|line| line.contains("mutants") && !line.starts_with('#'))
+        {
+            let allowed = match member.name.as_str() {
+                "highwater-types" => "mutants = []",
+                "simulation" => "mutants = [\"highwater-types/mutants\"]",
+                _ => "",
+            };
+            if line != allowed {
+                wrong.push(format!("{}: {line}", member.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "the feature `mutants` is for tests/simulation alone:\n  {}", wrong.join("\n  "));
+}

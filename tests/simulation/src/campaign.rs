@@ -2,21 +2,34 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Arguments;
-use crate::run::{Options, run};
+use crate::mutants;
+use crate::run::{Options, Outcome, run};
 
 /// What makes the system's randomness follow from the seed.
 const SEED_VARIABLE: &str = "HIGHWATER_SIMULATION_SEED";
+/// The stack of the thread that simulates: deep without optimization.
+const STACK_BYTES: usize = 32 << 20;
 
 /// Runs one seed here, and prints what came of it.
 #[allow(clippy::print_stdout, reason = "a program for the terminal")]
 pub(crate) fn alone(options: &Options) -> ExitCode {
     log_if_asked();
-    let outcome = run(options);
+    if let Some(Err(reason)) = options.mutant.as_deref().map(mutants::activate) {
+        println!("  BROKEN {reason}");
+        return ExitCode::from(2);
+    }
+    let outcome = match on_own_thread(options) {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            println!("  BROKEN the simulation cannot be run: {error}");
+            return ExitCode::from(2);
+        }
+    };
     let figures = outcome.figures;
     println!(
         "seed {}: {} acked, {} unknown, {} refused, {} read, {} s simulated, trace {:016x}",
@@ -38,6 +51,14 @@ pub(crate) fn alone(options: &Options) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Runs the seed on a thread that did nothing before, so that with and without the log the same happens.
+fn on_own_thread(options: &Options) -> std::io::Result<Outcome> {
+    thread::scope(|scope| {
+        let simulation = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, || run(options))?;
+        simulation.join().map_err(|_| std::io::Error::other("it panicked"))
+    })
+}
+
 /// The log of the nodes, for whoever looks for a cause.
 fn log_if_asked() {
     if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("HIGHWATER_LOG") {
@@ -46,56 +67,79 @@ fn log_if_asked() {
     }
 }
 
-/// Runs all seeds that were asked for.
-#[allow(clippy::print_stdout, reason = "a program for the terminal")]
-pub(crate) fn run_all(arguments: &Arguments) -> Result<Vec<u64>, std::io::Error> {
+/// A seed that found something.
+pub(crate) struct Broken {
+    pub(crate) seed: u64,
+    /// The first of what it found.
+    pub(crate) violation: String,
+}
+
+/// Runs seeds one after another, or several at a time, and tells `ended` of each; it says whether to go on.
+fn run_all(arguments: &Arguments, mut ended: impl FnMut(u64, &Output) -> bool) -> Result<(), std::io::Error> {
     let jobs = arguments.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let mut seeds = arguments.seed..arguments.seed + arguments.seeds;
     let mut running: BTreeMap<u64, Child> = BTreeMap::new();
-    let mut failed = Vec::new();
+    let mut goes_on = true;
     loop {
         while running.len() < jobs.max(1)
-            && (failed.is_empty() || arguments.keep_going)
+            && goes_on
             && let Some(seed) = seeds.next()
         {
             running.insert(seed, start(arguments, seed)?);
         }
         if running.is_empty() {
-            return Ok(failed);
+            return Ok(());
         }
-        let mut ended = Vec::new();
+        let mut done = Vec::new();
         for (seed, child) in &mut running {
             if child.try_wait()?.is_some() {
-                ended.push(*seed);
+                done.push(*seed);
             }
         }
-        for seed in ended {
+        for seed in done {
             let Some(child) = running.remove(&seed) else { continue };
-            let output = child.wait_with_output()?;
-            print!("{}", String::from_utf8_lossy(&output.stdout));
-            if !output.status.success() {
-                println!(
-                    "seed {seed} FAILED ({}); again with: {}",
-                    output.status,
-                    command_line(arguments, seed)
-                );
-                failed.push(seed);
-            }
+            goes_on &= ended(seed, &child.wait_with_output()?);
         }
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Runs seeds until one is broken, and gives the first of those.
+pub(crate) fn until_broken(arguments: &Arguments) -> Result<Option<Broken>, std::io::Error> {
+    let mut first: Option<Broken> = None;
+    run_all(arguments, |seed, output| {
+        if !output.status.success() && first.as_ref().is_none_or(|first| seed < first.seed) {
+            let told = String::from_utf8_lossy(&output.stdout);
+            let violation = told.lines().find_map(|line| line.trim().strip_prefix("BROKEN "));
+            let violation = violation.map_or_else(|| output.status.to_string(), str::to_owned);
+            first = Some(Broken { seed, violation });
+        }
+        first.is_none()
+    })?;
+    Ok(first)
 }
 
 /// Runs all seeds, and says how it went.
 #[allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 pub(crate) fn run_and_tell(arguments: &Arguments) -> ExitCode {
     let began = Instant::now();
-    match run_all(arguments) {
-        Ok(failed) if failed.is_empty() => {
-            println!("{} seeds, nothing broken, {} s", arguments.seeds, began.elapsed().as_secs());
+    let (mut failed, mut count) = (Vec::new(), 0);
+    let ran = run_all(arguments, |seed, output| {
+        count += 1;
+        print!("{}", String::from_utf8_lossy(&output.stdout));
+        if !output.status.success() {
+            println!("seed {seed} FAILED ({}); again with: {}", output.status, command_line(arguments, seed));
+            failed.push(seed);
+        }
+        let has_time = arguments.minutes.is_none_or(|minutes| began.elapsed().as_secs_f64() < minutes * 60.0);
+        has_time && (failed.is_empty() || arguments.keep_going)
+    });
+    match ran {
+        Ok(()) if failed.is_empty() => {
+            println!("{count} seeds, nothing broken, {} s", began.elapsed().as_secs());
             ExitCode::SUCCESS
         }
-        Ok(failed) => {
+        Ok(()) => {
             println!("broken by {failed:?}, {} s", began.elapsed().as_secs());
             ExitCode::FAILURE
         }
@@ -114,11 +158,13 @@ fn start(arguments: &Arguments, seed: u64) -> std::io::Result<Child> {
 }
 
 fn own_arguments(arguments: &Arguments, seed: u64) -> Vec<String> {
-    let mut own = vec![format!("--seed={seed}"), format!("--nodes={}", arguments.nodes)];
+    let mut own = vec![format!("--seed={seed}")];
+    own.extend(arguments.nodes.map(|nodes| format!("--nodes={nodes}")));
     for kind in &arguments.faults {
         let name = clap::ValueEnum::to_possible_value(kind).map(|value| value.get_name().to_owned());
         own.extend(name.map(|name| format!("--faults={name}")));
     }
+    own.extend(arguments.mutant.iter().map(|name| format!("--mutant={name}")));
     if arguments.trace {
         own.push("--trace".to_owned());
     }
@@ -126,5 +172,6 @@ fn own_arguments(arguments: &Arguments, seed: u64) -> Vec<String> {
 }
 
 fn command_line(arguments: &Arguments, seed: u64) -> String {
-    format!("cargo run -p simulation -- {}", own_arguments(arguments, seed).join(" "))
+    let features = if arguments.mutant.is_some() { " --features mutants" } else { "" };
+    format!("cargo run -p simulation{features} -- {}", own_arguments(arguments, seed).join(" "))
 }

@@ -1,9 +1,12 @@
 //! The clients of a run: they make the topics, load them while faults happen, and read everything in the end.
 
 mod consumer;
+mod lone;
+mod members;
 mod prober;
 mod producer;
 mod settle;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +26,8 @@ use crate::machine::name_of;
 use crate::network::{GRPC_PORT, SimNetwork};
 use crate::trace::Trace;
 
+/// How many replicas each partition has.
+const REPLICAS: u32 = 3;
 /// How long a call that is asked again may take.
 const CALL_WITHIN: Duration = Duration::from_secs(5);
 
@@ -55,17 +60,34 @@ pub(crate) struct Load {
     pub(crate) segment_bytes: u64,
     pub(crate) producers: u32,
     pub(crate) consumers: u32,
+    /// Whether records are deleted meanwhile.
+    pub(crate) deletes: bool,
+    /// Whether other topics are made and deleted meanwhile.
+    pub(crate) churns: bool,
+    /// Whether there is a topic of one replica.
+    pub(crate) has_lone: bool,
+    /// Whether leaders and replicas are moved meanwhile, and nodes drained and removed.
+    pub(crate) administers: bool,
+    pub(crate) nodes: u64,
 }
 
 impl Load {
-    pub(crate) fn draw(seed: u64) -> Self {
+    pub(crate) fn draw(seed: u64, nodes: Option<u64>, has_lone: bool) -> Self {
         let chance = Chance::new(seed, "load");
+        let administers = chance.one_in(2);
+        let most = if administers { *chance.pick(&[3, 4]) } else { 3 };
         let topics = (0..chance.within(1..3)).map(|topic| (format!("t{topic}"), 1 + topic_partitions(&chance)));
         Self {
             topics: topics.collect(),
             segment_bytes: *chance.pick(&[4096, 16 << 10, 1 << 20]),
             producers: u32::try_from(chance.within(2..5)).unwrap_or(2),
             consumers: u32::try_from(chance.within(1..3)).unwrap_or(1),
+            deletes: chance.one_in(2),
+            churns: chance.one_in(3),
+            // It has no place of its own when replicas are moved.
+            has_lone: has_lone && !administers,
+            administers,
+            nodes: nodes.unwrap_or(most),
         }
     }
 
@@ -96,18 +118,30 @@ pub(crate) struct Shared {
     seen: Mutex<BTreeMap<Place, (Offset, Offset)>>,
     /// Values whose outcome is not booked.
     on_their_way: watch::Sender<u64>,
+    /// The topics that stay.
+    pub(crate) topic_ids: Mutex<Vec<String>>,
+    /// The node of the topic of one replica, if there is such a topic.
+    lone: Mutex<Option<u64>>,
+    /// The node whose disk was emptied.
+    pub(crate) emptied: Mutex<Option<u64>>,
 }
 
 impl Shared {
-    pub(crate) fn new(
-        seed: u64,
-        nodes: u64,
-        load: Load,
-        phase: watch::Receiver<Phase>,
-        trace: Arc<Trace>,
-    ) -> Self {
-        let (history, progress, seen, on_their_way) = Default::default();
-        Self { seed, nodes, load, history, progress, phase, trace, seen, on_their_way }
+    pub(crate) fn new(seed: u64, load: Load, phase: watch::Receiver<Phase>, trace: Arc<Trace>) -> Self {
+        Self {
+            seed,
+            nodes: load.nodes,
+            load,
+            phase,
+            trace,
+            history: History::default(),
+            progress: Mutex::default(),
+            seen: Mutex::default(),
+            on_their_way: watch::Sender::default(),
+            topic_ids: Mutex::default(),
+            lone: Mutex::default(),
+            emptied: Mutex::default(),
+        }
     }
 
     /// The software of the client machine of this number, from 0.
@@ -124,6 +158,15 @@ impl Shared {
             tasks.push(tokio::spawn(consumer::run(self.clone(), number)));
         }
         tasks.push(tokio::spawn(prober::run(self.clone(), machine)));
+        if self.load.deletes && machine == 0 {
+            tasks.push(tokio::spawn(upkeep::delete_records(self.clone())));
+        }
+        if self.load.churns && machine == 1 {
+            tasks.push(tokio::spawn(upkeep::churn(self.clone())));
+        }
+        if self.load.administers && machine == 1 {
+            tasks.push(tokio::spawn(members::run(self.clone())));
+        }
         self.reach(Phase::Settle).await;
         if machine == 0 {
             self.all_are_booked().await;
@@ -167,20 +210,28 @@ impl Shared {
     async fn prepare(&self) {
         let client = self.client("prepare");
         for (topic, partitions) in &self.load.topics {
-            let configs = [("segment.bytes".to_owned(), self.load.segment_bytes.to_string())];
+            // Clocks jump by more than any age: nothing may go by its age.
+            let configs = [
+                ("segment.bytes".to_owned(), self.load.segment_bytes.to_string()),
+                ("retention.ms".to_owned(), "-1".to_owned()),
+            ];
             let request = CreateTopicRequest {
                 name: topic.clone(),
                 partitions: *partitions,
-                replication_factor: u32::try_from(self.nodes.min(3)).unwrap_or(3),
+                replication_factor: REPLICAS,
                 configs: configs.into(),
                 ..CreateTopicRequest::default()
             };
             loop {
                 match timeout(CALL_WITHIN, client.admin().create_topic(request.clone())).await {
-                    Ok(Ok(_)) => break,
+                    Ok(Ok(created)) => {
+                        self.topic_ids.lock().push(created.topic_id);
+                        break;
+                    }
                     Ok(Err(error)) => {
                         self.trace.note(format_args!("{topic} cannot be made yet: {error}"));
-                        if client.admin().describe_topic(topic, false).await.is_ok() {
+                        if let Ok(described) = client.admin().describe_topic(topic, false).await {
+                            self.topic_ids.lock().push(described.topic_id);
                             break;
                         }
                     }
@@ -188,6 +239,9 @@ impl Shared {
                 }
                 sleep(Duration::from_millis(200)).await;
             }
+        }
+        if self.load.has_lone {
+            lone::prepare(self, &client).await;
         }
         self.trace.note("the topics are there");
         self.progress.lock().is_prepared = true;

@@ -46,6 +46,10 @@ pub(crate) struct Driver<'a> {
     agenda: BTreeMap<(Duration, u64), Act>,
     entries: u64,
     is_faulty: bool,
+    /// The machine that lost data for good: one is what a cluster of three survives.
+    harmed: Option<usize>,
+    /// Whether it was damaged, not emptied.
+    is_damaged: bool,
     trace: Arc<Trace>,
 }
 
@@ -67,6 +71,8 @@ impl<'a> Driver<'a> {
             agenda: BTreeMap::new(),
             entries: 0,
             is_faulty: false,
+            harmed: None,
+            is_damaged: false,
             trace,
         }
     }
@@ -82,6 +88,16 @@ impl<'a> Driver<'a> {
         if !self.schedule.kinds.is_empty() {
             self.after(0, Act::Fault);
         }
+    }
+
+    /// The machine whose data was damaged.
+    pub(crate) fn damaged(&self) -> Option<usize> {
+        self.harmed.filter(|_| self.is_damaged)
+    }
+
+    /// The machine whose disk was emptied.
+    pub(crate) fn emptied(&self) -> Option<usize> {
+        self.harmed.filter(|_| !self.is_damaged)
     }
 
     /// Ends all faults: what is cut is mended, what is down is started, disks and clocks are right.
@@ -136,11 +152,17 @@ impl<'a> Driver<'a> {
                 self.note(format_args!("{} has lost its power", machine.name));
                 self.cut_power(index);
                 self.after(START_AGAIN_MS, Act::Start(index));
-            } else if matches!(machine.life(), Life::Failed(_) | Life::Stopped) {
+            } else if matches!(machine.life(), Life::Failed(_) | Life::Stopped | Life::ShutOut(_)) {
+                let is_shut_out = matches!(machine.life(), Life::ShutOut(_));
                 machine.clock.set_down(true);
                 machine.disk.kill();
                 self.sim.crash(machine.name.as_str());
                 machine.set_life(Life::Down);
+                if is_shut_out {
+                    // As its error message says.
+                    self.note(format_args!("{} gets an empty disk", machine.name));
+                    machine.empty_disk();
+                }
                 self.after(START_AGAIN_MS, Act::Start(index));
             }
         }
@@ -229,6 +251,11 @@ impl<'a> Driver<'a> {
             return;
         }
         let kind = *self.chance.pick(&self.schedule.kinds);
+        // Without a majority nothing happens that could go wrong; it should not be so most of the time.
+        let down = self.machines.iter().filter(|machine| machine.life() != Life::Running).count();
+        if kind.takes_down() && 2 * (down + 1) > self.machines.len() && !self.chance.one_in(4) {
+            return self.after(100, Act::Fault);
+        }
         let index = usize::try_from(self.chance.below(self.machines.len() as u64)).unwrap_or(0);
         let lasts_ms = self.chance.within(10..self.schedule.lasts_ms_max);
         self.note(format_args!("fault: {kind:?} of {} for {lasts_ms} ms", self.machines[index].name));
@@ -255,6 +282,20 @@ impl<'a> Driver<'a> {
             Kind::CutInWrite if is_up => {
                 self.machines[index].disk.crash_after_ops(self.chance.below(60));
                 self.after(lasts_ms, Act::CutIfAlive(index));
+            }
+            Kind::EmptyDisk if is_up && self.harmed.is_none() => {
+                self.harmed = Some(index);
+                self.kill(index);
+                self.machines[index].empty_disk();
+                self.after(lasts_ms, Act::Start(index));
+            }
+            Kind::BitFlip if is_up && self.harmed.is_none_or(|harmed| harmed == index) => {
+                self.harmed = Some(index);
+                self.is_damaged = true;
+                self.kill(index);
+                let damaged = self.machines[index].flip_bit(&self.chance);
+                self.note(format_args!("damaged: {damaged:?}"));
+                self.after(lasts_ms, Act::Start(index));
             }
             Kind::Blackout => {
                 for index in 0..self.machines.len() {

@@ -39,11 +39,15 @@ pub(crate) enum Kind {
     FullDisk,
     /// A clock jumps.
     ClockJump,
+    /// A machine comes back with an empty disk. At most once in a run.
+    EmptyDisk,
+    /// A bit flips on a disk. At most one disk in a run is damaged or emptied.
+    BitFlip,
 }
 
 impl Kind {
     /// All kinds.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Kill,
         Self::PowerCut,
         Self::CutInWrite,
@@ -60,7 +64,25 @@ impl Kind {
         Self::FailedSync,
         Self::FullDisk,
         Self::ClockJump,
+        Self::EmptyDisk,
+        Self::BitFlip,
     ];
+}
+
+impl Kind {
+    /// Whether it ends a node's process.
+    pub(crate) fn takes_down(self) -> bool {
+        matches!(
+            self,
+            Self::Kill
+                | Self::PowerCut
+                | Self::CutInWrite
+                | Self::Restart
+                | Self::FailedSync
+                | Self::EmptyDisk
+                | Self::BitFlip
+        )
+    }
 }
 
 /// Which faults a seed has, and how often.
@@ -84,9 +106,9 @@ impl Schedule {
         let kinds = if only.is_empty() { kinds } else { only.to_vec() };
         Self {
             kinds,
-            gap_ms_max: *chance.pick(&[500, 1500, 4000]),
-            lasts_ms_max: *chance.pick(&[300, 2000, 6000]),
-            length: Duration::from_millis(chance.within(8_000..25_000)),
+            gap_ms_max: *chance.pick(&[700, 1500, 4000]),
+            lasts_ms_max: *chance.pick(&[200, 1000, 4000]),
+            length: Duration::from_millis(chance.within(5_000..15_000)),
         }
     }
 }

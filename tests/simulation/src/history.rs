@@ -83,6 +83,8 @@ struct Books {
     offsets: BTreeMap<Value, BTreeSet<Offset>>,
     /// The end of what was acknowledged.
     acked_end: BTreeMap<Place, Offset>,
+    /// Below it somebody asked to delete.
+    deleted: BTreeMap<Place, Offset>,
     read: u64,
     violations: Vec<String>,
 }
@@ -145,6 +147,18 @@ impl History {
         self.0.lock().acked_end.get(place).copied().unwrap_or(Offset::ZERO)
     }
 
+    /// Somebody asks to delete what is below this offset: from now on it may be gone.
+    pub(crate) fn deleting(&self, place: &Place, below: Offset) {
+        let mut books = self.0.lock();
+        let deleted = books.deleted.entry(place.clone()).or_insert(Offset::ZERO);
+        *deleted = (*deleted).max(below);
+    }
+
+    /// Below it values may be gone.
+    pub(crate) fn deleted(&self, place: &Place) -> Offset {
+        self.0.lock().deleted.get(place).copied().unwrap_or(Offset::ZERO)
+    }
+
     /// Something contradicts a promise.
     pub(crate) fn violation(&self, what: String) {
         self.0.lock().violation(what);
@@ -181,7 +195,10 @@ impl History {
         let mut books = self.0.lock();
         let mut wrong = Vec::new();
         for (value, sent) in &books.sent {
-            let is_there = |offset: &Offset| found.get(&sent.place).is_some_and(|all| all.contains(offset));
+            let deleted = books.deleted.get(&sent.place).copied().unwrap_or(Offset::ZERO);
+            let is_there = |offset: &Offset| {
+                *offset < deleted || found.get(&sent.place).is_some_and(|all| all.contains(offset))
+            };
             let at = books.offsets.get(value).cloned().unwrap_or_default();
             match sent.outcome {
                 Outcome::Acked(offset) if !is_there(&offset) => {

@@ -2,12 +2,12 @@
 //!
 //! It runs the node as a service manager would: what ends by itself is started again by whoever watches it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_server::{FirstVoter, Listener, Node, NodeConfig, NodeData, NodeParts};
-use highwater_storage::disk::SimDisk;
+use highwater_server::{FirstVoter, Listener, Node, NodeConfig, NodeData, NodeFailure, NodeParts, StartError};
+use highwater_storage::disk::{Disk as _, SimDisk};
 use highwater_storage::journal::JournalOptions;
 use highwater_types::NodeId;
 use parking_lot::Mutex;
@@ -26,6 +26,8 @@ const JOURNAL: JournalOptions = JournalOptions {
     bytes_max: 4 << 20,
     reserve_bytes: 16 << 10,
 };
+/// The nodes from 1 to this one found the cluster; others join it.
+const FIRST_VOTERS: u64 = 3;
 /// How long a start may take before somebody would look after it.
 pub(crate) const START_WITHIN: Duration = Duration::from_secs(60);
 
@@ -42,6 +44,8 @@ pub(crate) enum Life {
     Failed(String),
     /// It ended because it was told to.
     Stopped,
+    /// It ended because the cluster goes on without it, and why.
+    ShutOut(String),
 }
 
 /// See the module.
@@ -50,7 +54,6 @@ pub(crate) struct Machine {
     pub(crate) name: String,
     pub(crate) disk: SimDisk,
     pub(crate) clock: Arc<MachineClock>,
-    machines: u64,
     random: Arc<Chance>,
     network: SimNetwork,
     life: Mutex<Life>,
@@ -64,15 +67,14 @@ pub(crate) fn name_of(node: u64) -> String {
 }
 
 impl Machine {
-    /// One of `machines`, numbered from 1. Nothing runs yet.
-    pub(crate) fn new(seed: u64, node: u64, machines: u64, trace: Arc<Trace>) -> Self {
+    /// A machine numbered from 1. Nothing runs yet.
+    pub(crate) fn new(seed: u64, node: u64, trace: Arc<Trace>) -> Self {
         let name = name_of(node);
         let chance = |purpose: &str| Arc::new(Chance::new(seed, &format!("{name} {purpose}")));
         Self {
             node: NodeId(node),
             disk: SimDisk::new(highwater_types::Random::next_u64(&*chance("disk"))),
             clock: Arc::default(),
-            machines,
             random: chance("random"),
             network: SimNetwork::new(chance("network")),
             life: Mutex::new(Life::Down),
@@ -95,6 +97,35 @@ impl Machine {
     /// Asks the node to end in good order.
     pub(crate) fn ask_to_stop(&self) {
         self.stop.notify_one();
+    }
+
+    /// Removes all that is on the disk.
+    pub(crate) fn empty_disk(&self) {
+        let root = Path::new("");
+        for name in self.disk.list(root).unwrap_or_default() {
+            let path = Path::new(&name);
+            if self.disk.remove_file(path).is_err() {
+                // A directory, then.
+                let _ = self.disk.remove_dir_all(path);
+            }
+        }
+        let _ = self.disk.sync_dir(root);
+    }
+
+    /// Flips a bit of some file that is not empty, and says of which.
+    pub(crate) fn flip_bit(&self, chance: &Chance) -> Option<(String, u64)> {
+        let files = self.disk.files();
+        let kinds = ["journal/", "topics/", "checkpoint/"];
+        let kind = *chance.pick(&kinds);
+        let files: Vec<String> = files.into_iter().filter(|path| path.starts_with(kind)).collect();
+        let path = (!files.is_empty()).then(|| chance.pick(&files).clone())?;
+        // What lies behind the last byte that is not zero was never written.
+        let bytes = self.disk.read_cached(&path).unwrap_or_default();
+        let written = bytes.iter().rposition(|byte| *byte != 0)? as u64 + 1;
+        let position = chance.below(written);
+        let bit = u8::try_from(chance.below(8)).unwrap_or(0);
+        self.disk.flip_bit(&path, position, bit).ok()?;
+        Some((path, position))
     }
 
     /// The node's process. It never returns: what comes after its end is for the outside to do.
@@ -120,12 +151,13 @@ impl Machine {
         };
         let node = match Node::start_with(self.config(), parts).await {
             Ok(node) => node,
+            Err(StartError::Failed(failure)) => return ended(&failure),
             Err(error) => return failed(&error),
         };
         self.enter(Life::Running);
         tokio::select! {
             biased;
-            failure = node.failed() => failed(&failure),
+            failure = node.failed() => ended(&failure),
             () = self.stop.notified() => match node.shutdown().await {
                 Ok(()) => Life::Stopped,
                 Err(error) => failed(&error),
@@ -158,12 +190,24 @@ impl Machine {
             node: self.node,
             advertised_grpc: Some(at(self.node.0, GRPC_PORT)),
             advertised_peer: Some(at(self.node.0, PEER_PORT)),
-            first_voters: (1..=self.machines).map(voter).collect(),
+            first_voters: (1..=FIRST_VOTERS).map(voter).filter(|_| self.node.0 <= FIRST_VOTERS).collect(),
+            seeds: (1..=FIRST_VOTERS)
+                .map(|node| at(node, GRPC_PORT))
+                .filter(|_| self.node.0 > FIRST_VOTERS)
+                .collect(),
             insecure: true,
             shutdown_deadline: Duration::from_secs(2),
             maintenance_interval: Duration::from_secs(1),
             journal: JOURNAL,
             ..NodeConfig::local(PathBuf::from("simulated"))
         }
+    }
+}
+
+/// What a node that could not go on has come to.
+fn ended(failure: &NodeFailure) -> Life {
+    match failure {
+        NodeFailure::ShutOut { reason } => Life::ShutOut(reason.clone()),
+        failure => Life::Failed(failure.to_string()),
     }
 }

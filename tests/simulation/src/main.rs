@@ -5,6 +5,7 @@
 //! cargo run -p simulation -- --seeds 100             seeds 1 to 100
 //! cargo run -p simulation -- --seeds 1 --seed 42     seed 42 again
 //! cargo run -p simulation -- --seed 42 --trace       with all that happens in it
+//! cargo run -p simulation --features mutants -- --mutant all      how soon known bugs are noticed
 //! ```
 //!
 //! Each seed has a process of its own, so that nothing of one reaches the next.
@@ -18,6 +19,7 @@ mod faults;
 mod history;
 mod links;
 mod machine;
+mod mutants;
 mod network;
 mod replicas;
 mod run;
@@ -31,7 +33,7 @@ use crate::faults::Kind;
 use crate::run::Options;
 
 /// Simulates a cluster under faults, and checks every promise.
-#[derive(Parser)]
+#[derive(Parser, Clone)]
 struct Arguments {
     /// How many seeds.
     #[arg(long, default_value_t = 1)]
@@ -42,15 +44,21 @@ struct Arguments {
     /// How many seeds run at one time; as many as there are CPUs if not given.
     #[arg(long)]
     jobs: Option<usize>,
-    /// How many nodes.
-    #[arg(long, default_value_t = 3)]
-    nodes: u64,
+    /// How many nodes, from 3; what the seed draws if not given.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(3..=9))]
+    nodes: Option<u64>,
     /// Only these kinds of faults.
     #[arg(long, value_enum, value_delimiter = ',')]
     faults: Vec<Kind>,
+    /// Begin no more seeds after so many minutes.
+    #[arg(long)]
+    minutes: Option<f64>,
     /// Go on after a seed that fails.
     #[arg(long)]
     keep_going: bool,
+    /// Put this bug in, and run until it is noticed; "all" for one after another. Needs the feature `mutants`.
+    #[arg(long)]
+    mutant: Option<String>,
     /// Show what happens.
     #[arg(long)]
     trace: bool,
@@ -61,7 +69,13 @@ struct Arguments {
 
 impl Arguments {
     fn options(&self) -> Options {
-        Options { seed: self.seed, nodes: self.nodes, faults: self.faults.clone(), echoes: self.trace }
+        Options {
+            seed: self.seed,
+            nodes: self.nodes,
+            faults: self.faults.clone(),
+            mutant: self.mutant.clone(),
+            echoes: self.trace,
+        }
     }
 }
 
@@ -70,5 +84,8 @@ fn main() -> ExitCode {
     if arguments.alone {
         return campaign::alone(&arguments.options());
     }
-    campaign::run_and_tell(&arguments)
+    match &arguments.mutant {
+        Some(_) => mutants::survey(&arguments),
+        None => campaign::run_and_tell(&arguments),
+    }
 }

@@ -29,9 +29,12 @@ const TAIL: usize = 40;
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) seed: u64,
-    pub(crate) nodes: u64,
+    /// What the seed draws when absent.
+    pub(crate) nodes: Option<u64>,
     /// Only these faults; all kinds that the seed draws when empty.
     pub(crate) faults: Vec<Kind>,
+    /// The bug to put in.
+    pub(crate) mutant: Option<String>,
     /// Shows the trace as it grows.
     pub(crate) echoes: bool,
 }
@@ -52,8 +55,11 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let panics = collect_panics(&trace);
     let seed = options.seed;
     let (phase, phases) = watch::channel(Phase::Prepare);
-    let shared = Arc::new(Shared::new(seed, options.nodes, Load::draw(seed), phases, Arc::clone(&trace)));
     let schedule = Schedule::draw(seed, &options.faults);
+    // A topic of one replica shows that an emptied disk is not taken for a whole one. On a damaged one it would wait for a person.
+    let has_lone = schedule.kinds.contains(&Kind::EmptyDisk) && !schedule.kinds.contains(&Kind::BitFlip);
+    let load = Load::draw(seed, options.nodes, has_lone);
+    let shared = Arc::new(Shared::new(seed, load, phases, Arc::clone(&trace)));
     trace.note_at(Duration::ZERO, format_args!("seed {seed}: {:?} {schedule:?}", shared.load));
     let length = schedule.length;
     let mut driver = build(options, &shared, schedule, &trace);
@@ -86,8 +92,8 @@ fn build<'a>(options: &Options, shared: &Arc<Shared>, schedule: Schedule, trace:
         .tcp_capacity(4096)
         .enable_random_order()
         .build();
-    let machine = |node| Arc::new(Machine::new(options.seed, node, options.nodes, Arc::clone(trace)));
-    let machines: Vec<_> = (1..=options.nodes).map(machine).collect();
+    let machine = |node| Arc::new(Machine::new(options.seed, node, Arc::clone(trace)));
+    let machines: Vec<_> = (1..=shared.nodes).map(machine).collect();
     for machine in &machines {
         machine.disk.set_sync_delay(0..SYNC_MS_MAX);
         let software = Arc::clone(machine);
@@ -130,6 +136,7 @@ fn live(
         driver.step().map_err(|error| format!("the simulation ended: {error}"))?;
     }
     driver.heal();
+    *shared.emptied.lock() = driver.emptied().map(|index| driver.machines[index].node.0);
     phase.send_replace(Phase::Settle);
     let is_settled = || shared.progress.lock().is_settled;
     until(driver, HEALED_WITHIN, |driver| {
@@ -137,7 +144,7 @@ fn live(
         if !is_settled() || !all_run {
             return Ok(false);
         }
-        replicas::compare(&driver.machines)
+        replicas::compare(&driver.machines, &shared.topic_ids.lock(), driver.damaged())
     })
     .map_err(|what| match what.starts_with("replicas") {
         true => what,

@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, stream};
 use highwater_consensus::{Group, Member, Origin};
 use highwater_controller::{PartitionPhase, PartitionRecord, TopicRecord};
 use highwater_partition::{Partition, PartitionApplier};
-use highwater_types::{GroupId, Incarnation, NodeId, PartitionId, PartitionIndex, TopicConfig, limits};
+use highwater_types::{GroupId, Incarnation, NodeId, PartitionId, PartitionIndex, TopicConfig, limits, mutant};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -109,6 +109,7 @@ fn origin(own: Member, placed: &PartitionRecord) -> Origin {
         placed.initial.iter().flat_map(|initial| initial.iter()).map(member).collect();
     match placed.phase {
         PartitionPhase::Creating if initial.contains(&own) => Origin::New(initial),
+        PartitionPhase::Ready if mutant!(InitializeTwice) => Origin::New(initial),
         PartitionPhase::Creating | PartitionPhase::Ready => Origin::Existing,
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use highwater_records::{Batch, StampedBatch};
-use highwater_types::{GroupId, Offset, RaftIndex};
+use highwater_types::{GroupId, Offset, RaftIndex, mutant};
 use parking_lot::Mutex;
 
 use super::apply::AppliedState;
@@ -306,6 +306,9 @@ impl GroupLog {
             state.vote
         );
         state.vote = Some(vote);
+        if mutant!(LostVote) {
+            return done(Ok(()));
+        }
         self.submit(
             vec![Frame::new(self.id, &Change::Vote(vote))],
             true,

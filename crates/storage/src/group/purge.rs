@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use highwater_types::Offset;
 use highwater_types::limits::KEPT_ENTRIES_BYTES_MAX;
+use highwater_types::{Offset, mutant};
 
 use super::boundaries::{Boundary, StateMark, remove_files};
 use super::group_log::{GroupLog, LogError, LogState};
@@ -194,7 +194,7 @@ fn may_be_purged(boundary: &Boundary, state: &LogState) -> bool {
     let point = Some(boundary.last());
     boundary.is_durable()
         && !boundary.is_unreadable
-        && boundary.offset <= state.log_start
+        && (boundary.offset <= state.log_start || mutant!(PurgePastStart))
         && point > state.purged
         && point <= state.checkpointed
 }

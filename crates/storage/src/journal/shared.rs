@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use highwater_types::limits;
+use highwater_types::{limits, mutant};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
@@ -133,7 +133,13 @@ impl Shared {
         match written {
             Ok(written) => {
                 self.publish_room(writer);
-                let (at_once, after_sync) = split_by_sync(taken);
+                let (mut at_once, mut after_sync) = split_by_sync(taken);
+                if mutant!(AckBeforeFsync) {
+                    at_once.append(&mut after_sync);
+                }
+                if mutant!(FlushReordered) {
+                    at_once.extend(after_sync.pop());
+                }
                 at_once.into_iter().for_each(|s| (s.done)(Ok(written)));
                 Some((after_sync, written))
             }

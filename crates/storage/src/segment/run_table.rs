@@ -11,7 +11,7 @@
 //! - a run ends where the next one starts, the last at `next_offset` (exclusive);
 //! - no run is empty.
 
-use highwater_types::{FilePosition, LeaderEpoch, Offset, RaftIndex, Term};
+use highwater_types::{FilePosition, LeaderEpoch, Offset, RaftIndex, Term, mutant};
 
 use super::manifest::RunRecord;
 
@@ -213,7 +213,7 @@ impl RunTable {
         let after = self.runs.partition_point(|run| run.first_index <= index);
         let run = *self.runs[..after].last()?;
         let nth = u32::try_from(index.0 - run.first_index.0).ok().filter(|nth| *nth < run.batches)?;
-        Some(Located { run, ordinal: run.ordinal + nth })
+        Some(Located { run, ordinal: run.ordinal + nth + u32::from(mutant!(IndexOffByOne)) })
     }
 
     /// The first Raft index at or above `index` that is a batch and still held.

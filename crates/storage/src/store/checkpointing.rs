@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use highwater_types::GroupId;
+use highwater_types::{GroupId, mutant};
 use tokio::sync::oneshot;
 
 use super::{Store, StoreError};
@@ -41,7 +41,9 @@ impl Store {
             .map(|group| (group.section.applied.map(Into::into), group.work.mark(), group.states.clone()))
             .collect();
         let removed: Vec<GroupId> = self.removed.lock().iter().copied().collect();
-        durable(journal).await?;
+        if !mutant!(AppliedPastDurable) {
+            durable(journal).await?;
+        }
         let durable_lsn = journal.progress().durable_lsn;
 
         let (mut checkpoint, work, replay_from) = assemble(captured, &removed, &progress);
@@ -50,7 +52,7 @@ impl Store {
         checkpoint.durable_lsn = durable_lsn;
         let services = self.services.clone();
         let taken = blocking(&*self.services.disk, move || {
-            for work in work {
+            for work in work.into_iter().filter(|_| !mutant!(SegmentsUnsynced)) {
                 work.sync(&*services.disk).map_err(Arc::new)?;
             }
             checkpoint::write(&*services.disk, Path::new(layout::CHECKPOINT), &checkpoint)
@@ -68,7 +70,8 @@ impl Store {
                 }
                 log.carry_forward(held_back);
             }
-            journal.recycle_before(replay_from).map_err(StoreError::io("recycling the journal"))?;
+            let unused = if mutant!(RecycledEarly) { progress.next } else { replay_from };
+            journal.recycle_before(unused).map_err(StoreError::io("recycling the journal"))?;
             tracing::debug!(sequence = *sequence, replay_from = %replay_from, "checkpoint");
             Ok(())
         });

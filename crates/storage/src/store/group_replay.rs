@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use highwater_types::{GroupId, Incarnation, Offset, RaftIndex};
+use highwater_types::{GroupId, Incarnation, Offset, RaftIndex, mutant};
 
 use super::open::OpenError;
 use crate::directory::clear_unreadable;
@@ -89,7 +89,7 @@ impl GroupReplay {
             membership,
             kept,
             segments: section.segments.clone(),
-            log_start: Offset(section.log_start),
+            log_start: Offset(if mutant!(LogStartForgotten) { 0 } else { section.log_start }),
             state: section.state.clone(),
             replay_from_lsn: section.replay_from_lsn,
             broken: section.broken.clone(),
@@ -122,7 +122,7 @@ impl GroupReplay {
                 self.entries.insert(entry.id.index, (stored, offset));
             }
             Change::Vote(vote) => {
-                if self.vote.is_none_or(|older| vote.supersedes(&older)) {
+                if self.vote.is_none_or(|older| vote.supersedes(&older) && !mutant!(OlderVote)) {
                     self.vote = Some(vote);
                 }
             }

@@ -29,7 +29,7 @@ pub(super) async fn run(shared: Arc<Shared>, number: u32) {
             }
         };
         let mut reading = Reading { shared: &shared, topic, next: BTreeMap::new(), watermarks };
-        let batches = chance.within(20..400);
+        let batches = chance.within(1000..6000);
         tokio::select! {
             biased;
             () = reading.read(consumer, batches) => {}
@@ -62,20 +62,26 @@ impl Reading<'_> {
     fn check(&mut self, batch: &ConsumedBatch) {
         let place = Place { topic: self.topic.clone(), partition: batch.partition };
         let history = &self.shared.history;
+        let deleted = history.deleted(&place);
+        // It begins where the log does, which may be anywhere up to what was deleted.
         let next = self.next.entry(place.clone()).or_insert(Offset::ZERO);
         for record in &batch.records {
-            if record.offset != *next {
-                let what = if record.offset > *next { "poll-skip" } else { "nonmonotonic-poll" };
-                history.violation(format!("{what}: {place} {} came, {next} was to come", record.offset));
+            if record.offset < *next {
+                history.violation(format!(
+                    "nonmonotonic-poll: {place} {} came, {next} was to come",
+                    record.offset
+                ));
+            } else if record.offset > *next && record.offset > deleted {
+                history.violation(format!("poll-skip: {place} {} came, {next} was to come", record.offset));
             }
             *next = record.offset.next();
             history.read(&place, record.offset, record.value.as_deref().unwrap_or_default());
         }
-        if batch.next_offset != *next {
+        if batch.next_offset != *next && batch.next_offset > deleted {
             history
                 .violation(format!("poll-skip: {place} goes on at {}, {next} was to come", batch.next_offset));
-            *next = batch.next_offset;
         }
+        *next = batch.next_offset;
         let known = self.watermarks.entry(place.clone()).or_insert(Offset::ZERO);
         if batch.high_watermark < *known || batch.high_watermark < *next {
             let told = batch.high_watermark;
@@ -86,9 +92,9 @@ impl Reading<'_> {
 
     fn failed(&self, error: &ClientError) {
         self.shared.trace.note(format_args!("a consumer of {} ends: {error}", self.topic));
-        let is_broken = matches!(error, ClientError::CorruptBatch { .. })
-            || error.code() == Some(ErrorCode::OffsetOutOfRange);
-        if is_broken {
+        // Who reads slower than others delete may find its place gone.
+        let is_gone = error.code() == Some(ErrorCode::OffsetOutOfRange) && !self.shared.load.deletes;
+        if is_gone || matches!(error, ClientError::CorruptBatch { .. }) {
             self.shared.history.violation(format!("watermark: reading {}: {error}", self.topic));
         }
     }

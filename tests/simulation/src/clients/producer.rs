@@ -38,12 +38,14 @@ pub(super) async fn run(shared: Arc<Shared>, number: u32) {
             shared.history.sending(value, place, is_idempotent);
             let bytes = value.encode(usize::try_from(chance.below(PADDING_MAX)).unwrap_or(0));
             let record = ProducerRecord { partition: Some(place.partition), ..ProducerRecord::value(bytes) };
+            // A producer whose buffer is full takes a value later than it was given one.
+            shared.on_their_way.send_modify(|count| *count += 1);
             match producer.send(&place.topic, record).await {
-                Ok(delivery) => {
-                    shared.on_their_way.send_modify(|count| *count += 1);
-                    drop(tokio::spawn(book(shared.clone(), value, delivery)));
+                Ok(delivery) => drop(tokio::spawn(book(shared.clone(), value, delivery))),
+                Err(error) => {
+                    failed(&shared, value, &error);
+                    shared.on_their_way.send_modify(|count| *count -= 1);
                 }
-                Err(error) => failed(&shared, value, &error),
             }
         }
         sleep(Duration::from_millis(chance.within(5..80))).await;

@@ -8,7 +8,7 @@ use highwater_client::{Client, ClientError, ConsumerConfig, ProducerConfig, Prod
 use highwater_types::Offset;
 use tokio::time::{sleep, timeout};
 
-use super::{CALL_WITHIN, Shared};
+use super::{CALL_WITHIN, Shared, lone, members};
 use crate::history::{Place, Value};
 
 /// The producer of the last values.
@@ -33,8 +33,29 @@ pub(super) async fn run(shared: &Shared) {
         shared.trace.note(format_args!("{place} is settled, {} values", offsets.len()));
         found.insert(place, offsets);
     }
+    if shared.load.administers {
+        members::finish(shared).await;
+    }
+    match shared.load.has_lone {
+        // What has one replica is lost with its disk, and never well again.
+        true => lone::check(shared, &client).await,
+        false => until_healthy(shared, &client).await,
+    }
     shared.history.finish(&found);
     shared.progress.lock().is_settled = true;
+}
+
+/// Waits until the cluster itself finds nothing wrong: every node serves, every replica is in sync, and none is damaged.
+async fn until_healthy(shared: &Shared, client: &Client) {
+    loop {
+        match timeout(CALL_WITHIN, client.admin().cluster_status()).await {
+            Ok(Ok(status)) if status.is_healthy => return,
+            Ok(Ok(status)) => shared.trace.note(format_args!("not healthy: {status:?}")),
+            Ok(Err(error)) => shared.trace.note(format_args!("no status: {error}")),
+            Err(_) => shared.trace.note("no status in time"),
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
 }
 
 async fn settle(
@@ -54,9 +75,16 @@ async fn settle(
     let config = ConsumerConfig::starting_at(StartPosition::Earliest);
     let mut consumer = client.consumer(&place.topic, &[place.partition], config).await?;
     let (mut next, mut offsets) = (Offset::ZERO, BTreeSet::new());
+    let deleted = shared.history.deleted(place);
     while next < end {
         let Some(batch) = consumer.next_batch().await? else { return Err(ClientError::Closed) };
         for record in &batch.records {
+            if record.offset != next && (record.offset < next || record.offset > deleted) {
+                shared
+                    .history
+                    .violation(format!("poll-skip: {place} {} came, {next} was to come", record.offset));
+            }
+            next = record.offset.next();
             shared.history.read(place, record.offset, record.value.as_deref().unwrap_or_default());
             offsets.insert(record.offset);
         }
