@@ -126,6 +126,11 @@ impl RaftLogReader<Types> for LogStore {
         // A follower that needs damaged batches waits for their repair: a failed read would end the whole group.
         loop {
             let (from, below) = self.bounds(&(start..end));
+            if from.0 > start {
+                // They were purged. A replication that openraft has given up meanwhile still reads, and what comes after a gap must not
+                // stand for what was asked.
+                return Ok(Vec::new());
+            }
             match self.log.entries(from, below, READ_BYTES_MAX) {
                 Err(error) if is_damaged_segment(&error) && !self.gate.is_stopped() => {
                     sleep(LOOK_FOR_REPAIR).await;
@@ -215,5 +220,62 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn purge(&mut self, upto: LogIdOf<Types>) -> Result<(), io::Error> {
         self.log.purge(convert::log_id(&upto)).map_err(convert::io_error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use highwater_storage::disk::SimDisk;
+    use highwater_storage::journal::JournalOptions;
+    use highwater_storage::{
+        Applied, Applier, Durability, GroupOptions, LogId, NewEntry, NewPayload, RestoreError, Store,
+        StoreOptions,
+    };
+    use highwater_types::{GroupId, SystemRandom, Term, TimestampMs};
+
+    use super::*;
+
+    struct Nothing;
+
+    impl Applier for Nothing {
+        fn apply(&mut self, _: &Entry) -> Applied {
+            Applied { response: Bytes::new(), log_start: None }
+        }
+
+        fn snapshot(&self) -> Bytes {
+            Bytes::new()
+        }
+
+        fn restore(&mut self, _: &[u8]) -> Result<(), RestoreError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_purged_entry_is_not_read_in_its_place() {
+        let options = StoreOptions {
+            journal: JournalOptions::default(),
+            mapped_segments_max: 1,
+            unreadable: Vec::new(),
+            power_lost: false,
+            on_failure: Arc::new(|_| ()),
+        };
+        let store = Store::open(Arc::new(SimDisk::new(1).for_process()), &options, &SystemRandom).unwrap();
+        let group = GroupOptions { durability: Durability::Fsync, segments: None };
+        let log = store.create_group(GroupId::Metadata, group).unwrap();
+        log.install(Box::new(Nothing)).unwrap();
+        let id = |index| LogId { term: Term(1), index: RaftIndex(index) };
+        let entries = (0..10).map(|index| NewEntry { id: id(index), payload: NewPayload::Blank }).collect();
+        log.append(entries, |stored| stored.unwrap()).unwrap();
+        log.save_committed(Some(id(9)));
+        let entries = log.entries(RaftIndex(0), RaftIndex(10), usize::MAX).unwrap();
+        log.apply(entries, TimestampMs(0)).unwrap();
+        let mut reader = LogStore::new(Arc::clone(&log), Arc::default(), Arc::new(ApplyGate::new()));
+        assert_eq!(reader.limited_get_log_entries(3, 10).await.unwrap().len(), 7);
+
+        log.purge(id(5)).unwrap();
+        assert_eq!(reader.limited_get_log_entries(3, 10).await.unwrap().len(), 0);
+        assert_eq!(reader.limited_get_log_entries(6, 10).await.unwrap().len(), 4);
     }
 }

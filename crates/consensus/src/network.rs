@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use highwater_storage::GroupLog;
 use highwater_types::{GroupId, NodeId, mutant};
-use openraft::alias::{SnapshotOf, VoteOf};
+use openraft::alias::{LogIdOf, SnapshotOf, VoteOf};
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, v2::RaftNetworkV2};
@@ -75,6 +75,7 @@ impl Peers {
             acks: Arc::clone(&self.acks),
             liveness: Arc::clone(&self.liveness),
             purging: self.purging.clone(),
+            log: Arc::clone(&self.log),
             catching_up: CatchingUp::new(&self.log),
             catch_up: Arc::clone(&self.catch_up),
         }
@@ -95,6 +96,7 @@ pub(crate) struct Peer {
     acks: Arc<Acks>,
     liveness: Arc<Liveness>,
     purging: watch::Receiver<u64>,
+    log: Arc<GroupLog>,
     catching_up: CatchingUp,
     catch_up: Arc<Throttle>,
 }
@@ -139,6 +141,16 @@ impl Peer {
                 Err(RPCError::Network(NetworkError::new(&AnyError::error(reason))))
             }
         }
+    }
+
+    /// What a follower lacks must not have been purged since its stream began: openraft then finds out what it needs instead.
+    fn check_start(&self, previous: Option<&LogIdOf<Types>>) -> Result<(), RPCError<Types>> {
+        let (Some(purged), _) = self.log.bounds() else { return Ok(()) };
+        if previous.is_some_and(|previous| previous.index >= purged.index.0) {
+            return Ok(());
+        }
+        let reason = format!("what node {} needs was purged meanwhile", self.target.node);
+        Err(RPCError::Network(NetworkError::new(&AnyError::error(reason))))
     }
 
     fn is_answered(&self, asked: Asked) -> bool {
@@ -229,6 +241,9 @@ impl RaftNetworkV2<Types> for Peer {
                 }
                 peer.catching_up.wait(&peer.catch_up).await;
                 let request = input.next().await?;
+                if let Err(error) = peer.check_start(request.prev_log_id.as_ref()) {
+                    return Some((Err(error), None));
+                }
                 let (previous, last) = (request.prev_log_id, request.entries.last().map(|entry| entry.log_id));
                 let last = last.or(previous);
                 match peer.append_entries(request, option).await {
