@@ -276,15 +276,49 @@ fn a_journal_that_is_too_long_asks_for_its_checkpoint_as_often_as_it_refuses() {
         for _ in 0..2 {
             // A checkpoint that is asked for and fails, as on a full disk, must be asked for again.
             assert!(matches!(log.reserve(100), Err(ReserveError::Busy)));
-            let due = std::pin::pin!(store.checkpoint_due());
-            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-            assert!(due.poll(&mut context).is_ready());
+            assert!(is_due(&store));
         }
         store.checkpoint().await.unwrap();
         store.checkpoint().await.unwrap();
         settle().await;
         drop(log.reserve(100).unwrap());
     });
+}
+
+#[test]
+fn what_waits_for_its_majority_does_not_keep_the_node_checkpointing() {
+    in_runtime(async {
+        let (disk, random) = (SimDisk::new(6), Seeded::new(6));
+        let store = start(&disk);
+        let (waits, works) = (create(&store, 1, Durability::Fsync), create(&store, 2, Durability::Fsync));
+        // More than after which a checkpoint is due.
+        for _ in 0..60 {
+            append(&waits, vec![next(&waits, &random, 6000)]).await.unwrap();
+        }
+        let mut checkpoints = 0;
+        for _ in 0..400 {
+            produce(&works, &random, 6000).await;
+            while is_due(&store) {
+                checkpoints += 1;
+                assert!(checkpoints <= 400, "one checkpoint after another");
+                store.checkpoint().await.unwrap();
+                settle().await;
+            }
+        }
+        // 2.4 MB were written, and what waits some times more.
+        assert!((5..=200).contains(&checkpoints), "{checkpoints} checkpoints");
+        assert!(journal_bytes(&disk) < 3 << 20, "{} bytes are held back", journal_bytes(&disk));
+    });
+}
+
+fn is_due(store: &Store) -> bool {
+    let due = std::pin::pin!(store.checkpoint_due());
+    due.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready()
+}
+
+fn journal_bytes(disk: &SimDisk) -> usize {
+    let files = disk.files().into_iter().filter(|name| name.ends_with(".journal"));
+    files.map(|name| disk.read_cached(&name).map_or(0, |bytes| bytes.len())).sum()
 }
 
 #[test]

@@ -104,20 +104,20 @@ impl GroupLog {
     }
 
     /// Writes the uncommitted tail into the journal again when it holds back files older than `generation`, so that
-    /// they can be recycled by the next checkpoint. Replaying the copies changes nothing.
-    pub(crate) fn carry_forward(self: &std::sync::Arc<Self>, generation: u64) {
+    /// they can be recycled by the next checkpoint. Replaying the copies changes nothing. Returns the bytes that it writes.
+    pub(crate) fn carry_forward(self: &std::sync::Arc<Self>, generation: u64) -> u64 {
         let mut state = self.state.lock();
         if state.tail.first_written().is_none_or(|at| at.generation >= generation) {
-            return;
+            return 0;
         }
         // What is read back from a file that may be recycled is kept in memory from here on.
         let (disk, directory) = (&self.services.disk, &self.services.journal_directory);
         if let Err(reason) = state.tail.load(|stored| stored.read(disk, directory)) {
             tracing::error!(group = %self.id, reason, "the journal's tail cannot be carried forward");
-            return;
+            return 0;
         }
         let entries: Vec<Entry> = state.tail.loaded().cloned().collect();
-        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return };
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return 0 };
         let (first, last) = (first.id.index, last.id);
         let frames = entries.into_iter().map(|entry| Frame::new(self.id, &Change::Append(entry))).collect();
         // As one submission: of copies that were durable in part, a replay would cut off what the rest stands for.
@@ -128,5 +128,6 @@ impl GroupLog {
             }
         };
         self.submit(frames, true, Box::new(done));
+        state.tail.bytes() as u64
     }
 }

@@ -114,6 +114,12 @@ impl Journal {
         *self.shared.progress.lock()
     }
 
+    /// Bytes that it wrote since it was opened, and whether it is so long that appends wait.
+    pub(crate) fn written(&self) -> (u64, bool) {
+        let room = self.shared.room.lock();
+        (room.written, room.live >= self.shared.options.bytes_max)
+    }
+
     /// The sizes it was opened with.
     pub fn options(&self) -> &JournalOptions {
         &self.shared.options

@@ -109,6 +109,7 @@ impl Prepared {
             checkpoint_due: Notify::new(),
             progress: Mutex::new(self.writer.progress()),
             frames_at_checkpoint: AtomicU64::new(0),
+            bytes_at_checkpoint: AtomicU64::new(0),
             on_failure,
         });
         shared.publish(&self.writer);

@@ -36,6 +36,8 @@ pub(super) struct Room {
     pub(super) spare: u64,
     pub(super) reserved: u64,
     pub(super) live: u64,
+    /// Bytes of all groups that were written.
+    pub(super) written: u64,
     pub(super) full: bool,
     pub(super) preparing: bool,
     pub(super) closing: bool,
@@ -56,6 +58,8 @@ pub(super) struct Shared {
     pub(super) progress: Mutex<Progress>,
     /// Frames that were written when a checkpoint was last asked for because of their number.
     pub(super) frames_at_checkpoint: AtomicU64,
+    /// Bytes that were written when a checkpoint was last asked for because of what is live.
+    pub(super) bytes_at_checkpoint: AtomicU64,
     pub(super) on_failure: Box<dyn Fn(&JournalError) + Send + Sync>,
 }
 
@@ -86,6 +90,7 @@ impl Shared {
             let mut room = self.room.lock();
             room.in_file = writer.room_in_file();
             room.file_bytes = writer.capacity();
+            room.written = writer.bytes_written();
         }
         if writer.frames_written()
             >= self.frames_at_checkpoint.load(Relaxed) + limits::JOURNAL_CHECKPOINT_FRAMES
@@ -93,15 +98,22 @@ impl Shared {
             self.frames_at_checkpoint.store(writer.frames_written(), Relaxed);
             self.checkpoint_due.notify_one();
         }
-        self.count_files();
+        let live = self.count_files();
+        // What a group has not committed stays live however often one is taken: only what is new is worth another.
+        if live >= self.options.checkpoint_bytes
+            && writer.bytes_written() >= self.bytes_at_checkpoint.load(Relaxed) + self.options.file_bytes / 4
+        {
+            self.bytes_at_checkpoint.store(writer.bytes_written(), Relaxed);
+            self.checkpoint_due.notify_one();
+        }
     }
 
     pub(super) fn spare_room(&self, files: &Files) -> u64 {
         files.spare_room(self.options.file_bytes, self.options.waste_max())
     }
 
-    /// Counts the room in spare and live files anew; asks for a spare file or a checkpoint when one is due.
-    pub(super) fn count_files(&self) {
+    /// Counts the room in spare and live files anew, and asks for a spare file when one is due. Returns the bytes of the live files.
+    pub(super) fn count_files(&self) -> u64 {
         let (spare, live) = {
             let files = self.files.lock();
             (self.spare_room(&files), files.live_bytes())
@@ -117,9 +129,7 @@ impl Shared {
         if starts_to_prepare {
             self.prepare.notify_one();
         }
-        if live >= self.options.checkpoint_bytes {
-            self.checkpoint_due.notify_one();
-        }
+        live
     }
 
     /// Writes, completes what need not be durable, and hands back what waits for the sync.

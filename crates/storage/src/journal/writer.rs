@@ -60,6 +60,7 @@ pub(super) struct Writer {
     stated_lsn: u64,
     dirty: bool,
     frames: u64,
+    bytes: u64,
 }
 
 /// Where a writer starts.
@@ -107,6 +108,7 @@ impl Writer {
             stated_lsn: start.durable_lsn,
             dirty: false,
             frames: 0,
+            bytes: 0,
         })
     }
 
@@ -128,6 +130,11 @@ impl Writer {
     /// Frames written since the start.
     pub(super) fn frames_written(&self) -> u64 {
         self.frames
+    }
+
+    /// Bytes of all groups that were written.
+    pub(super) fn bytes_written(&self) -> u64 {
+        self.bytes
     }
 
     pub(super) fn room_in_file(&self) -> u64 {
@@ -183,7 +190,9 @@ impl Writer {
         slices.extend(parts.iter().filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)));
         self.file.write_all_at(&mut slices, self.position).map_err(|source| self.write_error(source))?;
         let written = self.next();
-        self.position = header.end(self.position);
+        let end = header.end(self.position);
+        self.bytes += end - self.position;
+        self.position = end;
         self.frames += frames as u64;
         self.stated_lsn = self.durable_lsn;
         // A marker too: once an LSN counts as durable, a later header may state it.

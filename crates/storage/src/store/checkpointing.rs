@@ -22,6 +22,35 @@ use crate::layout;
 /// Files that an uncommitted tail may hold back before it is written again.
 const FILES_HELD_BACK_MAX: u64 = 2;
 
+/// What one checkpoint knows of those before.
+#[derive(Default)]
+pub(super) struct Checkpoints {
+    /// The number of the last one.
+    pub(super) sequence: u64,
+    /// How much the journal must have written before tails are written again: as much as they take, twice. A tail that waits for its
+    /// majority for hours would be written over and over otherwise.
+    carry_at: u64,
+}
+
+impl Checkpoints {
+    pub(super) fn new(sequence: u64) -> Self {
+        Self { sequence, carry_at: 0 }
+    }
+
+    /// Writes the tails that hold back old files of the journal again, when that is worth it.
+    fn carry_forward(&mut self, journal: &Journal, groups: &[Arc<GroupLog>]) {
+        let (written, is_too_long) = journal.written();
+        if written < self.carry_at && !is_too_long {
+            return;
+        }
+        let generation = journal.progress().next.generation.saturating_sub(FILES_HELD_BACK_MAX);
+        let bytes: u64 = groups.iter().map(|log| log.carry_forward(generation)).sum();
+        if bytes > 0 {
+            self.carry_at = written + 2 * bytes;
+        }
+    }
+}
+
 impl Store {
     /// Takes a checkpoint; durable on return. One at a time; a second call waits for the first.
     ///
@@ -32,7 +61,7 @@ impl Store {
     /// After any other error the node must end (R2).
     pub async fn checkpoint(&self) -> Result<(), StoreError> {
         let journal = self.running_journal()?;
-        let mut sequence = Arc::clone(&self.sequence).lock_owned().await;
+        let mut checkpoints = Arc::clone(&self.checkpoints).lock_owned().await;
         let progress = journal.progress();
         let groups: Vec<Arc<GroupLog>> = self.groups.read().values().cloned().collect();
         let captured: Vec<Captured> = groups.iter().map(|log| log.capture(&progress)).collect();
@@ -47,7 +76,7 @@ impl Store {
         let durable_lsn = journal.progress().durable_lsn;
 
         let (mut checkpoint, work, replay_from) = assemble(captured, &removed, &progress);
-        checkpoint.sequence = *sequence + 1;
+        checkpoint.sequence = checkpoints.sequence + 1;
         checkpoint.journal_id = self.journal_id;
         checkpoint.durable_lsn = durable_lsn;
         let services = self.services.clone();
@@ -57,22 +86,21 @@ impl Store {
             }
             checkpoint::write(&*services.disk, Path::new(layout::CHECKPOINT), &checkpoint)
                 .map_err(StoreError::io("writing the checkpoint"))?;
-            *sequence = checkpoint.sequence;
+            checkpoints.sequence = checkpoint.sequence;
 
             let Some(journal) = services.journal.get() else {
                 return Ok(());
             };
-            let held_back = journal.progress().next.generation.saturating_sub(FILES_HELD_BACK_MAX);
             for (log, (applied, mark, states)) in groups.iter().zip(marks) {
                 log.checkpointed(applied, &states).map_err(Arc::new)?;
                 if let (Some(segments), Some(mark)) = (log.segments(), mark) {
                     segments.delete_detached(mark).map_err(Arc::new)?;
                 }
-                log.carry_forward(held_back);
             }
+            checkpoints.carry_forward(journal, &groups);
             let unused = if mutant!(RecycledEarly) { progress.next } else { replay_from };
             journal.recycle_before(unused).map_err(StoreError::io("recycling the journal"))?;
-            tracing::debug!(sequence = *sequence, replay_from = %replay_from, "checkpoint");
+            tracing::debug!(sequence = checkpoints.sequence, replay_from = %replay_from, "checkpoint");
             Ok(())
         });
         taken.await

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 pub use open::{OpenError, StoreOptions};
 
+use self::checkpointing::Checkpoints;
 use crate::disk::{Disk, blocking};
 use crate::group::{Boundaries, GroupLog, GroupOptions, Opened, ReplicaIdentity, Services, Tail};
 use crate::journal::frame::{Change, Frame, Renewal};
@@ -72,9 +73,9 @@ pub struct Store {
     maps: Arc<MapBudget>,
     groups: RwLock<BTreeMap<GroupId, Arc<GroupLog>>>,
     removed: Mutex<BTreeSet<GroupId>>,
-    /// The last checkpoint's number. It is locked while files that a checkpoint lists are written or deleted; the work on the disk
+    /// It is locked while files that a checkpoint lists are written or deleted; the work on the disk
     /// itself holds the lock, for it goes on when whoever waits for it is gone.
-    sequence: Arc<tokio::sync::Mutex<u64>>,
+    checkpoints: Arc<tokio::sync::Mutex<Checkpoints>>,
 }
 
 impl Store {
@@ -175,7 +176,7 @@ impl Store {
     ) -> Result<Arc<GroupLog>, StoreError> {
         let journal = self.running_journal()?;
         // A checkpoint under way has the old log's files to sync.
-        let no_checkpoint = Arc::clone(&self.sequence).lock_owned().await;
+        let no_checkpoint = Arc::clone(&self.checkpoints).lock_owned().await;
         let disk = self.services.disk.clone();
         let (sender, receiver) = oneshot::channel();
         {
@@ -229,7 +230,7 @@ impl Store {
         }
         receiver.await.unwrap_or(Err(JournalError::Closed))?;
         // A checkpoint that captured the group still has its files to sync.
-        let no_checkpoint = Arc::clone(&self.sequence).lock_owned().await;
+        let no_checkpoint = Arc::clone(&self.checkpoints).lock_owned().await;
         let disk = self.services.disk.clone();
         let deleted = blocking(&*self.services.disk, move || {
             let _no_checkpoint = no_checkpoint;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use highwater_types::{FilePosition, GroupId, Offset, Random};
 use parking_lot::{Mutex, RwLock};
 
-use super::checkpointing::assemble;
+use super::checkpointing::{Checkpoints, assemble};
 use super::recovery::{Recovered, recover};
 use super::{OnFailure, Store, delete_group_data};
 use crate::checkpoint::{self, Checkpoint, CheckpointError};
@@ -128,7 +128,7 @@ impl Store {
             maps,
             groups: RwLock::new(groups),
             removed: Mutex::default(),
-            sequence: Arc::default(),
+            checkpoints: Arc::default(),
         })
     }
 
@@ -191,7 +191,7 @@ impl Store {
             maps,
             groups: RwLock::new(logs.into_iter().map(|log| (log.id(), log)).collect()),
             removed: Mutex::default(),
-            sequence: Arc::new(tokio::sync::Mutex::new(checkpoint.sequence)),
+            checkpoints: Arc::new(tokio::sync::Mutex::new(Checkpoints::new(checkpoint.sequence))),
         }))
     }
 }

@@ -20,7 +20,7 @@ impl Store {
     pub async fn adopt_repair(&self, id: GroupId, repair: SegmentRepair) -> Result<Adopted, StoreError> {
         self.running_journal()?;
         // A checkpoint that is under way may have the damaged file to sync.
-        let no_checkpoint = Arc::clone(&self.sequence).lock_owned().await;
+        let no_checkpoint = Arc::clone(&self.checkpoints).lock_owned().await;
         let Some(segments) = self.group(id).and_then(|log| log.segments().cloned()) else {
             return Ok(Adopted::Gone);
         };
