@@ -7,9 +7,9 @@
 //!                                                                 in service again, with its data
 //! ```
 //!
-//! A replica that is placed here again is the same member as before: its leader cannot tell the two lives apart. Invariant: a
-//! replica whose data is removed has acknowledged nothing since the cluster last said that it is not here. So its group is
-//! stopped first, the cluster is asked after that, and nobody starts it before the data is gone.
+//! A replica that is placed here again while its data is here is the same member as before; one that is placed here after that is another.
+//! Invariant: a replica whose data is removed has acknowledged nothing since the cluster last said that it is not here. So its group
+//! is stopped first, the cluster is asked after that, and nobody starts it before the data is gone.
 
 use std::collections::BTreeSet;
 

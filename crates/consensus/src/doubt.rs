@@ -19,20 +19,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use highwater_storage::{GroupLog, LogError, LogId};
-use highwater_types::{Incarnation, ProcessEpoch};
+use highwater_types::Incarnation;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::error::{ConsensusError, RefusedRequest};
+use crate::incarnations::Incarnations;
+use crate::message::Identity;
 
 /// How often the log says what a partition waits for.
 const SAY_AGAIN: Duration = Duration::from_secs(30);
+/// How long a leader's word shows that it has taken the replica in.
+const WORD_LASTS: Duration = Duration::from_secs(2);
 
 /// Who the replica is, and whether it may act as that.
 pub(crate) struct Doubt {
     node: Incarnation,
-    epoch: ProcessEpoch,
+    incarnations: Arc<Incarnations>,
     log: Arc<GroupLog>,
     state: Mutex<State>,
 }
@@ -45,14 +49,16 @@ struct State {
     floor: Option<Option<LogId>>,
     /// A leader spoke to somebody else than this replica is, and none has spoken to it since.
     is_mistaken: bool,
+    /// When a leader spoke to who this replica is.
+    spoken_to_at: Option<Instant>,
     /// When the log last said what is waited for.
     said_at: Option<Instant>,
 }
 
 impl Doubt {
     /// Of the replica that has `log`, on a node whose data is of the incarnation `node`.
-    pub(crate) fn new(node: Incarnation, epoch: ProcessEpoch, log: Arc<GroupLog>) -> Self {
-        Self { node, epoch, log, state: Mutex::default() }
+    pub(crate) fn new(node: Incarnation, incarnations: Arc<Incarnations>, log: Arc<GroupLog>) -> Self {
+        Self { node, incarnations, log, state: Mutex::default() }
     }
 
     /// The life of the node's data.
@@ -80,15 +86,28 @@ impl Doubt {
         self.is_barred() || self.state.lock().is_mistaken
     }
 
-    /// Who it asks to be taken in as: another one than it ever was, unless it is nobody else's already.
+    /// Who it asks to be taken in as: another one than it ever was, unless it is nobody else's already. The same until it became that.
     pub(crate) fn offer(&self) -> Incarnation {
         let own = self.log.incarnation();
-        let must_change = self.must_ask();
-        let mut state = self.state.lock();
-        match own.filter(|_| !must_change) {
-            Some(own) => own,
-            None => *state.offered.insert(fresh(self.epoch, own)),
+        if let Some(own) = own.filter(|_| !self.must_ask()) {
+            return own;
         }
+        let mut state = self.state.lock();
+        match state.offered.filter(|offered| Some(*offered) > own) {
+            Some(offered) => offered,
+            None => *state.offered.insert(self.incarnations.draw(own)),
+        }
+    }
+
+    /// Who a leader should take it in as, or has.
+    pub(crate) fn identity(&self) -> Identity {
+        let is_its_nodes = self.log.incarnation().is_none() && !self.must_ask();
+        Identity { node: self.node, replica: (!is_its_nodes).then(|| self.offer()) }
+    }
+
+    /// Whether a leader has taken it in as who it is, and spoke to it lately.
+    pub(crate) fn is_taken_in(&self) -> bool {
+        self.state.lock().spoken_to_at.is_some_and(|at| at.elapsed() <= WORD_LASTS)
     }
 
     /// Whether a request for `to` means this replica.
@@ -132,11 +151,15 @@ impl Doubt {
             tracing::info!(group = %self.log.id(), "the replica goes on as another member of its group, and catches up");
         }
         let admitted = self.admit(to);
+        let mut state = self.state.lock();
         match &admitted {
-            Ok(()) => self.state.lock().is_mistaken = false,
-            Err(RefusedRequest::OtherIncarnation { .. }) => self.state.lock().is_mistaken = true,
+            Ok(()) => (state.is_mistaken, state.spoken_to_at) = (false, Some(Instant::now())),
+            Err(RefusedRequest::OtherIncarnation { .. }) => {
+                (state.is_mistaken, state.spoken_to_at) = (true, None);
+            }
             Err(_) => {}
         }
+        drop(state);
         admitted
     }
 
@@ -171,9 +194,4 @@ impl Doubt {
             tracing::info!(group = %self.log.id(), "the replica has all that was left of its group's log, and is a member like any other");
         }
     }
-}
-
-/// An incarnation that no replica of this node had before: processes have growing epochs.
-pub(crate) fn fresh(epoch: ProcessEpoch, own: Option<Incarnation>) -> Incarnation {
-    Incarnation(own.map_or(epoch.0, |own| epoch.0.max(own.0 + 1)))
 }

@@ -156,7 +156,7 @@ async fn look_at(host: &GroupHost, group: &Group, attention: Attention) -> Optio
 
 /// A replica that is not who its group takes it for says so.
 fn ask_to_rejoin(host: &GroupHost, group: &Group, attention: Attention) -> Attention {
-    if attention.asked_at.is_some_and(|asked_at| asked_at.elapsed() < ASK_AGAIN) {
+    if group.is_taken_in() || attention.asked_at.is_some_and(|asked_at| asked_at.elapsed() < ASK_AGAIN) {
         return attention;
     }
     // Those whom this replica knows as voters may be gone by now.

@@ -20,6 +20,7 @@ use crate::error::{ConsensusError, RefusedRequest};
 use crate::follower_room::FollowerRoom;
 use crate::following::Following;
 use crate::group::{Group, GroupStatus, Shared, fatal_error};
+use crate::incarnations::Incarnations;
 use crate::liveness::{Liveness, Ping, Pong};
 use crate::log_store::LogStore;
 use crate::membership::{self, MemberInfo};
@@ -45,7 +46,8 @@ pub enum Origin {
     /// The metadata calls the group new: it begins with these voters, the same at each of them. On a replica that
     /// has a log already it changes nothing.
     New(BTreeSet<Member>),
-    /// The group has a past: it goes on from the log that is here, and a replica without one waits, without a vote (R16).
+    /// The group has a past: it goes on from the log that is here. A replica without one is another member than any that its node may have
+    /// been there before (R20), and waits, without a vote, until a leader takes it in (R16).
     Existing,
 }
 
@@ -75,6 +77,7 @@ pub struct GroupHost {
     failure: watch::Sender<Option<String>>,
     changes: watch::Sender<u64>,
     pub(crate) catch_up: Arc<Throttle>,
+    incarnations: Arc<Incarnations>,
 }
 
 impl GroupHost {
@@ -84,6 +87,7 @@ impl GroupHost {
             liveness: Arc::new(Liveness::new(parts.epoch)),
             driver: Arc::default(),
             peers: Mutex::default(),
+            incarnations: Arc::new(Incarnations::new(parts.epoch)),
             parts,
             groups: Mutex::default(),
             failure: watch::Sender::new(None),
@@ -104,9 +108,9 @@ impl GroupHost {
         self.parts.member
     }
 
-    /// This start of the node.
-    pub(crate) fn epoch(&self) -> ProcessEpoch {
-        self.parts.epoch
+    /// Draws who replicas are.
+    pub(crate) fn incarnations(&self) -> &Incarnations {
+        &self.incarnations
     }
 
     /// A group's members are to be looked at again.
@@ -216,9 +220,11 @@ impl GroupHost {
         origin: Origin,
         applier: Box<dyn Applier>,
     ) -> Result<Group, ConsensusError> {
-        let log = match self.parts.store.group(id) {
-            Some(log) => log,
-            None => self.parts.store.create_group(id, options)?,
+        let store = &self.parts.store;
+        let log = match (store.group(id), &origin) {
+            (Some(log), _) => log,
+            (None, Origin::New(_)) => store.create_group(id, options)?,
+            (None, Origin::Existing) => store.create_another(id, options, self.incarnations.draw(None)).await?,
         };
         log.install(applier)?;
         let group = match log.quarantine() {
@@ -322,7 +328,7 @@ impl GroupHost {
         purging: watch::Sender<u64>,
     ) -> Group {
         let (node, liveness, driver) = (self.node(), self.liveness.clone(), self.driver.clone());
-        let doubt = Doubt::new(self.member().incarnation, self.parts.epoch, log.clone());
+        let doubt = Doubt::new(self.member().incarnation, self.incarnations.clone(), log.clone());
         let shared = Shared {
             log,
             raft,

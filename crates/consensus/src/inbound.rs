@@ -86,6 +86,7 @@ impl GroupHost {
                 }
                 Ok(PeerReply::Rejoin(group.status().is_serving))
             }
+            PeerRequest::Identify => Ok(PeerReply::Identity(group.shared.doubt.identity())),
             PeerRequest::Survey => Ok(PeerReply::Survey(group.surveyed())),
             PeerRequest::Settle(floor) => {
                 let goes_by_it = group.shared.doubt.settle(floor);
@@ -112,11 +113,12 @@ impl GroupHost {
 /// Whether a request for `to` means the replica here, and it may act on it.
 fn check_addressee(group: &Group, to: Incarnation, request: &PeerRequest) -> Result<(), RefusedRequest> {
     match request {
-        // A leader's word may change who this replica is, and a replica that wants to rejoin cannot know who others are.
-        // What is committed is the same under every name.
+        // A leader's word may change who this replica is. A replica that wants to rejoin cannot know who others are, and a leader not who
+        // is to join. What is committed is the same under every name.
         PeerRequest::Append(_)
         | PeerRequest::Snapshot(_)
         | PeerRequest::Rejoin(_)
+        | PeerRequest::Identify
         | PeerRequest::Batches(_) => Ok(()),
         PeerRequest::Survey | PeerRequest::Settle(_) => group.shared.doubt.recognize(to),
         PeerRequest::Vote(_) | PeerRequest::PreVote(_) | PeerRequest::TakeOver(_) => {
@@ -148,8 +150,7 @@ where
     }
 }
 
-/// What a replica without a log answers to candidates: it has no vote (R16). The group has a past, in which this node may have voted and
-/// acknowledged, and that replica is gone. A leader gives it a log first, and a vote after that.
+/// What a replica without a log answers to candidates: it has no vote (R16). A leader gives it a log first, and a vote after that.
 fn without_a_vote(group: &Group, request: &PeerRequest) -> Option<PeerReply> {
     if group.log().bounds() != (None, None) {
         return None;

@@ -28,6 +28,7 @@ mod group;
 mod hand_over;
 mod host;
 mod inbound;
+mod incarnations;
 mod liveness;
 mod log_store;
 mod membership;
@@ -54,8 +55,8 @@ pub use highwater_storage::{Durability, Entry, GroupOptions, LogId, Payload, Res
 pub use host::{GroupHost, HostParts, Origin};
 pub use liveness::{Ping, Pong};
 pub use message::{
-    Append, AppendReply, Ballot, BallotReply, BatchesWanted, Member, PeerReply, PeerRequest, Rejoin, Sender,
-    SnapshotTransfer, Surveyed, TakeOver,
+    Append, AppendReply, Ballot, BallotReply, BatchesWanted, Identity, Member, PeerReply, PeerRequest, Rejoin,
+    Sender, SnapshotTransfer, Surveyed, TakeOver,
 };
 pub use propose::{Proposal, ProposalHandle, Proposed};
 pub use reconcile::{Desired, Reconciled};

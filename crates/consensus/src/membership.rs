@@ -13,7 +13,7 @@ use prost::Message;
 pub(crate) struct MemberInfo {
     /// Of its node's data.
     pub(crate) incarnation: Incarnation,
-    /// Of its replica, when that gave up what it was before.
+    /// Of its replica, when that gave up what it was before, or came when the group had a past.
     pub(crate) replica: Option<Incarnation>,
 }
 

@@ -41,6 +41,8 @@ pub enum PeerRequest {
     TakeOver(TakeOver),
     /// The sender's replica wants to be taken in as another member than it was. For whoever the receiver is.
     Rejoin(Rejoin),
+    /// Asks a replica who it is, or would be taken in as. For whoever the receiver is; changes nothing for anybody else.
+    Identify,
     /// Asks a voter how far its log goes and whether that is all that it acknowledged; changes nothing at the receiver.
     Survey,
     /// Every voter was asked, and this is the last entry that any of them has: who votes for no shorter log may vote again.
@@ -62,6 +64,8 @@ pub enum PeerReply {
     TakeOver(bool),
     /// To the wish to be taken in: whether the receiver leads, and so will see to it.
     Rejoin(bool),
+    /// To the question who the receiver is.
+    Identity(Identity),
     /// To a survey.
     Survey(Surveyed),
     /// To what a survey found: whether the receiver goes by it.
@@ -156,6 +160,15 @@ pub struct Rejoin {
     pub node: Incarnation,
     /// Whom it wants to be taken in as.
     pub replica: Incarnation,
+}
+
+/// Who a replica is to its group, or would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The life of its node's data.
+    pub node: Incarnation,
+    /// Its own, unless it is what its node is.
+    pub replica: Option<Incarnation>,
 }
 
 /// What a voter says of itself.

@@ -1,11 +1,15 @@
-//! A replica that is another member than its group knows asks to be taken in, and whoever leads hears of it.
+//! A replica that is another member than its group knows asks to be taken in, and whoever leads hears of it, or asks who it is.
 //!
 //! The leader's [`reconcile`](crate::Group::reconcile) does the rest: the member that was leaves, the new one joins as a learner, catches
 //! up and votes. It never touches a log.
 //!
+//! Every replica that comes to a group with a past is such another one, for its node may have had a replica of that group before. That
+//! one has left, and forgotten what it promised; the memberships that named it are still in the log, which the new one catches up with.
+//!
 //! Invariants:
 //! - It is asked again and again, of every voter that is known, until a leader's membership names who this replica is.
 //! - What was heard counts for a moment only: who still wants to be taken in says so again.
+//! - Nobody joins of whom the leader does not know who it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,12 +19,12 @@ use highwater_types::{GroupId, Incarnation, NodeId};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::doubt::fresh;
 use crate::error::ConsensusError;
 use crate::group::Group;
 use crate::host::GroupHost;
+use crate::liveness::SUPPORT;
 use crate::membership::MemberInfo;
-use crate::message::{Member, PeerRequest, Rejoin};
+use crate::message::{Identity, Member, PeerReply, PeerRequest, Rejoin};
 
 /// How often it is asked.
 pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -54,12 +58,12 @@ impl Rejoining {
         lately.map(|(node, (rejoin, _))| (*node, *rejoin)).collect()
     }
 
-    /// What the membership should say of a node's replica; `actual` is what it says.
-    pub(crate) fn wanted(&self, member: Member, actual: Option<&MemberInfo>) -> MemberInfo {
+    /// What the membership should say of a member's replica; `actual` is what it says.
+    pub(crate) fn wanted(&self, member: Member, actual: &MemberInfo) -> MemberInfo {
         let asked = self.heard.lock().get(&member.node).copied();
         let asked =
             asked.filter(|(rejoin, at)| rejoin.node == member.incarnation && at.elapsed() <= HEARD_LASTS);
-        let known = actual.filter(|info| info.incarnation == member.incarnation).and_then(|info| info.replica);
+        let known = actual.replica.filter(|_| actual.incarnation == member.incarnation);
         MemberInfo {
             incarnation: member.incarnation,
             replica: asked.map(|(rejoin, _)| rejoin.replica).max(known),
@@ -88,6 +92,27 @@ impl Group {
         self.shared.doubt.is_barred()
     }
 
+    /// Asks replicas that are to join who they are. Those that do not say it are not there, or do not run yet, or their nodes are not the
+    /// ones that are meant.
+    pub(crate) async fn identify(&self, joining: Vec<Member>) -> BTreeMap<NodeId, MemberInfo> {
+        let asked = joining.into_iter().map(|member| async move {
+            let to = Member { incarnation: Incarnation(0), ..member };
+            let call = self.shared.transport.call(to, self.id(), PeerRequest::Identify, DEADLINE);
+            match call.await {
+                Ok(PeerReply::Identity(Identity { node, replica })) if node == member.incarnation => {
+                    Some((member.node, MemberInfo { incarnation: node, replica }))
+                }
+                _ => None,
+            }
+        });
+        futures_util::future::join_all(asked).await.into_iter().flatten().collect()
+    }
+
+    /// Whether a node that was there has gone silent: to ask it would take the whole deadline.
+    pub(crate) fn is_silent(&self, node: NodeId) -> bool {
+        self.shared.liveness.last_heard(node).is_some_and(|ago| ago > SUPPORT)
+    }
+
     /// Whether this replica is not who its group takes it for.
     pub(crate) fn is_estranged(&self) -> bool {
         self.shared.doubt.must_ask() || self.is_unlisted()
@@ -108,6 +133,11 @@ impl Group {
     /// Whether this replica may stand for election: it is who its group takes it for, and has all that is left of what it acknowledged.
     pub(crate) fn may_stand(&self) -> bool {
         self.is_listed() && self.shared.doubt.may_vote_for(self.log().bounds().1)
+    }
+
+    /// Whether a leader has taken this replica in, though its log may not say so yet.
+    pub(crate) fn is_taken_in(&self) -> bool {
+        self.shared.doubt.is_taken_in()
     }
 
     /// Asks every voter, or all `peers` while no voter is known or answers, to have this replica taken in. Does not wait for the answers.
@@ -141,7 +171,7 @@ impl GroupHost {
     pub async fn renew_group(&self, id: GroupId, options: GroupOptions) -> Result<(), ConsensusError> {
         self.stop_group(id).await;
         let own = self.store().group(id).and_then(|log| log.incarnation());
-        self.store().renew_group(id, options, fresh(self.epoch(), own)).await?;
+        self.store().renew_group(id, options, self.incarnations().draw(own)).await?;
         Ok(())
     }
 }

@@ -31,7 +31,9 @@ impl Group {
     pub(crate) fn may_need_survey(&self, status: &GroupStatus) -> bool {
         let voters = status.all_voters();
         let asks = || self.shared.rejoining.asked().into_iter().any(|(node, _)| voters.contains(&node));
-        voters.contains(&self.shared.node) && voters.len() > 1 && (self.is_in_doubt() || asks())
+        // One that catches up with memberships of before knows neither the voters nor what they may lack.
+        let is_voter = voters.contains(&self.shared.node) && self.is_listed();
+        is_voter && voters.len() > 1 && (self.is_in_doubt() || asks())
     }
 
     /// What this replica says of itself.

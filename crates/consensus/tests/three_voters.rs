@@ -3,10 +3,12 @@
 
 mod support;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use highwater_consensus::{
-    Ballot, BallotReply, Desired, PeerReply, PeerRequest, Proposal, Reconciled, Sender, TakeOver, Vote,
+    Ballot, BallotReply, Desired, PeerReply, PeerRequest, Proposal, Reconciled, RefusedRequest, Sender,
+    TakeOver, Vote,
 };
 use highwater_types::{NodeId, Offset, ProcessEpoch, Term};
 use support::cluster::{Cluster, group_id};
@@ -255,11 +257,16 @@ async fn a_replica_without_a_log_gives_nobody_its_vote() {
     let vote = Vote { term: Term(99), node: candidate, committed: false };
     // Such a request no promise to a leader holds back.
     let ballot = Ballot { vote, last: None, is_takeover: true };
-    let ask = async |request| {
-        let from = Sender { node: candidate, epoch: ProcessEpoch(1) };
-        let to = cluster.member(blank).incarnation;
-        cluster.host(blank).receive(from, to, group_id(), request).await.unwrap()
-    };
+    let from = Sender { node: candidate, epoch: ProcessEpoch(1) };
+    let here = cluster.group(blank).log().incarnation().unwrap();
+    let ask = async |request| cluster.host(blank).receive(from, here, group_id(), request).await.unwrap();
+    let before = cluster.member(blank).incarnation;
+    let for_the_one_before =
+        cluster.host(blank).receive(from, before, group_id(), PeerRequest::Vote(ballot)).await;
+    assert!(
+        matches!(for_the_one_before, Err(RefusedRequest::OtherIncarnation { .. })),
+        "{for_the_one_before:?}"
+    );
     for request in [PeerRequest::Vote(ballot), PeerRequest::PreVote(ballot)] {
         let reply = ask(request).await;
         assert!(matches!(reply, PeerReply::Vote(BallotReply { is_granted: false, .. })), "{reply:?}");
@@ -297,6 +304,32 @@ async fn a_replica_that_does_not_run_is_no_copy_though_its_node_can_be_reached_a
     wait_until(|| standing() == Some((true, true))).await;
 }
 
+#[tokio::test]
+async fn a_leader_that_is_to_go_serves_until_another_leads_which_then_removes_it() {
+    let cluster = Cluster::new(25);
+    cluster.start_all(&NODES).await;
+    let leader = cluster.leader().await;
+    let stay: Vec<NodeId> = NODES.into_iter().filter(|node| *node != leader).collect();
+    let desired =
+        Desired { voters: stay.iter().map(|node| cluster.member(*node)).collect(), ..Desired::default() };
+    for _ in 0..3 {
+        let waits = cluster.group(leader).reconcile(&desired).await.unwrap();
+        assert_eq!(waits, Reconciled::CatchingUp(BTreeMap::new()), "only it is left to go");
+    }
+    assert_eq!(cluster.group(leader).status().voters[..], [BTreeSet::from(NODES)]);
+    cluster.produce(leader, 0).await.unwrap();
+    reconcile(&cluster, &stay).await;
+    let successor = cluster.leader().await;
+    assert!(stay.contains(&successor));
+    wait_until(|| {
+        let status = cluster.group(successor).status();
+        status.voters[..] == [stay.iter().copied().collect()] && status.learners.is_empty()
+    })
+    .await;
+    cluster.produce(successor, 1).await.unwrap();
+    assert_eq!(cluster.values(successor), expected(0..2));
+}
+
 /// Has whoever leads take steps until the voters are these.
 async fn reconcile(cluster: &Cluster, voters: &[NodeId]) {
     let desired =
@@ -307,6 +340,10 @@ async fn reconcile(cluster: &Cluster, voters: &[NodeId]) {
             match cluster.group(leader).reconcile(&desired).await {
                 Ok(Reconciled::Done) => return,
                 Ok(Reconciled::Stepped) | Err(_) => {}
+                // It is to leave, and all else is done. What fails is tried again.
+                Ok(Reconciled::CatchingUp(lag)) if lag.is_empty() => {
+                    drop(cluster.group(leader).hand_over(voters[0]).await);
+                }
                 Ok(Reconciled::CatchingUp(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
             }
         }

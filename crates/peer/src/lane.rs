@@ -44,6 +44,7 @@ impl Lane {
             | PeerRequest::PreVote(_)
             | PeerRequest::TakeOver(_)
             | PeerRequest::Rejoin(_)
+            | PeerRequest::Identify
             | PeerRequest::Survey
             | PeerRequest::Settle(_) => Self::Control,
             PeerRequest::Append(_) | PeerRequest::Snapshot(_) | PeerRequest::Batches(_) => Self::Bulk,

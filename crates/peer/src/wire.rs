@@ -83,7 +83,7 @@ pub(crate) struct Request {
     /// The life of the receiver's data that it is for.
     #[prost(fixed64, tag = "8")]
     pub(crate) to_incarnation: u64,
-    #[prost(oneof = "RequestKind", tags = "3, 4, 5, 6, 7, 9, 10, 11, 12")]
+    #[prost(oneof = "RequestKind", tags = "3, 4, 5, 6, 7, 9, 10, 11, 12, 13")]
     pub(crate) kind: Option<RequestKind>,
 }
 
@@ -107,6 +107,8 @@ pub(crate) enum RequestKind {
     Settle(Settle),
     #[prost(message, tag = "12")]
     Batches(BatchesWanted),
+    #[prost(message, tag = "13")]
+    Identify(Identify),
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -238,6 +240,10 @@ pub(crate) struct Rejoin {
     pub(crate) replica: u64,
 }
 
+/// Asks who the receiver is.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct Identify {}
+
 /// Asks how far the receiver's log goes.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(crate) struct Survey {}
@@ -266,7 +272,7 @@ pub(crate) struct BatchesWanted {
 /// The answer to a request, of the same kind.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Answer {
-    #[prost(oneof = "AnswerKind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "AnswerKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub(crate) kind: Option<AnswerKind>,
 }
 
@@ -288,6 +294,19 @@ pub(crate) enum AnswerKind {
     Settle(bool),
     #[prost(message, tag = "8")]
     Batches(Batches),
+    #[prost(message, tag = "9")]
+    Identity(ReplicaIdentity),
+}
+
+/// Who a replica is, or would be taken in as.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct ReplicaIdentity {
+    /// The life of its node's data.
+    #[prost(fixed64, tag = "1")]
+    pub(crate) node: u64,
+    /// Its own, when it has one.
+    #[prost(fixed64, optional, tag = "2")]
+    pub(crate) replica: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]

@@ -399,6 +399,17 @@ impl Cluster {
         host.start_group(group_id(), options, Origin::Existing, machine).await.unwrap();
     }
 
+    /// Removes a node's replica with its data, as after a move to another node.
+    pub async fn remove(&self, node: NodeId) {
+        self.host(node).remove_group(group_id()).await.unwrap();
+    }
+
+    /// Starts a replica on a node that runs and has none, in the group that has a past.
+    pub async fn place(&self, node: NodeId) {
+        let (options, machine) = (group_options(self.durability), Box::new(Counter::default()));
+        self.host(node).start_group(group_id(), options, Origin::Existing, machine).await.unwrap();
+    }
+
     /// Whether every node's replica is a voter as it is, and none is in doubt.
     pub fn is_whole(&self) -> bool {
         let nodes = self.net.state.lock().nodes.clone();

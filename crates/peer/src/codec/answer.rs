@@ -1,6 +1,7 @@
 //! Answers.
 
-use highwater_consensus::{AppendReply, BallotReply, PeerReply, Surveyed};
+use highwater_consensus::{AppendReply, BallotReply, Identity, PeerReply, Surveyed};
+use highwater_types::Incarnation;
 use highwater_types::limits::PEER_REASON_BYTES_MAX;
 use prost::Message;
 
@@ -39,6 +40,10 @@ pub(crate) fn answer_frame(correlation: Correlation, reply: &PeerReply) -> Resul
             // Their bytes are shared, not copied.
             AnswerKind::Batches(wire::Batches { entries: encode_entries(entries.clone(), &mut payload)? })
         }
+        PeerReply::Identity(identity) => AnswerKind::Identity(wire::ReplicaIdentity {
+            node: identity.node.0,
+            replica: identity.replica.map(|replica| replica.0),
+        }),
     };
     Frame::new(FrameKind::Answer, correlation, &wire::Answer { kind: Some(kind) }, payload)
 }
@@ -89,6 +94,10 @@ pub(crate) fn decode_answer(frame: &Arrived) -> Result<Result<Reply, String>, Pe
         AnswerKind::Batches(batches) => {
             PeerReply::Batches(decode_entries(batches.entries, frame.payload.clone())?)
         }
+        AnswerKind::Identity(identity) => PeerReply::Identity(Identity {
+            node: Incarnation(identity.node),
+            replica: identity.replica.map(Incarnation),
+        }),
     })))
 }
 

@@ -65,6 +65,7 @@ pub(crate) fn encode_question(
         PeerRequest::Rejoin(rejoin) => {
             RequestKind::Rejoin(wire::Rejoin { node: rejoin.node.0, replica: rejoin.replica.0 })
         }
+        PeerRequest::Identify => RequestKind::Identify(wire::Identify {}),
         PeerRequest::Survey => RequestKind::Survey(wire::Survey {}),
         PeerRequest::Settle(floor) => RequestKind::Settle(wire::Settle { floor: floor.map(Into::into) }),
         PeerRequest::Batches(BatchesWanted { from, below, bytes_max }) => {
@@ -111,6 +112,7 @@ pub(crate) fn decode_request(frame: &Arrived) -> Result<Decoded, PeerError> {
             node: Incarnation(message.node),
             replica: Incarnation(message.replica),
         })),
+        RequestKind::Identify(_) => Body::Whole(PeerRequest::Identify),
         RequestKind::Survey(_) => Body::Whole(PeerRequest::Survey),
         RequestKind::Settle(message) => Body::Whole(PeerRequest::Settle(message.floor.map(Into::into))),
         RequestKind::Batches(message) => Body::Whole(PeerRequest::Batches(BatchesWanted {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use highwater_consensus::{
-    Append, AppendReply, Ballot, BallotReply, BatchesWanted, Entry, LogId, Payload, PeerReply, PeerRequest,
-    Ping, Pong, Rejoin, SnapshotTransfer, Surveyed, TakeOver, Vote,
+    Append, AppendReply, Ballot, BallotReply, BatchesWanted, Entry, Identity, LogId, Payload, PeerReply,
+    PeerRequest, Ping, Pong, Rejoin, SnapshotTransfer, Surveyed, TakeOver, Vote,
 };
 use highwater_records::{BatchBuilder, StampedBatch};
 use highwater_types::{
@@ -71,6 +71,7 @@ fn requests() -> Vec<PeerRequest> {
         PeerRequest::PreVote(Ballot { last: Some(id(u64::MAX)), is_takeover: false, ..ballot }),
         PeerRequest::TakeOver(TakeOver { vote: vote(), to: NodeId(3), last: Some(id(0)) }),
         PeerRequest::Rejoin(Rejoin { node: Incarnation(3), replica: Incarnation(u64::MAX) }),
+        PeerRequest::Identify,
         PeerRequest::Survey,
         PeerRequest::Settle(None),
         PeerRequest::Settle(Some(id(4))),
@@ -97,6 +98,8 @@ fn replies() -> Vec<PeerReply> {
         PeerReply::Rejoin(true),
         PeerReply::Survey(Surveyed { last: Some(id(4)), is_doubtful: true, is_led: false }),
         PeerReply::Settle(false),
+        PeerReply::Identity(Identity { node: Incarnation(3), replica: None }),
+        PeerReply::Identity(Identity { node: Incarnation(3), replica: Some(Incarnation(u64::MAX)) }),
     ]
 }
 

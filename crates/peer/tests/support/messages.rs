@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use highwater_consensus::{
-    Append, AppendReply, Ballot, BallotReply, BatchesWanted, Entry, LogId, Payload, PeerReply, PeerRequest,
-    Rejoin, SnapshotTransfer, Surveyed, TakeOver, Vote,
+    Append, AppendReply, Ballot, BallotReply, BatchesWanted, Entry, Identity, LogId, Payload, PeerReply,
+    PeerRequest, Rejoin, SnapshotTransfer, Surveyed, TakeOver, Vote,
 };
 use highwater_records::{BatchBuilder, StampedBatch};
 use highwater_types::{
@@ -77,6 +77,7 @@ pub fn every_request() -> Vec<PeerRequest> {
         PeerRequest::PreVote(ballot),
         PeerRequest::TakeOver(TakeOver { vote: vote(), to: ASKED, last: None }),
         PeerRequest::Rejoin(Rejoin { node: Incarnation(3), replica: Incarnation(u64::MAX) }),
+        PeerRequest::Identify,
         PeerRequest::Survey,
         PeerRequest::Settle(None),
         PeerRequest::Settle(Some(id(4))),
@@ -101,6 +102,8 @@ pub fn every_reply() -> Vec<PeerReply> {
         PeerReply::Survey(Surveyed { last: Some(id(4)), is_doubtful: true, is_led: false }),
         PeerReply::Settle(true),
         PeerReply::Batches(vec![Entry { id: id(3), payload: Payload::Batch(batch(1 << 20)) }]),
+        PeerReply::Identity(Identity { node: Incarnation(3), replica: None }),
+        PeerReply::Identity(Identity { node: Incarnation(3), replica: Some(Incarnation(u64::MAX)) }),
     ]
 }
 

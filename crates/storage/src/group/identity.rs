@@ -1,8 +1,8 @@
 //! Who a replica is in its group, and whether it still has all that it acknowledged.
 //!
-//! A replica is the node's incarnation to its group, until it gives that up and goes on as another member: it then has an incarnation of
-//! its own. A replica in doubt may have lost entries that it had acknowledged (R20). It never knows leaders or votes: what follows for
-//! them is the consensus layer's.
+//! A replica that the group began with is the node's incarnation to its group, until it gives that up and goes on as another member: it
+//! then has an incarnation of its own. One that came later has such from the beginning. A replica in doubt may have lost entries that it
+//! had acknowledged (R20). It never knows leaders or votes: what follows for them is the consensus layer's.
 //!
 //! Invariants:
 //! - an incarnation of its own is durable before anybody learns of it, and is never taken back;

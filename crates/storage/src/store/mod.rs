@@ -21,7 +21,7 @@ use self::checkpointing::Checkpoints;
 use crate::disk::{Disk, blocking};
 use crate::group::{Boundaries, GroupLog, GroupOptions, Opened, ReplicaIdentity, Services, Tail};
 use crate::journal::frame::{Change, Frame, Renewal};
-use crate::journal::{Journal, JournalError, Submission};
+use crate::journal::{Completion, Journal, JournalError, Submission};
 use crate::layout;
 use crate::segment::{MapBudget, SegmentError, SegmentedLog};
 
@@ -104,24 +104,55 @@ impl Store {
     /// # Errors
     /// When the segments cannot be set up, or the store is quarantined.
     pub fn create_group(&self, id: GroupId, options: GroupOptions) -> Result<Arc<GroupLog>, StoreError> {
+        Ok(self.create(id, options, None, Box::new(|_| ()))?.0)
+    }
+
+    /// Creates the log of a group that may have had another one here before, or returns it when it exists: the replica is
+    /// `incarnation` to its group, so that nothing which that other one promised is taken for its word. Durable on return. Cancelled,
+    /// the log may exist, and who it is is durable no later than its first vote.
+    ///
+    /// # Errors
+    /// As [`Store::create_group`], or when the journal fails.
+    pub async fn create_another(
+        &self,
+        id: GroupId,
+        options: GroupOptions,
+        incarnation: Incarnation,
+    ) -> Result<Arc<GroupLog>, StoreError> {
+        let (sender, receiver) = oneshot::channel();
+        let done = Box::new(move |result| drop(sender.send(result)));
+        let (log, is_new) = self.create(id, options, Some(incarnation), done)?;
+        if is_new {
+            receiver.await.unwrap_or(Err(JournalError::Closed))?;
+        }
+        Ok(log)
+    }
+
+    /// The log of a group, and whether it was created by this: only then `done` is called.
+    fn create(
+        &self,
+        id: GroupId,
+        options: GroupOptions,
+        incarnation: Option<Incarnation>,
+        done: Completion,
+    ) -> Result<(Arc<GroupLog>, bool), StoreError> {
         let journal = self.running_journal()?;
         let mut groups = self.groups.write();
         if let Some(log) = groups.get(&id) {
-            return Ok(log.clone());
+            return Ok((log.clone(), false));
         }
         if self.removed.lock().contains(&id) {
             let busy = std::io::ErrorKind::ResourceBusy.into();
             return Err(StoreError::io("creating a group whose removal is not over")(busy));
         }
-        let log = self.empty_log(id, options, ReplicaIdentity::default());
-        journal.submit(Submission {
-            group: id,
-            frames: vec![Frame::new(id, &Change::Create(options.encode()))],
-            sync: false,
-            done: Box::new(|_| ()),
-        });
+        let identity = incarnation.map_or_else(ReplicaIdentity::default, ReplicaIdentity::renewed);
+        let log = self.empty_log(id, options, identity);
+        let renewal = incarnation.map(|incarnation| Renewal { incarnation, is_empty: false });
+        let changes = std::iter::once(Change::Create(options.encode())).chain(renewal.map(Change::Renewal));
+        let frames = changes.map(|change| Frame::new(id, &change)).collect();
+        journal.submit(Submission { group: id, frames, sync: incarnation.is_some(), done });
         groups.insert(id, log.clone());
-        Ok(log)
+        Ok((log, true))
     }
 
     /// The log of a group of which nothing is there.
