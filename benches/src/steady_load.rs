@@ -99,6 +99,13 @@ impl Probes {
         self.partitions.iter().map(gaps).collect()
     }
 
+    /// The longest of these over all partitions, and when it began.
+    pub fn longest_gap(&self, from: Instant, to: Instant) -> Option<(Instant, Duration)> {
+        let pairs = self.partitions.iter().flat_map(|probes| probes.iter().zip(probes.iter().skip(1)));
+        let within = pairs.filter(|(before, after)| after.acked >= from && before.acked <= to);
+        within.map(|(before, after)| (before.acked, after.acked - before.acked)).max_by_key(|(_, gap)| *gap)
+    }
+
     /// From handing over to acknowledgement, of what was sent between the two instants.
     pub fn latencies(&self, from: Instant, to: Instant) -> Quantiles {
         let probes = self.partitions.iter().flatten();
@@ -164,6 +171,7 @@ mod tests {
         assert_eq!(probes.longest_gaps(at(0), at(200)), [ms(100), ms(0)]);
         assert_eq!(probes.longest_gaps(at(100), at(110)), [ms(100), ms(0)]);
         assert_eq!(probes.longest_gaps(at(0), at(5)), [ms(10), ms(0)]);
+        assert_eq!(probes.longest_gap(at(0), at(200)), Some((at(21), ms(100))));
         assert_eq!(probes.latencies(at(0), at(200)).percentile(100), ms(1));
     }
 }

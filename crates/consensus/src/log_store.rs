@@ -266,8 +266,8 @@ mod tests {
         let log = store.create_group(GroupId::Metadata, group).unwrap();
         log.install(Box::new(Nothing)).unwrap();
         let id = |index| LogId { term: Term(1), index: RaftIndex(index) };
-        let entries = (0..10).map(|index| NewEntry { id: id(index), payload: NewPayload::Blank }).collect();
-        log.append(entries, |stored| stored.unwrap()).unwrap();
+        let blank = |index| NewEntry { id: id(index), payload: NewPayload::Ready(Payload::Blank) };
+        log.append((0..10).map(blank).collect::<Vec<_>>(), |stored| stored.unwrap()).unwrap();
         log.save_committed(Some(id(9)));
         let entries = log.entries(RaftIndex(0), RaftIndex(10), usize::MAX).unwrap();
         log.apply(entries, TimestampMs(0)).unwrap();

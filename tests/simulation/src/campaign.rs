@@ -12,6 +12,8 @@ use crate::run::{Options, Outcome, run};
 
 /// What makes the system's randomness follow from the seed.
 const SEED_VARIABLE: &str = "HIGHWATER_SIMULATION_SEED";
+/// How long a seed may take at most, of which nearly all is over in seconds: one in which no time passes never ends.
+const SEED_WITHIN: Duration = Duration::from_secs(180);
 /// The stack of the thread that simulates: deep without optimization.
 const STACK_BYTES: usize = 32 << 20;
 
@@ -78,29 +80,39 @@ pub(crate) struct Broken {
 fn run_all(arguments: &Arguments, mut ended: impl FnMut(u64, &Output) -> bool) -> Result<(), std::io::Error> {
     let jobs = arguments.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let mut seeds = arguments.seed..arguments.seed + arguments.seeds;
-    let mut running: BTreeMap<u64, Child> = BTreeMap::new();
+    let mut running: BTreeMap<u64, (Child, Instant)> = BTreeMap::new();
     let mut goes_on = true;
     loop {
         while running.len() < jobs.max(1)
             && goes_on
             && let Some(seed) = seeds.next()
         {
-            running.insert(seed, start(arguments, seed)?);
+            running.insert(seed, (start(arguments, seed)?, Instant::now()));
         }
         if running.is_empty() {
             return Ok(());
         }
         let mut done = Vec::new();
-        for (seed, child) in &mut running {
+        for (seed, (child, began)) in &mut running {
             if child.try_wait()?.is_some() {
                 done.push(*seed);
+            } else if began.elapsed() > SEED_WITHIN {
+                child.kill()?;
             }
         }
         for seed in done {
-            let Some(child) = running.remove(&seed) else { continue };
+            let Some((child, _)) = running.remove(&seed) else { continue };
             goes_on &= ended(seed, &child.wait_with_output()?);
         }
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// How a process for a seed ended.
+fn ended_early(output: &Output) -> String {
+    match output.status.code() {
+        Some(_) => output.status.to_string(),
+        None => format!("{} within {} s: it may stand still", output.status, SEED_WITHIN.as_secs()),
     }
 }
 
@@ -111,7 +123,7 @@ pub(crate) fn until_broken(arguments: &Arguments) -> Result<Option<Broken>, std:
         if !output.status.success() && first.as_ref().is_none_or(|first| seed < first.seed) {
             let told = String::from_utf8_lossy(&output.stdout);
             let violation = told.lines().find_map(|line| line.trim().strip_prefix("BROKEN "));
-            let violation = violation.map_or_else(|| output.status.to_string(), str::to_owned);
+            let violation = violation.map_or_else(|| ended_early(output), str::to_owned);
             first = Some(Broken { seed, violation });
         }
         first.is_none()
@@ -128,7 +140,11 @@ pub(crate) fn run_and_tell(arguments: &Arguments) -> ExitCode {
         count += 1;
         print!("{}", String::from_utf8_lossy(&output.stdout));
         if !output.status.success() {
-            println!("seed {seed} FAILED ({}); again with: {}", output.status, command_line(arguments, seed));
+            println!(
+                "seed {seed} FAILED ({}); again with: {}",
+                ended_early(output),
+                command_line(arguments, seed)
+            );
             failed.push(seed);
         }
         let has_time = arguments.minutes.is_none_or(|minutes| began.elapsed().as_secs_f64() < minutes * 60.0);

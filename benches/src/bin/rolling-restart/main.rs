@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use highwater_benches::{
-    BenchError, LoadShape, LocalCluster, Place, Quantiles, SteadyLoad, create_topic, rate_taken,
+    BenchError, LoadShape, LocalCluster, Place, Probes, Quantiles, SteadyLoad, create_topic, rate_taken,
     until_mode_done,
 };
 use highwater_client::{Client, v1::NodeMode};
@@ -65,30 +65,56 @@ async fn main() -> Result<(), BenchError> {
     let mut restarts = Vec::new();
     for node in cluster.ids().cycle().take(arguments.restarts) {
         let began = Instant::now();
-        restart(&client, &mut cluster, node).await?;
-        restarts.push((began, Instant::now()));
+        let stopped = restart(&client, &mut cluster, node).await?;
+        restarts.push(Restart { node, began, stopped, ended: Instant::now() });
         sleep(PAUSE).await;
     }
     let probes = load.stop().await?;
     println!("without restarts, longest gaps: {}", Quantiles::of(probes.longest_gaps(quiet.0, quiet.1)));
-    let gaps = |(from, to): &(Instant, Instant)| probes.longest_gaps(*from, *to);
+    for restart in &restarts {
+        println!("{}", restart.tell(&probes));
+    }
+    let gaps = |restart: &Restart| probes.longest_gaps(restart.began, restart.ended);
     let gaps = Quantiles::of(restarts.iter().flat_map(gaps).collect());
-    let times = Quantiles::of(restarts.iter().map(|(from, to)| *to - *from).collect());
+    let times = Quantiles::of(restarts.iter().map(|restart| restart.ended - restart.began).collect());
     println!("{} restarts took {times}", restarts.len());
     println!("longest gap of each partition in each restart: {gaps}");
-    if let (Some((first, _)), Some((_, last))) = (restarts.first(), restarts.last()) {
-        println!("send to acknowledgement meanwhile: {}", probes.latencies(*first, *last));
+    if let (Some(first), Some(last)) = (restarts.first(), restarts.last()) {
+        println!("send to acknowledgement meanwhile: {}", probes.latencies(first.began, last.ended));
     }
     Ok(())
 }
 
-/// Maintenance mode, a clean stop, a start, and back to work.
-async fn restart(client: &Client, cluster: &mut LocalCluster, node: usize) -> Result<(), BenchError> {
+/// When what of a restart happened.
+struct Restart {
+    node: usize,
+    began: Instant,
+    stopped: Instant,
+    ended: Instant,
+}
+
+impl Restart {
+    /// The longest gap of all partitions, and when it began.
+    fn tell(&self, probes: &Probes) -> String {
+        let after = |at: Instant| at.saturating_duration_since(self.began).as_millis();
+        let gap = match probes.longest_gap(self.began, self.ended) {
+            Some((at, gap)) => format!("{:.1} ms, {} ms after it began", gap.as_secs_f64() * 1e3, after(at)),
+            None => "none".to_owned(),
+        };
+        let (stopped, ended) = (after(self.stopped), after(self.ended));
+        format!("node {}: stopped after {stopped} ms, done after {ended} ms; longest gap {gap}", self.node)
+    }
+}
+
+/// Maintenance mode, a clean stop, a start, and back to work. When it was about to stop.
+async fn restart(client: &Client, cluster: &mut LocalCluster, node: usize) -> Result<Instant, BenchError> {
     until_mode_done(client, node, NodeMode::Maintenance).await?;
+    let stopped = Instant::now();
     // What waits for a process must not hold up the load.
     tokio::task::block_in_place(|| {
         cluster.stop(node)?;
         cluster.restart(node)
     })?;
-    until_mode_done(client, node, NodeMode::Active).await
+    until_mode_done(client, node, NodeMode::Active).await?;
+    Ok(stopped)
 }
