@@ -34,10 +34,10 @@ use crate::transport::TransportError;
 
 /// How long the successor may take to have all but the newest entries; proposals go on meanwhile.
 const CATCH_UP_DEADLINE: Duration = Duration::from_secs(5);
-/// It has all but the newest entries when it takes no longer than that for those of one moment: there are never more on their way.
-const CLOSE: Duration = Duration::from_millis(250);
-/// How long proposals are held back at most until the successor has the rest.
-const REST_DEADLINE: Duration = Duration::from_millis(500);
+/// It has all but the newest entries when it takes no longer than that for those of one moment: about so long proposals will be held back.
+const CLOSE: Duration = Duration::from_millis(25);
+/// Of one that does not get as close, a part of the time for which that was waited for is enough too.
+const CLOSE_PART: u32 = 20;
 /// How long they are held back at most until it is elected.
 const ELECTION_DEADLINE: Duration = Duration::from_millis(1000);
 /// How often it is looked whether the successor has caught up.
@@ -63,9 +63,8 @@ impl Group {
             reason: format!("node {successor} is no voter of group {}", self.id()),
         })?;
         self.shared.driver.attend(self.id());
-        if !self.until_close(successor, vote).await {
-            return Err(cannot(successor, "it does not catch up"));
-        }
+        let distance = self.until_close(successor, vote).await;
+        let distance = distance.ok_or_else(|| cannot(successor, "it does not catch up"))?;
         let members = Arc::clone(&self.shared.members).try_lock_owned();
         let members = members
             .ok()
@@ -73,7 +72,7 @@ impl Group {
             .ok_or_else(|| cannot(successor, "the members of its group are being changed"))?;
         let pause = Pause::begin(self)
             .ok_or_else(|| cannot(successor, "the leadership is being handed over already"))?;
-        let last = self.until_whole(successor, vote).await;
+        let last = self.until_whole(successor, vote, Instant::now() + 2 * distance).await;
         let last = last.ok_or_else(|| cannot(successor, "it does not catch up"))?;
         if self.shared.liveness.supported_by(successor, Duration::ZERO).is_none() {
             return Err(cannot(successor, "it cannot be reached"));
@@ -167,26 +166,26 @@ impl Group {
     }
 
     /// Waits until `member` lacks only what may be on its way. It has what was there at one moment after a while, and after that what came
-    /// in meanwhile; while proposals go on there is always something that it lacks.
-    async fn until_close(&self, member: NodeId, vote: Vote) -> bool {
-        let deadline = Instant::now() + CATCH_UP_DEADLINE;
+    /// in meanwhile; while proposals go on there is always something that it lacks. Returns how long it may take for that at most.
+    async fn until_close(&self, member: NodeId, vote: Vote) -> Option<Duration> {
+        let asked = Instant::now();
         loop {
             let begun = Instant::now();
-            let Some(last) = self.last_entry().await else { return false };
+            let last = self.last_entry().await?;
             while !self.shared.acks.has_stored(member, vote, last) {
-                if !self.goes_on(deadline).await {
-                    return false;
+                if !self.goes_on(asked + CATCH_UP_DEADLINE).await {
+                    return None;
                 }
             }
-            if begun.elapsed() <= CLOSE {
-                return true;
+            let enough = CLOSE.max(asked.elapsed() / CLOSE_PART);
+            if begun.elapsed() <= enough {
+                return Some(enough);
             }
         }
     }
 
     /// Waits until `member` has stored the whole log, to which nothing may be added meanwhile, and says up to where that is.
-    async fn until_whole(&self, member: NodeId, vote: Vote) -> Option<Option<LogId>> {
-        let deadline = Instant::now() + REST_DEADLINE;
+    async fn until_whole(&self, member: NodeId, vote: Vote, deadline: Instant) -> Option<Option<LogId>> {
         loop {
             let last = self.last_entry().await?;
             if self.shared.acks.has_stored(member, vote, last) {

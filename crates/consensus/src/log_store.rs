@@ -23,6 +23,9 @@ use crate::type_config::Types;
 /// Bytes of entries that are read at one time, to be sent or applied (R21: openraft bounds only their number).
 pub(crate) const READ_BYTES_MAX: usize = 4 << 20;
 
+/// The same where a reader does not go on from where it was; one entry may be larger.
+const PROBE_BYTES_MAX: usize = 4 << 10;
+
 /// How often a reader that met damage looks whether it is repaired.
 const LOOK_FOR_REPAIR: Duration = Duration::from_millis(200);
 
@@ -35,11 +38,13 @@ pub(crate) struct LogStore {
     damage: Arc<OnceLock<String>>,
     /// Says when the group stops.
     gate: Arc<ApplyGate>,
+    /// Where this reader's last part of the log ended.
+    read_to: RaftIndex,
 }
 
 impl LogStore {
     pub(crate) fn new(log: Arc<GroupLog>, runs: Arc<ProposalRuns>, gate: Arc<ApplyGate>) -> Self {
-        Self { log, runs, damage: Arc::default(), gate }
+        Self { log, runs, damage: Arc::default(), gate, read_to: RaftIndex::ZERO }
     }
 
     /// What was found damaged when entries were read, for who has to say why a group does not start.
@@ -123,6 +128,8 @@ impl RaftLogReader<Types> for LogStore {
         start: u64,
         end: u64,
     ) -> Result<Vec<EntryOf<Types>>, io::Error> {
+        // A new leader looks for where a follower's log ends, in halves of its own log: what it sends with each look, the follower has.
+        let bytes_max = if self.read_to.0 == start { READ_BYTES_MAX } else { PROBE_BYTES_MAX };
         // A follower that needs damaged batches waits for their repair: a failed read would end the whole group.
         loop {
             let (from, below) = self.bounds(&(start..end));
@@ -131,12 +138,15 @@ impl RaftLogReader<Types> for LogStore {
                 // stand for what was asked.
                 return Ok(Vec::new());
             }
-            match self.log.entries(from, below, READ_BYTES_MAX) {
+            match self.log.entries(from, below, bytes_max) {
                 Err(error) if is_damaged_segment(&error) && !self.gate.is_stopped() => {
                     sleep(LOOK_FOR_REPAIR).await;
                 }
                 Err(error) => return Err(convert::io_error(error)),
-                Ok(entries) => return entries.into_iter().map(convert::raft_entry).collect(),
+                Ok(entries) => {
+                    self.read_to = RaftIndex(start + entries.len() as u64);
+                    return entries.into_iter().map(convert::raft_entry).collect();
+                }
             }
         }
     }
@@ -181,7 +191,7 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn get_log_reader(&mut self) -> Self {
-        self.clone()
+        Self { read_to: RaftIndex::ZERO, ..self.clone() }
     }
 
     async fn save_vote(&mut self, vote: &VoteOf<Types>) -> Result<(), io::Error> {
@@ -252,8 +262,8 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_follows_a_purged_entry_is_not_read_in_its_place() {
+    /// A group's log with ten entries of 2000 bytes, all applied.
+    fn ten_entries() -> (Arc<Store>, Arc<GroupLog>) {
         let options = StoreOptions {
             journal: JournalOptions::default(),
             mapped_segments_max: 1,
@@ -265,17 +275,44 @@ mod tests {
         let group = GroupOptions { durability: Durability::Fsync, segments: None };
         let log = store.create_group(GroupId::Metadata, group).unwrap();
         log.install(Box::new(Nothing)).unwrap();
-        let id = |index| LogId { term: Term(1), index: RaftIndex(index) };
-        let blank = |index| NewEntry { id: id(index), payload: NewPayload::Ready(Payload::Blank) };
-        log.append((0..10).map(blank).collect::<Vec<_>>(), |stored| stored.unwrap()).unwrap();
+        let payload = || NewPayload::Ready(Payload::Control(Bytes::from(vec![7; 2000])));
+        let entries: Vec<_> = (0..10).map(|index| NewEntry { id: id(index), payload: payload() }).collect();
+        log.append(entries, |stored| stored.unwrap()).unwrap();
         log.save_committed(Some(id(9)));
         let entries = log.entries(RaftIndex(0), RaftIndex(10), usize::MAX).unwrap();
         log.apply(entries, TimestampMs(0)).unwrap();
-        let mut reader = LogStore::new(Arc::clone(&log), Arc::default(), Arc::new(ApplyGate::new()));
-        assert_eq!(reader.limited_get_log_entries(3, 10).await.unwrap().len(), 7);
+        (store, log)
+    }
 
+    fn id(index: u64) -> LogId {
+        LogId { term: Term(1), index: RaftIndex(index) }
+    }
+
+    /// The indexes of the entries that a replication is given at one time.
+    async fn read(reader: &mut LogStore, start: u64) -> Vec<u64> {
+        let entries = reader.limited_get_log_entries(start, 10).await.unwrap();
+        entries.iter().map(|entry| entry.log_id.index).collect()
+    }
+
+    #[tokio::test]
+    async fn who_goes_on_reads_much_and_who_looks_around_reads_little() {
+        let (_store, log) = ten_entries();
+        let mut reader = LogStore::new(log, Arc::default(), Arc::new(ApplyGate::new()));
+        assert_eq!(read(&mut reader, 5).await, [5, 6]);
+        assert_eq!(read(&mut reader, 8).await, [8, 9]);
+        assert_eq!(read(&mut reader, 2).await, [2, 3]);
+        assert_eq!(read(&mut reader, 4).await, [4, 5, 6, 7, 8, 9]);
+        let mut another = reader.get_log_reader().await;
+        assert_eq!(read(&mut another, 6).await, [6, 7]);
+        assert_eq!(read(&mut reader.get_log_reader().await, 0).await.len(), 10);
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_purged_entry_is_not_read_in_its_place() {
+        let (_store, log) = ten_entries();
         log.purge(id(5)).unwrap();
-        assert_eq!(reader.limited_get_log_entries(3, 10).await.unwrap().len(), 0);
-        assert_eq!(reader.limited_get_log_entries(6, 10).await.unwrap().len(), 4);
+        let mut reader = LogStore::new(log, Arc::default(), Arc::new(ApplyGate::new()));
+        assert_eq!(read(&mut reader, 3).await, [0; 0]);
+        assert_eq!(read(&mut reader, 6).await, [6, 7]);
     }
 }

@@ -249,7 +249,7 @@ impl RaftNetworkV2<Types> for Peer {
                 match peer.append_entries(request, option).await {
                     Ok(reply) => {
                         let is_whole = matches!(reply, AppendEntriesResponse::Success);
-                        peer.catching_up.answered(last.filter(|_| is_whole).as_ref());
+                        peer.catching_up.answered(previous.as_ref(), last.filter(|_| is_whole).as_ref());
                         let result = reply.into_stream_result(previous, last);
                         Some((Ok(result), is_whole.then_some((peer, input))))
                     }
