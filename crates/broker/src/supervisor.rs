@@ -209,7 +209,11 @@ impl Broker {
         }
         match timeout(STEP_DEADLINE, group.reconcile(desired)).await {
             Ok(Ok(Reconciled::Done)) => Looked::Settled,
-            Ok(Ok(Reconciled::Stepped | Reconciled::CatchingUp(_))) => Looked::Unsettled,
+            Ok(Ok(Reconciled::Stepped)) => Looked::Unsettled,
+            Ok(Ok(Reconciled::CatchingUp(lacking))) => {
+                tracing::debug!(group = %group.id(), ?lacking, "the group's members wait for those that lack entries");
+                Looked::Unsettled
+            }
             Ok(Err(error)) => {
                 tracing::debug!(group = %group.id(), %error, "the group's members could not be changed yet");
                 Looked::Unsettled

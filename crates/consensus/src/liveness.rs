@@ -18,7 +18,8 @@
 //! - L's view of a promise ends before F's does: it counts from the sending of the ping, and less.
 //! - A promise is never shortened or forgotten: a process that starts grants no vote until what its predecessor may have
 //!   promised is over ([`Liveness::may_vote`]).
-//! - Time is tokio's monotonic clock; a wall clock that jumps changes nothing.
+//! - Time is tokio's monotonic clock; a wall clock that jumps changes nothing. Epochs come from wall clocks, and a data directory sees to
+//!   it that they grow; of one that was emptied they may begin anew, so the order of two counts only while the later one is heard of.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -103,12 +104,13 @@ impl Liveness {
         Ping { epoch: self.epoch, sent_at_us, is_heard }
     }
 
-    /// Promises support to the sender, if it hears this node. `None` for a ping of a process that a later one has replaced.
+    /// Promises support to the sender, if it hears this node. `None` for a ping of a process that a later one has replaced, while what
+    /// that was promised lasts.
     pub(crate) fn support(&self, from: NodeId, ping: Ping) -> Option<Pong> {
         let now = Instant::now();
         let mut peers = self.peers.lock();
         let given = &mut peers.entry(from).or_default().given;
-        if given.as_ref().is_some_and(|given| given.epoch > ping.epoch) {
+        if given.as_ref().is_some_and(|given| given.epoch > ping.epoch && given.until >= now) {
             return None;
         }
         let pong = Pong { epoch: self.epoch, sent_at_us: ping.sent_at_us, run: None };
@@ -139,8 +141,8 @@ impl Liveness {
                 known.until = known.until.max(until);
                 had_ended
             }
-            // An answer that was overtaken by one of a later run.
-            Some(known) if known.run > run => false,
+            // An answer that was overtaken by one of a later run. A node whose disk was emptied may come back with a clock that is behind.
+            Some(known) if known.run > run && (known.until > now || until <= now) => false,
             received => {
                 *received = Some(Received { run, until });
                 true
@@ -267,6 +269,31 @@ mod tests {
             follower.support(L, leader.ping(F)).expect("taken");
         }
         assert!(follower.supports(L).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_comes_back_without_its_disk_and_with_an_earlier_clock_is_heard_once_its_past_has_lapsed()
+     {
+        let (leader, follower) = (Liveness::new(ProcessEpoch(9)), Liveness::new(ProcessEpoch(9)));
+        exchange(&leader, &follower);
+        let old = leader.supported_by(F, Duration::ZERO);
+        let emptied = Liveness::new(ProcessEpoch(3));
+        exchange(&leader, &emptied);
+        assert_eq!(leader.supported_by(F, Duration::ZERO), old, "what was promised before lasts");
+        advance(SUPPORT + DRIFT).await;
+        exchange(&leader, &emptied);
+        let run = leader.supported_by(F, Duration::ZERO);
+        assert!(run.is_some() && run != old, "{run:?}");
+
+        // The same of one that asks for support.
+        let emptied = Liveness::new(ProcessEpoch(3));
+        assert!(emptied.ping(F).epoch < leader.ping(F).epoch);
+        exchange(&leader, &follower);
+        assert_eq!(follower.support(L, emptied.ping(F)), None);
+        advance(SUPPORT + DRIFT).await;
+        exchange(&emptied, &follower);
+        assert_eq!(follower.supports(L), Some(ProcessEpoch(3)));
+        assert!(emptied.supported_by(F, Duration::ZERO).is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -102,7 +102,10 @@ impl Group {
                 Ok(PeerReply::Identity(Identity { node, replica })) if node == member.incarnation => {
                     Some((member.node, MemberInfo { incarnation: node, replica }))
                 }
-                _ => None,
+                answer => {
+                    tracing::debug!(group = %self.id(), node = %member.node, ?answer, "a replica that is to join does not say who it is");
+                    None
+                }
             }
         });
         futures_util::future::join_all(asked).await.into_iter().flatten().collect()
