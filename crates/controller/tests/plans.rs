@@ -204,6 +204,12 @@ fn metadata_voters_are_alive_on_different_racks_and_change_as_little_as_possible
     assert_eq!(alone, Ok(set(&[1])), "also when nobody takes its place");
     let last = plan_metadata_voters(state.image(), &set(&[3]), 3, &set(&[3]));
     assert_eq!(last, Ok(set(&[3])), "but not when nobody would be left");
+    let waits = plan_metadata_voters(state.image(), &set(&[1, 3, 5]), 3, &set(&[1, 3, 5]));
+    assert_eq!(waits, Ok(set(&[1, 3, 5])), "two voters would bear no loss: it waits for who is away");
+    accept(&mut state, &set_mode(2, NodeMode::Draining));
+    accept(&mut state, &set_mode(4, NodeMode::Draining));
+    let goes = plan_metadata_voters(state.image(), &set(&[1, 3, 5]), 3, &set(&[1, 3, 5]));
+    assert_eq!(goes, Ok(set(&[1, 5])), "there is nobody to wait for");
     for requested in [0, 2, 4, 7] {
         let refused = plan_metadata_voters(state.image(), &set(&[1]), requested, &set(&all));
         assert_eq!(refused, Err(MetadataError::VoterCount { requested }));

@@ -1,8 +1,8 @@
 //! Many seeds: a process for each, several at a time, and what they came to.
 
-use std::collections::BTreeMap;
 use std::env;
-use std::process::{Child, Command, ExitCode, Output, Stdio};
+use std::process::{self, Command, ExitCode, Output, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,7 @@ pub(crate) fn alone(options: &Options) -> ExitCode {
         println!("  BROKEN {reason}");
         return ExitCode::from(2);
     }
+    thread::spawn(end_in_time);
     let outcome = match on_own_thread(options) {
         Ok(outcome) => outcome,
         Err(error) => {
@@ -51,6 +52,14 @@ pub(crate) fn alone(options: &Options) -> ExitCode {
     }
     outcome.violations.iter().for_each(|violation| println!("  BROKEN {violation}"));
     ExitCode::FAILURE
+}
+
+/// Ends a process in which no time passes.
+#[allow(clippy::print_stdout, reason = "a program for the terminal")]
+fn end_in_time() {
+    thread::sleep(SEED_WITHIN);
+    println!("  BROKEN standstill: not over within {} s", SEED_WITHIN.as_secs());
+    process::exit(1);
 }
 
 /// Runs the seed on a thread that did nothing before, so that with and without the log the same happens.
@@ -80,39 +89,23 @@ pub(crate) struct Broken {
 fn run_all(arguments: &Arguments, mut ended: impl FnMut(u64, &Output) -> bool) -> Result<(), std::io::Error> {
     let jobs = arguments.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let mut seeds = arguments.seed..arguments.seed + arguments.seeds;
-    let mut running: BTreeMap<u64, (Child, Instant)> = BTreeMap::new();
-    let mut goes_on = true;
+    let (sender, outputs) = mpsc::channel();
+    let (mut running, mut goes_on) = (0, true);
     loop {
-        while running.len() < jobs.max(1)
+        while running < jobs.max(1)
             && goes_on
             && let Some(seed) = seeds.next()
         {
-            running.insert(seed, (start(arguments, seed)?, Instant::now()));
+            let (mut command, sender) = (command(arguments, seed)?, sender.clone());
+            thread::spawn(move || drop(sender.send((seed, command.output()))));
+            running += 1;
         }
-        if running.is_empty() {
+        if running == 0 {
             return Ok(());
         }
-        let mut done = Vec::new();
-        for (seed, (child, began)) in &mut running {
-            if child.try_wait()?.is_some() {
-                done.push(*seed);
-            } else if began.elapsed() > SEED_WITHIN {
-                child.kill()?;
-            }
-        }
-        for seed in done {
-            let Some((child, _)) = running.remove(&seed) else { continue };
-            goes_on &= ended(seed, &child.wait_with_output()?);
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// How a process for a seed ended.
-fn ended_early(output: &Output) -> String {
-    match output.status.code() {
-        Some(_) => output.status.to_string(),
-        None => format!("{} within {} s: it may stand still", output.status, SEED_WITHIN.as_secs()),
+        let Ok((seed, output)) = outputs.recv() else { return Ok(()) };
+        running -= 1;
+        goes_on &= ended(seed, &output?);
     }
 }
 
@@ -123,7 +116,7 @@ pub(crate) fn until_broken(arguments: &Arguments) -> Result<Option<Broken>, std:
         if !output.status.success() && first.as_ref().is_none_or(|first| seed < first.seed) {
             let told = String::from_utf8_lossy(&output.stdout);
             let violation = told.lines().find_map(|line| line.trim().strip_prefix("BROKEN "));
-            let violation = violation.map_or_else(|| ended_early(output), str::to_owned);
+            let violation = violation.map_or_else(|| output.status.to_string(), str::to_owned);
             first = Some(Broken { seed, violation });
         }
         first.is_none()
@@ -140,11 +133,7 @@ pub(crate) fn run_and_tell(arguments: &Arguments) -> ExitCode {
         count += 1;
         print!("{}", String::from_utf8_lossy(&output.stdout));
         if !output.status.success() {
-            println!(
-                "seed {seed} FAILED ({}); again with: {}",
-                ended_early(output),
-                command_line(arguments, seed)
-            );
+            println!("seed {seed} FAILED ({}); again with: {}", output.status, command_line(arguments, seed));
             failed.push(seed);
         }
         let has_time = arguments.minutes.is_none_or(|minutes| began.elapsed().as_secs_f64() < minutes * 60.0);
@@ -166,11 +155,12 @@ pub(crate) fn run_and_tell(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn start(arguments: &Arguments, seed: u64) -> std::io::Result<Child> {
+fn command(arguments: &Arguments, seed: u64) -> std::io::Result<Command> {
     let mut command = Command::new(env::current_exe()?);
     command.arg("--alone").args(own_arguments(arguments, seed));
     command.env(SEED_VARIABLE, seed.to_string());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
+    command.stdin(Stdio::null()).stderr(Stdio::inherit());
+    Ok(command)
 }
 
 fn own_arguments(arguments: &Arguments, seed: u64) -> Vec<String> {

@@ -50,7 +50,14 @@ async fn until_healthy(shared: &Shared, client: &Client) {
     loop {
         match timeout(CALL_WITHIN, client.admin().cluster_status()).await {
             Ok(Ok(status)) if status.is_healthy => return,
-            Ok(Ok(status)) => shared.trace.note(format_args!("not healthy: {status:?}")),
+            Ok(Ok(status)) => {
+                let problems = [&status.unavailable, &status.under_replicated, &status.quarantined];
+                let counts = problems.map(|problems| problems.as_ref().map_or(0, |problems| problems.count));
+                let [unavailable, under_replicated, quarantined] = counts;
+                shared.trace.note(format_args!(
+                    "not healthy: {unavailable} partitions unavailable, {under_replicated} under-replicated, {quarantined} quarantined"
+                ));
+            }
             Ok(Err(error)) => shared.trace.note(format_args!("no status: {error}")),
             Err(_) => shared.trace.note("no status in time"),
         }
