@@ -366,6 +366,7 @@ impl MetadataError {
         match self {
             // Whoever places partitions takes other nodes the next time.
             Self::NotBorn | Self::NodeDraining { .. } | Self::StillCreating => ErrorCode::Unavailable,
+            Self::IncarnationRetired { .. } => ErrorCode::NodeRemoved,
             Self::Immovable { reason, .. } => reason.code(),
             Self::OtherCluster { .. }
             | Self::NodeTooOld { .. }
@@ -375,7 +376,6 @@ impl MetadataError {
             | Self::UnevenReplicas { .. }
             | Self::DuplicateReplica { .. }
             | Self::UnknownNode { .. }
-            | Self::IncarnationRetired { .. }
             | Self::OtherIncarnation { .. }
             | Self::NodeInUse { .. }
             | Self::VoterGone { .. }

@@ -55,6 +55,7 @@ fn an_emptied_disk_comes_back_and_the_one_before_it_never_does() {
     for life in [0, 1] {
         let refused = refuse(&mut state, &reborn(1, life));
         assert!(matches!(refused, MetadataError::IncarnationRetired { .. }), "life {life}: {refused}");
+        assert_eq!(refused.code(), ErrorCode::NodeRemoved);
     }
     assert_eq!(
         refuse(&mut state, &reborn(1, 1)).to_string(),

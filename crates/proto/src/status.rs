@@ -122,9 +122,10 @@ fn canonical_code(code: ErrorCode) -> Code {
         | ErrorCode::InvalidRecord
         | ErrorCode::InvalidTimestamp
         | ErrorCode::UnsupportedCompressionType => Code::InvalidArgument,
-        ErrorCode::OutOfOrderSequence | ErrorCode::InvalidProducerEpoch | ErrorCode::UnknownProducerId => {
-            Code::FailedPrecondition
-        }
+        ErrorCode::OutOfOrderSequence
+        | ErrorCode::InvalidProducerEpoch
+        | ErrorCode::UnknownProducerId
+        | ErrorCode::NodeRemoved => Code::FailedPrecondition,
         ErrorCode::NoSpace | ErrorCode::Throttled => Code::ResourceExhausted,
         ErrorCode::Timeout => Code::DeadlineExceeded,
         ErrorCode::OffsetNotAvailable

@@ -48,6 +48,8 @@ pub enum ErrorCode {
     InvalidProducerEpoch,
     /// The partition no longer knows this producer id.
     UnknownProducerId,
+    /// The node's data directory belongs to the cluster no more: the node was removed, or has another one.
+    NodeRemoved,
     /// Not enough disk space; nothing was written.
     NoSpace,
     /// The partition's stored data is damaged and is kept out of service.
@@ -87,6 +89,7 @@ impl ErrorCode {
         Self::OutOfOrderSequence,
         Self::InvalidProducerEpoch,
         Self::UnknownProducerId,
+        Self::NodeRemoved,
         Self::NoSpace,
         Self::Quarantined,
         Self::Throttled,
@@ -138,6 +141,7 @@ impl ErrorCode {
             Self::OutOfOrderSequence => "OUT_OF_ORDER_SEQUENCE_NUMBER",
             Self::InvalidProducerEpoch => "INVALID_PRODUCER_EPOCH",
             Self::UnknownProducerId => "UNKNOWN_PRODUCER_ID",
+            Self::NodeRemoved => "NODE_REMOVED",
             Self::NoSpace => "NO_SPACE",
             Self::Quarantined => "QUARANTINED",
             Self::Throttled => "THROTTLED",

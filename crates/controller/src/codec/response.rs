@@ -83,6 +83,7 @@ fn write_code(code: ErrorCode) -> RefusalCode {
         ErrorCode::InvalidConfig => RefusalCode::InvalidConfig,
         ErrorCode::Unavailable => RefusalCode::Unavailable,
         ErrorCode::Unsupported => RefusalCode::Unsupported,
+        ErrorCode::NodeRemoved => RefusalCode::NodeRemoved,
         _ => RefusalCode::Internal,
     }
 }
@@ -100,6 +101,7 @@ fn read_code(code: RefusalCode) -> ErrorCode {
         RefusalCode::InvalidConfig => ErrorCode::InvalidConfig,
         RefusalCode::Unavailable => ErrorCode::Unavailable,
         RefusalCode::Unsupported => ErrorCode::Unsupported,
+        RefusalCode::NodeRemoved => ErrorCode::NodeRemoved,
         RefusalCode::Unspecified | RefusalCode::Internal => ErrorCode::Internal,
     }
 }

@@ -8,7 +8,7 @@ use highwater_broker::{Broker, BrokerOptions, KnownNodes, NodeStanding};
 use highwater_consensus::{GroupHost, HostParts};
 use highwater_peer::{Admission, Dialer, PeerIdentity, PeerLimits, PeerOptions, PeerTransport};
 use highwater_storage::directory::{DataDirectory, Identity};
-use highwater_types::{Clock, Random};
+use highwater_types::{Clock, ErrorCode, Random};
 use tokio::sync::watch;
 
 use super::entrance::Entrance;
@@ -94,9 +94,11 @@ impl Starting<'_> {
                 if let Err(error) = host.shutdown().await {
                     tracing::warn!(%error, "the store was not closed as it should");
                 }
-                Err(match known.standing(identity.node, identity.incarnation) {
-                    NodeStanding::Belongs => error.into(),
-                    _ => NodeFailure::ShutOut { reason: error.to_string() }.into(),
+                let stands = known.standing(identity.node, identity.incarnation) == NodeStanding::Belongs;
+                // What this node has of the metadata may be from before it was removed.
+                Err(match stands && error.code != ErrorCode::NodeRemoved {
+                    true => error.into(),
+                    false => NodeFailure::ShutOut { reason: error.to_string() }.into(),
                 })
             }
         }

@@ -74,4 +74,5 @@ pub(in crate::codec) enum RefusalCode {
     Unavailable = 9,
     Unsupported = 10,
     Internal = 11,
+    NodeRemoved = 12,
 }
