@@ -122,7 +122,7 @@ fn a_removed_node_comes_back_with_an_empty_disk_only_and_a_delayed_removal_does_
     accept(&mut state, &set_mode(4, NodeMode::Draining));
     accept(&mut state, &remove(4));
     let refused = refuse(&mut state, &register(4));
-    assert_eq!(refused.code(), ErrorCode::InvalidRequest);
+    assert_eq!(refused.code(), ErrorCode::NodeRemoved);
     assert!(refused.to_string().contains("the node was removed at 1000000 (ms)"), "{refused}");
     accept(&mut state, &reborn(4, 1));
     assert_eq!(state.image().node(NodeId(4)).expect("registered").mode, NodeMode::Serving);
