@@ -6,14 +6,11 @@ use bytes::Bytes;
 use highwater_types::{TimestampMs, TimestampType};
 
 use crate::attributes::Compression;
-use crate::compression::Decompressor;
+use crate::compression::{Decompressor, READ_BYTES};
 use crate::decode;
 use crate::error::RecordsError;
 use crate::header::BatchHeader;
 use crate::input::{self, CheckInput, RecordInput};
-
-/// Buffer between a decompressor and the walk over its records.
-const WALK_BUFFER_BYTES: usize = 16 << 10;
 
 /// The checksum first: of a damaged batch no other field is worth a word.
 /// `covered` is what the checksum covers: the batch from its attributes on.
@@ -69,7 +66,7 @@ pub(crate) fn records(header: &BatchHeader, payload: &Bytes, bytes_max: usize) -
         return walk(header, &mut CheckInput::new(&payload[..], compression, payload.len()));
     }
     let stream = Decompressor::new(compression, payload.clone(), bytes_max)?;
-    let buffered = BufReader::with_capacity(WALK_BUFFER_BYTES, stream);
+    let buffered = BufReader::with_capacity(READ_BYTES, stream);
     walk(header, &mut CheckInput::new(buffered, compression, input::UNKNOWN))
 }
 

@@ -19,6 +19,9 @@ use crate::input::from_io;
 /// The largest window a Zstandard frame may ask for, as a power of two: what the highest
 /// level that Kafka allows (22) uses. The memory is touched only as far as output fills it.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+/// What is asked of a codec at one time, whether its output is kept or only checked: some damage to a Zstandard frame is noticed or not
+/// by how much room for output there is.
+pub(crate) const READ_BYTES: usize = 16 << 10;
 /// Kafka's default levels.
 const ZSTD_LEVEL: i32 = 3;
 const GZIP_LEVEL: u32 = 6;
@@ -50,10 +53,16 @@ pub(crate) fn decompress(
     if compression == Compression::None {
         return Ok(compressed);
     }
-    let mut records = Vec::new();
-    Decompressor::new(compression, compressed, bytes_max)?
-        .read_to_end(&mut records)
-        .map_err(|error| from_io(compression, error))?;
+    let mut stream = Decompressor::new(compression, compressed, bytes_max)?;
+    let (mut records, mut len) = (Vec::new(), 0);
+    loop {
+        records.resize(len + READ_BYTES, 0);
+        match stream.read(&mut records[len..]).map_err(|error| from_io(compression, error))? {
+            0 => break,
+            more => len += more,
+        }
+    }
+    records.truncate(len);
     Ok(Bytes::from(records))
 }
 
