@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use highwater_controller::{FeatureLevel, MetadataCommand, NodeRegistration};
 use highwater_types::{ErrorCode, NodeId};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::broker::{Broker, BrokerOptions, CLIENT_LISTENER, PEER_LISTENER, stopping};
 use crate::error::{BrokerError, LeaderHint};
@@ -17,6 +17,9 @@ use crate::routing::leader_hint;
 
 /// How long a node rests before it turns to another one again that it could not reach.
 const REACH_AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// After how long a node that waits to be let in asks again: one that was removed meanwhile hears nothing of the metadata any more, in
+/// which it waits to find itself, and is told so.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// How often a node that waits to be let in says so in the log.
 const STILL_WAITING: Duration = Duration::from_secs(10);
 
@@ -77,7 +80,13 @@ impl Broker {
     async fn register_until_known(&self) -> Result<(), BrokerError> {
         loop {
             let registering = async {
-                let mut registering = std::pin::pin!(self.register());
+                let mut registering = std::pin::pin!(async {
+                    loop {
+                        if let Ok(registered) = timeout(ASK_AGAIN_AFTER, self.register()).await {
+                            break registered;
+                        }
+                    }
+                });
                 loop {
                     tokio::select! {
                         registered = &mut registering => break registered,

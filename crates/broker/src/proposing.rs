@@ -12,9 +12,6 @@ use crate::broker::{Broker, CLIENT_LISTENER, stopping};
 use crate::error::{BrokerError, LeaderHint};
 use crate::remote::RemoteProposed;
 
-/// How long it is waited until this node shows what was decided. It is asked again then: a node that was removed meanwhile hears nothing
-/// of the metadata any more, and is told so.
-const SHOWN_WITHIN: Duration = Duration::from_secs(5);
 /// How long a proposal rests before it is sent again, when nobody leads or was reached.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
@@ -100,15 +97,9 @@ impl Broker {
             .read_response(&proposed.response)
             .map_err(|refusal| refusal.with_metadata_version(proposed.metadata_version))?;
         let mut images = self.metadata.watch();
-        let shown = images.wait_for(|image| image.version().0 >= proposed.metadata_version);
         // The sender lives as long as this broker.
-        match timeout(SHOWN_WITHIN, shown).await {
-            Ok(_) => Ok(response),
-            Err(_) => {
-                let message = format!("it was decided at {address}, and this node has not heard of that yet");
-                Err(BrokerError::new(ErrorCode::Unavailable, message))
-            }
-        }
+        let _ = images.wait_for(|image| image.version().0 >= proposed.metadata_version).await;
+        Ok(response)
     }
 
     /// The addresses of other nodes in turn, for one that may know who leads.
