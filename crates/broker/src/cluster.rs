@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use highwater_controller::{FeatureLevel, MetadataCommand, NodeRegistration};
 use highwater_types::{ErrorCode, NodeId};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::broker::{Broker, BrokerOptions, CLIENT_LISTENER, PEER_LISTENER, stopping};
 use crate::error::{BrokerError, LeaderHint};
@@ -17,9 +17,9 @@ use crate::routing::leader_hint;
 
 /// How long a node rests before it turns to another one again that it could not reach.
 const REACH_AGAIN_AFTER: Duration = Duration::from_millis(500);
-/// After how long a node that waits to be let in asks again: one that was removed meanwhile hears nothing of the metadata any more, in
-/// which it waits to find itself, and is told so.
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// How long a node that was let in waits until it finds itself in the metadata. It asks again then: one that was removed meanwhile hears
+/// nothing of the metadata any more, and is told so.
+const FOUND_WITHIN: Duration = Duration::from_secs(5);
 /// How often a node that waits to be let in says so in the log.
 const STILL_WAITING: Duration = Duration::from_secs(10);
 
@@ -80,13 +80,8 @@ impl Broker {
     async fn register_until_known(&self) -> Result<(), BrokerError> {
         loop {
             let registering = async {
-                let mut registering = std::pin::pin!(async {
-                    loop {
-                        if let Ok(registered) = timeout(ASK_AGAIN_AFTER, self.register()).await {
-                            break registered;
-                        }
-                    }
-                });
+                let register = self.registration();
+                let mut registering = std::pin::pin!(self.propose_until_shown(&register, FOUND_WITHIN));
                 loop {
                     tokio::select! {
                         registered = &mut registering => break registered,
@@ -102,7 +97,7 @@ impl Broker {
                 registered = registering => registered,
             };
             match registered {
-                Ok(()) => return Ok(()),
+                Ok(_) => return Ok(()),
                 Err(error) if error.code == ErrorCode::Timeout => {
                     tracing::warn!(%error, "the cluster does not take this node in yet");
                 }
@@ -114,9 +109,11 @@ impl Broker {
     /// Says who this node is. To say the same again changes nothing, but on return this node's metadata are as new as the cluster's
     /// were when it asked.
     pub(crate) async fn register(&self) -> Result<(), BrokerError> {
-        let cluster = self.options.cluster;
-        let register = MetadataCommand::RegisterNode { cluster, node: self.own_record() };
-        self.propose(&register).await.map(drop)
+        self.propose(&self.registration()).await.map(drop)
+    }
+
+    fn registration(&self) -> MetadataCommand {
+        MetadataCommand::RegisterNode { cluster: self.options.cluster, node: self.own_record() }
     }
 
     fn own_record(&self) -> NodeRegistration {

@@ -12,6 +12,8 @@ use crate::broker::{Broker, CLIENT_LISTENER, stopping};
 use crate::error::{BrokerError, LeaderHint};
 use crate::remote::RemoteProposed;
 
+/// How long a proposal may take.
+const DEADLINE: Duration = Duration::from_millis(limits::ADMIN_TIMEOUT_MS);
 /// How long a proposal rests before it is sent again, when nobody leads or was reached.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
@@ -21,9 +23,17 @@ impl Broker {
     /// A command may be proposed more than once on the way, which changes nothing for any command but that which hands out
     /// producer ids.
     pub(crate) async fn propose(&self, command: &MetadataCommand) -> Result<MetadataResponse, BrokerError> {
-        let deadline = Duration::from_millis(limits::ADMIN_TIMEOUT_MS);
+        self.propose_until_shown(command, DEADLINE).await
+    }
+
+    /// The same; what was decided and is not shown here so long after that is proposed again.
+    pub(crate) async fn propose_until_shown(
+        &self,
+        command: &MetadataCommand,
+        shown_within: Duration,
+    ) -> Result<MetadataResponse, BrokerError> {
         let mut last = None;
-        let proposed = timeout(deadline, self.propose_until_answered(command, &mut last));
+        let proposed = timeout(DEADLINE, self.propose_until_answered(command, shown_within, &mut last));
         proposed.await.unwrap_or_else(|_| {
             let ms = limits::ADMIN_TIMEOUT_MS;
             let why = last.map(|error: BrokerError| format!(" ({error})")).unwrap_or_default();
@@ -37,13 +47,14 @@ impl Broker {
     async fn propose_until_answered(
         &self,
         command: &MetadataCommand,
+        shown_within: Duration,
         last: &mut Option<BrokerError>,
     ) -> Result<MetadataResponse, BrokerError> {
         let encoded = command.encode();
         let mut hint = None;
         let mut attempt = 0;
         loop {
-            let error = match self.propose_once(&encoded, hint.take(), attempt).await {
+            let error = match self.propose_once(&encoded, shown_within, hint.take(), attempt).await {
                 Err(error) if self.is_tried_again(&error) => error,
                 outcome => return outcome,
             };
@@ -72,6 +83,7 @@ impl Broker {
     async fn propose_once(
         &self,
         command: &Bytes,
+        shown_within: Duration,
         hint: Option<LeaderHint>,
         attempt: usize,
     ) -> Result<MetadataResponse, BrokerError> {
@@ -97,8 +109,12 @@ impl Broker {
             .read_response(&proposed.response)
             .map_err(|refusal| refusal.with_metadata_version(proposed.metadata_version))?;
         let mut images = self.metadata.watch();
+        let shown = images.wait_for(|image| image.version().0 >= proposed.metadata_version);
         // The sender lives as long as this broker.
-        let _ = images.wait_for(|image| image.version().0 >= proposed.metadata_version).await;
+        if timeout(shown_within, shown).await.is_err() {
+            let message = format!("it was decided at {address}, and this node has not heard of that yet");
+            return Err(BrokerError::new(ErrorCode::Unavailable, message));
+        }
         Ok(response)
     }
 
