@@ -180,7 +180,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
         kind: Kind::Bytes { min: 0, max: 1 << 40 },
         default: Is("64MiB"),
         example: "16MiB",
-        documentation: "How many bytes a second replicas may take together to catch up with partitions that this node                         leads, and to repair damaged records of this node: moved and new replicas, and those that                         were away. Replicas in step are never held back. 0 sets no bound.",
+        documentation: "How many bytes a second replicas may take together to catch up with partitions that this node \
+                        leads, and to repair damaged records of this node: moved and new replicas, and those that \
+                        were away. Replicas in step are never held back. 0 sets no bound.",
         store: |config, value| config.node.catch_up_bytes_per_second = value.number(),
     },
     Setting {
@@ -188,7 +190,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         kind: Kind::Bytes { min: 0, max: 1 << 40 },
         default: Is("8MiB"),
         example: "32MiB",
-        documentation: "How many bytes a second of the stored records are read and checked, again and again, so that                         damage is found and repaired before somebody needs them. 0 reads none.",
+        documentation: "How many bytes a second of the stored records are read and checked, again and again, so that \
+                        damage is found and repaired before somebody needs them. 0 reads none.",
         store: |config, value| config.node.scrub_bytes_per_second = value.number(),
     },
     Setting {
