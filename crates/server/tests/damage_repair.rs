@@ -6,9 +6,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use harness::clusters::with_segments;
-use harness::{TestNode, describe, fetch, log_files, partition_directory, soon};
-use highwater_proto::v1;
+use harness::clusters::{reads_all, with_segments};
+use harness::{TestNode, describe, log_files, partition_directory, soon};
 use highwater_server::NodeConfig;
 use highwater_types::NodeId;
 use tokio::time::sleep;
@@ -43,26 +42,6 @@ async fn figure(node: &TestNode, name: &str) -> u64 {
     line.rsplit(' ').next().expect("a value").parse().expect("a number")
 }
 
-/// Every record, through a node that may have to ask the leader.
-async fn read_all(node: &TestNode) {
-    let mut log = node.log().await;
-    let mut offset = 0;
-    while offset < RECORDS {
-        let request =
-            v1::FetchRequest { format: v1::RecordFormat::Records.into(), ..fetch("orders", 0, offset) };
-        let answer = log.fetch(request).await.expect("in band").into_inner();
-        let Ok(data) = harness::data(answer.results.into_iter().next().expect("one")) else {
-            sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        for record in &data.records {
-            let offset = record.offset.expect("each has one");
-            assert_eq!(record.value.as_deref(), Some(&[offset as u8; 2000][..]));
-        }
-        offset = data.next_offset;
-    }
-}
-
 async fn is_whole_again(node: &TestNode, file: &PathBuf, whole: &[u8]) {
     soon("the damaged segment is repaired", async {
         while figure(node, "highwater_repaired_segments_total ").await == 0 {
@@ -73,7 +52,7 @@ async fn is_whole_again(node: &TestNode, file: &PathBuf, whole: &[u8]) {
     assert_eq!(fs::read(file).expect("readable"), whole, "byte by byte");
     assert_eq!(figure(node, "highwater_quarantined_segments ").await, 0);
     assert!(figure(node, "highwater_repaired_fetched_bytes_total ").await > 0);
-    soon("every record is read", read_all(node)).await;
+    reads_all(node, RECORDS).await;
     assert_eq!(node.http("/readyz").await.0, 200);
 }
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use harness::clusters::with_segments;
+use harness::clusters::{reads_all, with_segments};
 use harness::{TestNode, append_anywhere, bounds, contents, describe, log_files, soon};
 use highwater_proto::v1;
 use highwater_server::{NodeConfig, NodeFailure};
@@ -95,30 +95,6 @@ async fn takes_records(nodes: &[&TestNode]) {
                 }
             }
             sleep(Duration::from_millis(50)).await;
-        }
-    })
-    .await;
-}
-
-async fn reads_all(node: &TestNode, records: i64) {
-    let mut log = node.log().await;
-    let mut offset = 0;
-    soon("every record is read", async {
-        while offset < records {
-            let request = v1::FetchRequest {
-                format: v1::RecordFormat::Records.into(),
-                ..harness::fetch("orders", 0, offset)
-            };
-            let answer = log.fetch(request).await.expect("in band").into_inner();
-            let Ok(data) = harness::data(answer.results.into_iter().next().expect("one")) else {
-                sleep(Duration::from_millis(50)).await;
-                continue;
-            };
-            for record in &data.records {
-                let offset = record.offset.expect("each has one");
-                assert_eq!(record.value.as_deref(), Some(&[offset as u8; 2000][..]));
-            }
-            offset = data.next_offset;
         }
     })
     .await;

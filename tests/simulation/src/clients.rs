@@ -108,7 +108,6 @@ fn topic_partitions(chance: &Chance) -> u32 {
 /// What all clients share.
 pub(crate) struct Shared {
     pub(crate) seed: u64,
-    pub(crate) nodes: u64,
     pub(crate) load: Load,
     pub(crate) history: History,
     pub(crate) progress: Mutex<Progress>,
@@ -130,7 +129,6 @@ impl Shared {
     pub(crate) fn new(seed: u64, load: Load, phase: watch::Receiver<Phase>, trace: Arc<Trace>) -> Self {
         Self {
             seed,
-            nodes: load.nodes,
             load,
             phase,
             trace,
@@ -202,7 +200,7 @@ impl Shared {
             clock: Arc::new(MachineClock::default()),
             random: chance("random"),
             dial: SimNetwork::new(chance("network")).dial(),
-            ..ClientConfig::new((1..=self.nodes).map(|node| format!("{}:{GRPC_PORT}", name_of(node))))
+            ..ClientConfig::new((1..=self.load.nodes).map(|node| format!("{}:{GRPC_PORT}", name_of(node))))
         };
         Client::with_config(config).expect("the addresses are well-formed")
     }

@@ -269,7 +269,6 @@ impl<'a> Driver<'a> {
         let is_up = self.machines[index].life() != Life::Down;
         let others = self.others(&name);
         let other = self.chance.pick(&others).clone();
-        let cut = |from: &str, to: &str| Act::Cut(from.to_owned(), to.to_owned());
         match kind {
             Kind::Kill if is_up => {
                 self.kill(index);
@@ -307,6 +306,16 @@ impl<'a> Driver<'a> {
                 }
             }
             Kind::Restart => self.machines[index].ask_to_stop(),
+            Kind::SlowDisk | Kind::FailedSync | Kind::FullDisk | Kind::ClockJump => {
+                self.begin_on_disk(kind, index, lasts_ms);
+            }
+            _ => self.begin_on_network(kind, (name, other), lasts_ms),
+        }
+    }
+
+    fn begin_on_network(&mut self, kind: Kind, (name, other): (String, String), lasts_ms: u64) {
+        let cut = |from: &str, to: &str| Act::Cut(from.to_owned(), to.to_owned());
+        match kind {
             Kind::Isolate => self.isolate(&name, 0, lasts_ms),
             Kind::Flap => {
                 for time in 0..self.chance.within(2..8) {
@@ -337,7 +346,8 @@ impl<'a> Driver<'a> {
                 self.act(Act::FailRate(name.clone(), other.clone(), 0.05));
                 self.after(lasts_ms, Act::FailRate(name, other, 0.0));
             }
-            _ => self.begin_on_disk(kind, index, lasts_ms),
+            // A node that is down is not taken down again.
+            _ => {}
         }
     }
 
@@ -358,7 +368,6 @@ impl<'a> Driver<'a> {
                 let by_ms = i64::try_from(hours * 3_600_000).unwrap_or(0);
                 machine.clock.jump(if self.chance.one_in(2) { by_ms } else { -by_ms });
             }
-            // A node that is down is not taken down again.
             _ => {}
         }
     }

@@ -93,7 +93,7 @@ fn build<'a>(options: &Options, shared: &Arc<Shared>, schedule: Schedule, trace:
         .enable_random_order()
         .build();
     let machine = |node| Arc::new(Machine::new(options.seed, node, Arc::clone(trace)));
-    let machines: Vec<_> = (1..=shared.nodes).map(machine).collect();
+    let machines: Vec<_> = (1..=shared.load.nodes).map(machine).collect();
     for machine in &machines {
         machine.disk.set_sync_delay(0..SYNC_MS_MAX);
         let software = Arc::clone(machine);

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{TestNode, append_anywhere, describe, soon, three_nodes, until_led};
+use highwater_proto::v1;
+
+use super::{TestNode, append_anywhere, data, describe, fetch, soon, three_nodes, until_led};
 
 /// Three nodes with one partition "orders" on all of them, in many segments, and its topic's id. Record n has 2000 bytes n.
 pub(crate) async fn with_segments(records: i64) -> (Vec<TestNode>, String) {
@@ -17,6 +19,29 @@ pub(crate) async fn with_segments(records: i64) -> (Vec<TestNode>, String) {
         assert_eq!(append_anywhere(&mut log, "orders", 0, &[number as u8; 2000]).await, number);
     }
     (nodes, topic)
+}
+
+/// Reads every one of these records through a node, which may have to ask the leader.
+pub(crate) async fn reads_all(node: &TestNode, records: i64) {
+    let mut log = node.log().await;
+    let mut offset = 0;
+    soon("every record is read", async {
+        while offset < records {
+            let request =
+                v1::FetchRequest { format: v1::RecordFormat::Records.into(), ..fetch("orders", 0, offset) };
+            let answer = log.fetch(request).await.expect("in band").into_inner();
+            let Ok(data) = data(answer.results.into_iter().next().expect("one")) else {
+                sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            for record in &data.records {
+                let offset = record.offset.expect("each has one");
+                assert_eq!(record.value.as_deref(), Some(&[offset as u8; 2000][..]));
+            }
+            offset = data.next_offset;
+        }
+    })
+    .await;
 }
 
 /// The node that leads a partition and is to lead it, when all of these nodes agree and get its watermarks from it.

@@ -60,13 +60,13 @@ impl<'a> Administrator<'a> {
     }
 
     fn any_node(&self) -> u64 {
-        self.chance.within(1..self.shared.nodes + 1)
+        self.chance.within(1..self.shared.load.nodes + 1)
     }
 
     async fn next(&self) -> (String, Result<(), Failure>) {
         let node = self.any_node();
         // With as many nodes as replicas there is no other place for one.
-        let kinds = if self.shared.nodes > u64::from(REPLICAS) { 6 } else { 2 };
+        let kinds = if self.shared.load.nodes > u64::from(REPLICAS) { 6 } else { 2 };
         match self.chance.below(kinds) {
             0 => (format!("a leader for node {node}"), self.transfer(node).await),
             1 => (format!("maintenance of node {node}"), self.maintain(node).await),
@@ -112,7 +112,7 @@ impl<'a> Administrator<'a> {
     async fn reassign(&self) -> Result<(), Failure> {
         let places = self.shared.load.places();
         let place = self.chance.pick(&places);
-        let mut nodes: Vec<u64> = (1..=self.shared.nodes).collect();
+        let mut nodes: Vec<u64> = (1..=self.shared.load.nodes).collect();
         let replica_node_ids = (0..REPLICAS).map(|_| {
             let index = usize::try_from(self.chance.below(nodes.len() as u64)).unwrap_or(0);
             nodes.remove(index)
@@ -151,7 +151,7 @@ impl<'a> Administrator<'a> {
     }
 
     async fn end(&self) -> Result<(), Failure> {
-        for node in 1..=self.shared.nodes {
+        for node in 1..=self.shared.load.nodes {
             let request = SetNodeModeRequest { node_id: node, mode: NodeMode::Active.into() };
             within(self.admin().set_node_mode(request)).await?;
         }
