@@ -11,6 +11,10 @@ use super::group_log::{GroupLog, LogError};
 use super::snapshot::GroupSnapshot;
 use crate::applier::{Applied, Applier};
 use crate::entry::{Entry, LogId, Payload};
+use crate::segment::Append;
+
+/// Batches that are written before the first of them is applied, at most: who waits for one waits for all.
+const STORED_AT_ONCE_MAX: usize = 64;
 
 /// What applying one entry gave.
 #[derive(Debug, Clone)]
@@ -115,35 +119,56 @@ impl GroupLog {
         now: TimestampMs,
         results: &mut Vec<AppliedEntry>,
     ) -> Result<(), LogError> {
-        while let Some(entry) = entries.front() {
-            let next = applied.last.map_or(0, |last| last.index.0 + 1);
-            assert_eq!(entry.id.index.0, next, "group {} applies its log in order", self.id);
-            let base_offset = self.store(entry, now)?;
-            if let Some(offset) = base_offset {
-                self.keep_boundary(applied, offset);
+        while !entries.is_empty() {
+            let (stored, failure) = self.store_front(entries, now);
+            for entry in entries.drain(..stored) {
+                results.push(self.apply_stored(applied, entry));
             }
-            let Applied { response, log_start } = match &mut applied.machine {
-                Machine::Live(applier) => applier.apply(entry),
-                Machine::Stored(_) => panic!("group {} applies before its state machine is installed", self.id),
-            };
-            applied.last = Some(entry.id);
-            results.push(AppliedEntry { id: entry.id, base_offset, response });
-            if matches!(entry.payload, Payload::Membership(_)) {
-                applied.membership = Some(entry.clone());
-            }
-            if let Some(entry) = entries.pop_front() {
-                self.note_applied(entry, log_start);
-            }
+            failure?;
         }
         Ok(())
     }
 
-    fn store(&self, entry: &Entry, now: TimestampMs) -> Result<Option<Offset>, LogError> {
-        let (Payload::Batch(batch), Some(segments)) = (&entry.payload, &self.segments) else {
-            return Ok(None);
+    /// Writes the batches at the front into their segments, as many as follow each other, at once. Says how many entries can be
+    /// applied: those batches, or one entry that is none; and why not more, if a segment cannot be written.
+    fn store_front(&self, entries: &VecDeque<Entry>, now: TimestampMs) -> (usize, Result<(), LogError>) {
+        let Some(segments) = &self.segments else { return (1, Ok(())) };
+        let batches: Vec<Append<'_>> = entries.iter().map_while(as_append).take(STORED_AT_ONCE_MAX).collect();
+        if batches.is_empty() {
+            return (1, Ok(()));
+        }
+        match segments.append_all(&batches, now) {
+            Ok(()) => (batches.len(), Ok(())),
+            Err(error) => {
+                let end = segments.next_offset();
+                let stored = batches.iter().take_while(|append| append.batch.next_offset() <= end).count();
+                (stored, Err(error.into()))
+            }
+        }
+    }
+
+    /// Applies an entry whose batch, if it has one, is in its segment.
+    fn apply_stored(&self, applied: &mut AppliedState, entry: Entry) -> AppliedEntry {
+        let next = applied.last.map_or(0, |last| last.index.0 + 1);
+        assert_eq!(entry.id.index.0, next, "group {} applies its log in order", self.id);
+        let base_offset = match (&entry.payload, &self.segments) {
+            (Payload::Batch(batch), Some(_)) => Some(batch.base_offset()),
+            _ => None,
         };
-        segments.append(batch, entry.id.index, entry.id.term, now)?;
-        Ok(Some(batch.base_offset()))
+        if let Some(offset) = base_offset {
+            self.keep_boundary(applied, offset);
+        }
+        let Applied { response, log_start } = match &mut applied.machine {
+            Machine::Live(applier) => applier.apply(&entry),
+            Machine::Stored(_) => panic!("group {} applies before its state machine is installed", self.id),
+        };
+        applied.last = Some(entry.id);
+        if matches!(entry.payload, Payload::Membership(_)) {
+            applied.membership = Some(entry.clone());
+        }
+        let id = entry.id;
+        self.note_applied(entry, log_start);
+        AppliedEntry { id, base_offset, response }
     }
 
     /// When the batch at `offset`, which is not applied yet, is the first of its segment: keeps the state as of the entry before
@@ -181,5 +206,12 @@ impl GroupLog {
         if let Some(start) = log_start {
             state.log_start = state.log_start.max(start.min(state.high_watermark));
         }
+    }
+}
+
+fn as_append(entry: &Entry) -> Option<Append<'_>> {
+    match &entry.payload {
+        Payload::Batch(batch) => Some(Append { batch, index: entry.id.index, term: entry.id.term }),
+        Payload::Blank | Payload::Membership(_) | Payload::Control(_) => None,
     }
 }

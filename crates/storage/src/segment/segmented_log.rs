@@ -213,9 +213,12 @@ impl SegmentedLog {
         self.published.read().runs.next_offset()
     }
 
-    /// Whether the newest segment starts at `offset`.
+    /// Whether a segment starts at `offset`.
     pub(crate) fn starts_segment(&self, offset: Offset) -> bool {
-        self.published.read().segments.last().is_some_and(|last| last.extent.base == offset)
+        let published = self.published.read();
+        // The newest is asked for most.
+        let bases = published.segments.iter().rev().map(|published| published.extent.base);
+        bases.take_while(|base| *base >= offset).any(|base| base == offset)
     }
 
     /// Bytes of all batches held.
