@@ -316,10 +316,16 @@ impl<'a> Driver<'a> {
     fn begin_on_network(&mut self, kind: Kind, (name, other): (String, String), lasts_ms: u64) {
         let cut = |from: &str, to: &str| Act::Cut(from.to_owned(), to.to_owned());
         match kind {
-            Kind::Isolate => self.isolate(&name, 0, lasts_ms),
+            Kind::Isolate => self.isolate(&name, &[], 0, lasts_ms),
+            Kind::Minority => {
+                let reaching = usize::try_from(self.chance.within(1..3)).unwrap_or(1);
+                let first = usize::try_from(self.chance.below(2)).unwrap_or(0);
+                let clients: Vec<String> = self.clients.iter().skip(first).take(reaching).cloned().collect();
+                self.isolate(&name, &clients, 0, lasts_ms);
+            }
             Kind::Flap => {
                 for time in 0..self.chance.within(2..8) {
-                    self.isolate(&name, time * 2 * (lasts_ms / 8 + 20), lasts_ms / 8 + 20);
+                    self.isolate(&name, &[], time * 2 * (lasts_ms / 8 + 20), lasts_ms / 8 + 20);
                 }
             }
             Kind::CutPair => {
@@ -372,8 +378,9 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn isolate(&mut self, name: &str, from_ms: u64, lasts_ms: u64) {
-        for other in self.others(name) {
+    /// Cuts a machine off from all others but those that still reach it.
+    fn isolate(&mut self, name: &str, reaching: &[String], from_ms: u64, lasts_ms: u64) {
+        for other in self.others(name).into_iter().filter(|other| !reaching.contains(other)) {
             for (from, to) in [(name.to_owned(), other.clone()), (other, name.to_owned())] {
                 self.after(from_ms, Act::Cut(from.clone(), to.clone()));
                 self.after(from_ms + lasts_ms, Act::Mend(from, to));

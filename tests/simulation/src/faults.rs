@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     Restart,
     /// A machine reaches nobody, and nobody it.
     Isolate,
+    /// A machine reaches no other node, and clients reach it.
+    Minority,
     /// Two machines do not reach each other.
     CutPair,
     /// One machine does not reach another, which reaches it.
@@ -47,13 +49,14 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Kill,
         Self::PowerCut,
         Self::CutInWrite,
         Self::Blackout,
         Self::Restart,
         Self::Isolate,
+        Self::Minority,
         Self::CutPair,
         Self::OneWay,
         Self::Flap,

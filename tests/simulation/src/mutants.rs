@@ -56,16 +56,17 @@ fn faults_for(mutant: Mutant) -> Vec<Kind> {
     match mutant {
         Mutant::AckBeforeFsync | Mutant::FlushReordered => vec![Kind::Blackout, Kind::SlowDisk],
         Mutant::AppliedPastDurable | Mutant::SegmentsUnsynced => {
-            vec![Kind::Blackout, Kind::PowerCut, Kind::CutInWrite]
+            vec![Kind::Blackout, Kind::PowerCut, Kind::CutInWrite, Kind::SlowDisk]
         }
         Mutant::AckBeforeMajority => vec![Kind::Isolate, Kind::Kill],
         Mutant::LeaderRestore => vec![Kind::PowerCut, Kind::CutInWrite, Kind::SlowDisk],
         Mutant::LostVote | Mutant::OlderVote => vec![Kind::Kill, Kind::PowerCut, Kind::CutPair, Kind::Isolate],
-        Mutant::StaleLeader | Mutant::PromiseIgnored | Mutant::EarlyLeader => {
+        Mutant::StaleLeader => vec![Kind::Minority],
+        Mutant::PromiseIgnored | Mutant::EarlyLeader => {
             vec![Kind::Isolate, Kind::CutPair, Kind::OneWay, Kind::Kill]
         }
         Mutant::TruncateMidLog => vec![Kind::BitFlip, Kind::Kill, Kind::Blackout],
-        Mutant::DedupForgotten | Mutant::BarrierSkipped => vec![Kind::Kill, Kind::Isolate, Kind::Restart],
+        Mutant::DedupForgotten => vec![Kind::Restart, Kind::CutPair, Kind::OneWay],
         Mutant::LogStartForgotten | Mutant::PurgePastStart => vec![Kind::Restart, Kind::Kill],
         Mutant::RecycledEarly => vec![Kind::Blackout, Kind::SlowDisk, Kind::Isolate],
         Mutant::IndexOffByOne => vec![Kind::Isolate, Kind::Kill],

@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use highwater_types::GroupId;
 use parking_lot::Mutex;
 
 use super::file;
@@ -11,7 +10,7 @@ use super::options::JournalOptions;
 use super::position::{Position, Progress};
 use super::runner::Runner;
 use super::shared::Shared;
-use super::submission::{Completion, Submission};
+use super::submission::Submission;
 use super::writer::JournalError;
 
 /// Whether the journal has room for what a producer sends.
@@ -53,11 +52,6 @@ impl Journal {
             }
             Some((submission, error)) => (submission.done)(Err(error)),
         }
-    }
-
-    /// Completes when all that was submitted before is durable.
-    pub fn barrier(&self, group: GroupId, done: Completion) {
-        self.submit(Submission { group, frames: Vec::new(), sync: true, done });
     }
 
     /// Sets room for `bytes` aside; give it back with [`Journal::release`] once they were written or dropped.

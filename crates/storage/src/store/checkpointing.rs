@@ -16,7 +16,7 @@ use super::{Store, StoreError};
 use crate::checkpoint::{self, Checkpoint};
 use crate::disk::blocking;
 use crate::group::{Captured, GroupLog, SyncWork};
-use crate::journal::{Journal, JournalError, Position, Progress};
+use crate::journal::{Journal, JournalError, Position, Progress, Submission};
 use crate::layout;
 
 /// Files that an uncommitted tail may hold back before it is written again.
@@ -70,10 +70,7 @@ impl Store {
             .map(|group| (group.section.applied.map(Into::into), group.work.mark(), group.states.clone()))
             .collect();
         let removed: Vec<GroupId> = self.removed.lock().iter().copied().collect();
-        if !mutant!(AppliedPastDurable) {
-            durable(journal).await?;
-        }
-        let durable_lsn = journal.progress().durable_lsn;
+        let durable_lsn = durable(journal).await?;
 
         let (mut checkpoint, work, replay_from) = assemble(captured, &removed, &progress);
         checkpoint.sequence = checkpoints.sequence + 1;
@@ -107,11 +104,14 @@ impl Store {
     }
 }
 
-/// Waits until all that was submitted before is durable.
-async fn durable(journal: &Journal) -> Result<(), JournalError> {
+/// Waits until all that was submitted before is durable; the newest LSN that is.
+async fn durable(journal: &Journal) -> Result<u64, JournalError> {
     let (sender, receiver) = oneshot::channel();
-    journal.barrier(GroupId::Metadata, Box::new(move |result| drop(sender.send(result))));
-    receiver.await.unwrap_or(Err(JournalError::Closed)).map(drop)
+    let sync = !mutant!(AppliedPastDurable);
+    let done = Box::new(move |result| drop(sender.send(result)));
+    journal.submit(Submission { group: GroupId::Metadata, frames: Vec::new(), sync, done });
+    let written = receiver.await.unwrap_or(Err(JournalError::Closed))?;
+    Ok(if sync { journal.progress().durable_lsn } else { written.lsn.saturating_sub(1) })
 }
 
 /// The checkpoint of what was captured, what to sync before it counts, and where its replay starts.
