@@ -45,6 +45,13 @@ pub fn anchors(document: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// What stands between backticks in the lines below a heading, up to the next heading; each line's pieces together.
+pub fn code_below(document: &str, heading: &str) -> Vec<Vec<String>> {
+    let below = prose(document).map(|(_, line)| line).skip_while(|line| *line != heading).skip(1);
+    let section = below.take_while(|line| !line.starts_with('#'));
+    section.map(|line| line.split('`').skip(1).step_by(2).map(str::to_owned).collect()).collect()
+}
+
 /// The lines outside fenced blocks, numbered from 1.
 fn prose(document: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut is_fenced = false;
@@ -62,7 +69,7 @@ fn without_code(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Link, anchors, links};
+    use super::{Link, anchors, code_below, links};
 
     #[test]
     fn only_links_into_the_repository_outside_code_are_found() {
@@ -78,5 +85,12 @@ mod tests {
     fn headings_become_anchors_as_on_the_web() {
         let found = anchors("# What it is\n## `acks`, and why\n```\n# comment\n```\n");
         assert_eq!(found.into_iter().collect::<Vec<_>>(), ["acks-and-why", "what-it-is"]);
+    }
+
+    #[test]
+    fn code_is_found_line_by_line_below_its_heading_only() {
+        let document = "# one\n`a`\n# two\n| `b` and `c` |\ntext\n# three\n`d`\n";
+        let expected = [vec!["b".to_owned(), "c".to_owned()], Vec::new()];
+        assert_eq!(code_below(document, "# two"), expected);
     }
 }

@@ -11,7 +11,7 @@ mod source_text;
 mod workspace;
 
 pub use arrows::{Arrows, ArrowsError};
-pub use documents::{Link, anchors, links};
+pub use documents::{Link, anchors, code_below, links};
 pub use files::{files_with_extension, root};
 pub use source_text::code_only;
 pub use workspace::{Dependency, DependencyKind, Member, Workspace, WorkspaceError};

@@ -1,4 +1,4 @@
-//! Who a data directory belongs to: written once at its birth, checked at every start.
+//! Who a data directory belongs to: written at its birth, and again only when it becomes that of another member; checked at every start.
 //!
 //! ```text
 //! highwater identity
