@@ -262,8 +262,8 @@ mod tests {
         }
     }
 
-    /// A group's log with ten entries of 2000 bytes, all applied.
-    fn ten_entries() -> (Arc<Store>, Arc<GroupLog>) {
+    /// A group's log with so many entries of so many bytes, all applied.
+    fn entries(count: u64, bytes: usize) -> (Arc<Store>, Arc<GroupLog>) {
         let options = StoreOptions {
             journal: JournalOptions::default(),
             mapped_segments_max: 1,
@@ -275,11 +275,11 @@ mod tests {
         let group = GroupOptions { durability: Durability::Fsync, segments: None };
         let log = store.create_group(GroupId::Metadata, group).unwrap();
         log.install(Box::new(Nothing)).unwrap();
-        let payload = || NewPayload::Ready(Payload::Control(Bytes::from(vec![7; 2000])));
-        let entries: Vec<_> = (0..10).map(|index| NewEntry { id: id(index), payload: payload() }).collect();
+        let payload = || NewPayload::Ready(Payload::Control(Bytes::from(vec![7; bytes])));
+        let entries: Vec<_> = (0..count).map(|index| NewEntry { id: id(index), payload: payload() }).collect();
         log.append(entries, |stored| stored.unwrap()).unwrap();
-        log.save_committed(Some(id(9)));
-        let entries = log.entries(RaftIndex(0), RaftIndex(10), usize::MAX).unwrap();
+        log.save_committed(Some(id(count - 1)));
+        let entries = log.entries(RaftIndex(0), RaftIndex(count), usize::MAX).unwrap();
         log.apply(entries, TimestampMs(0)).unwrap();
         (store, log)
     }
@@ -296,7 +296,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_goes_on_reads_much_and_who_looks_around_reads_little() {
-        let (_store, log) = ten_entries();
+        let (_store, log) = entries(10, 2000);
         let mut reader = LogStore::new(log, Arc::default(), Arc::new(ApplyGate::new()));
         assert_eq!(read(&mut reader, 5).await, [5, 6]);
         assert_eq!(read(&mut reader, 8).await, [8, 9]);
@@ -308,8 +308,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn entries_that_are_few_and_large_are_not_all_read_at_one_time() {
+        // Two of them are 3 MiB.
+        let (_store, log) = entries(3, 3 << 19);
+        let mut reader = LogStore::new(log, Arc::default(), Arc::new(ApplyGate::new()));
+        assert_eq!(read(&mut reader, 0).await, [0, 1]);
+        assert_eq!(read(&mut reader, 2).await, [2]);
+        // One that is larger than all that may be read is read alone.
+        let (_store, log) = entries(2, 5 << 20);
+        let mut reader = LogStore::new(log, Arc::default(), Arc::new(ApplyGate::new()));
+        assert_eq!(read(&mut reader, 0).await, [0]);
+        assert_eq!(read(&mut reader, 1).await, [1]);
+    }
+
+    #[tokio::test]
     async fn what_follows_a_purged_entry_is_not_read_in_its_place() {
-        let (_store, log) = ten_entries();
+        let (_store, log) = entries(10, 2000);
         log.purge(id(5)).unwrap();
         let mut reader = LogStore::new(log, Arc::default(), Arc::new(ApplyGate::new()));
         assert_eq!(read(&mut reader, 3).await, [0; 0]);
