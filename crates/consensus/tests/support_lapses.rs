@@ -1,14 +1,18 @@
-//! A leader that a majority does not stand by for a moment, and that nobody replaces: it stops serving, and goes on. Time is simulated.
+//! Whom the nodes stand by, and for how long. A leader that a majority does not stand by for a moment, and that nobody replaces, stops
+//! serving and goes on; one that they stand by nobody replaces, and its group may rest; for one that is gone another stands. Time is
+//! simulated.
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
 use std::time::Duration;
 
-use highwater_consensus::{ConsensusError, Group, Proposal};
-use highwater_types::{NodeId, Offset};
-use support::cluster::Cluster;
-use support::{SERVING, batch, expected};
+use highwater_consensus::{
+    Ballot, BallotReply, ConsensusError, Group, PeerReply, PeerRequest, Proposal, Sender, Vote,
+};
+use highwater_types::{NodeId, Offset, ProcessEpoch, Term};
+use support::cluster::{Cluster, group_id};
+use support::{SERVING, batch, expected, until};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -23,15 +27,6 @@ async fn three(seed: u64) -> (Cluster, NodeId, [NodeId; 2]) {
     cluster.produce(leader, 0).await.unwrap();
     let others: Vec<NodeId> = NODES.into_iter().filter(|node| *node != leader).collect();
     (cluster, leader, others.try_into().unwrap())
-}
-
-async fn until(condition: impl Fn() -> bool) {
-    let waited = timeout(SERVING, async {
-        while !condition() {
-            sleep(Duration::from_millis(5)).await;
-        }
-    });
-    waited.await.expect("the condition holds in time");
 }
 
 /// Waits as a producer does whose batch has come in the meantime.
@@ -136,4 +131,59 @@ async fn who_follows_the_changes_is_told_when_a_leader_is_cut_off_and_when_it_is
     told(&mut changes, || !group.status().is_serving).await;
     cluster.leader_among(|node| node != leader).await;
     assert!(group.status().is_leader && !group.status().is_serving, "it hears of no other");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_given_a_vote_against_a_leader_that_a_node_stands_by() {
+    let (cluster, leader, [follower, candidate]) = three(34).await;
+    // At rest, so that no core has heard of its leader lately: only what the nodes promise each other holds a vote back.
+    sleep(Duration::from_secs(5)).await;
+    let before = cluster.group(leader).status();
+    let vote = Vote { term: Term(before.term.0 + 1), node: candidate, committed: false };
+    let from = Sender { node: candidate, epoch: ProcessEpoch(1) };
+    for voter in [follower, leader] {
+        let log = cluster.group(voter).log().clone();
+        let (own, last) = (log.vote(), log.bounds().1);
+        let ballot = Ballot { vote, last, is_takeover: false };
+        for request in [PeerRequest::PreVote(ballot), PeerRequest::Vote(ballot)] {
+            let to = cluster.member(voter).incarnation;
+            let reply = cluster.host(voter).receive(from, to, group_id(), request).await.unwrap();
+            assert!(matches!(reply, PeerReply::Vote(BallotReply { is_granted: false, .. })), "{reply:?}");
+            assert_eq!(log.vote(), own);
+        }
+    }
+    assert_eq!(cluster.produce(leader, 1).await.unwrap(), Offset(1));
+    assert_eq!(cluster.group(leader).status(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_at_rest_says_nothing_and_takes_the_next_record_at_once() {
+    let (cluster, leader, _) = three(35).await;
+    sleep(Duration::from_secs(5)).await;
+    let (before, said) = (cluster.group(leader).status(), cluster.requests());
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(cluster.requests() - said, 0, "requests in a minute");
+    assert_eq!(cluster.produce(leader, 1).await.unwrap(), Offset(1));
+    assert_eq!(cluster.group(leader).status(), before);
+    for node in NODES {
+        until(|| cluster.values(node) == expected(0..2)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_replica_that_is_first_in_line_is_behind_the_next_one_leads() {
+    // Either is behind once, so one of the two times it is the first.
+    for place in 0..2 {
+        let (cluster, leader, others) = three(36).await;
+        let (behind, whole) = (others[place], others[1 - place]);
+        cluster.isolate(behind);
+        for value in 1..21 {
+            cluster.produce(leader, value).await.unwrap();
+        }
+        cluster.kill(leader);
+        cluster.heal();
+        let leads = timeout(Duration::from_secs(5), cluster.leader_among(|node| node == whole));
+        leads.await.unwrap_or_else(|_| panic!("{whole} does not lead: {}", cluster.account()));
+        assert_eq!(cluster.values(whole), expected(0..21));
+    }
 }

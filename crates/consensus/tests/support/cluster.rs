@@ -42,6 +42,8 @@ struct Net {
 #[derive(Default)]
 struct NetState {
     running: BTreeMap<NodeId, Running>,
+    /// Requests that were sent, whether they arrived or not.
+    requests: u64,
     /// Links that are cut, from sender to receiver.
     cut: BTreeSet<(NodeId, NodeId)>,
     /// Links on which a request takes so long.
@@ -131,7 +133,11 @@ impl Transport for Link {
     ) -> Result<PeerReply, TransportError> {
         let expires = Instant::now() + deadline;
         let timed_out = || TransportError::Timeout { node: to.node, waited_ms: deadline.as_millis() };
-        let delay = self.net.state.lock().slow.get(&(self.from.node, to.node)).copied();
+        let delay = {
+            let mut state = self.net.state.lock();
+            state.requests += 1;
+            state.slow.get(&(self.from.node, to.node)).copied()
+        };
         if let Some(delay) = delay {
             sleep(delay).await;
         }
@@ -249,6 +255,11 @@ impl Cluster {
         self.kill(node);
         self.disks.lock().remove(&node);
         *self.net.state.lock().lives.entry(node).or_default() += 1;
+    }
+
+    /// How many requests the replicas have sent each other so far; the pings between nodes are none.
+    pub fn requests(&self) -> u64 {
+        self.net.state.lock().requests
     }
 
     /// Cuts the way from one node to another, and not the way back.

@@ -121,3 +121,13 @@ pub async fn wait_until(condition: impl Fn() -> bool) {
     });
     waited.await.expect("the condition holds in time");
 }
+
+/// The same while time is simulated, which goes on only when everybody waits for it.
+pub async fn until(condition: impl Fn() -> bool) {
+    let waited = tokio::time::timeout(SERVING, async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    waited.await.expect("the condition holds in time");
+}
