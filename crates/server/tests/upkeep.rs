@@ -5,11 +5,17 @@ mod harness;
 
 use std::time::Duration;
 
+use harness::over_store::{open, small_journal};
 use harness::{
-    TestNode, append, append_at, bounds, busy_upkeep, data, describe, fetch, log_files, soon, until, values,
+    TestNode, append, append_at, batch, bounds, busy_upkeep, data, describe, fetch, log_files, soon, until,
+    values,
 };
 use highwater_proto::v1;
-use highwater_types::{Clock as _, SystemClock};
+use highwater_storage::disk::RealDisk;
+use highwater_storage::{Durability, GroupOptions, LogId, NewEntry, NewPayload, SegmentOptions};
+use highwater_types::{
+    Clock as _, GroupId, PartitionId, PartitionIndex, RaftIndex, SystemClock, SystemRandom, Term, TopicId,
+};
 
 const SMALL_SEGMENTS: (&str, &str) = ("segment.bytes", "8192");
 
@@ -126,4 +132,43 @@ async fn a_deleted_topics_data_goes_after_its_grace_period_and_not_before() {
     let topics = node.directory.path().join("data/topics");
     assert_eq!(log_files(&topics.join(&slow).join("1")).len(), 1, "its grace lasts over a restart");
     assert!(!topics.join(&quick).exists());
+}
+
+#[tokio::test]
+async fn data_that_the_metadata_do_not_mention_is_left_alone() {
+    let node = TestNode::start().await;
+    let known = node.create("orders", 1, &[]).await.parse().expect("an id");
+    let directory = node.stop().await;
+    let last = LogId { term: Term(1), index: RaftIndex(0) };
+    let mut strays = Vec::new();
+    {
+        let store = open(RealDisk::new(directory.path().join("data")), small_journal());
+        // Of no topic, and of a topic that has no such partition.
+        for (topic, index) in [(TopicId::draw(&SystemRandom), 0), (TopicId(known), 7)] {
+            let stray = GroupId::Partition(PartitionId { topic, index: PartitionIndex(index) });
+            let options =
+                GroupOptions { durability: Durability::Fsync, segments: Some(SegmentOptions::default()) };
+            let log = store.create_group(stray, options).expect("created");
+            let (sender, stored) = tokio::sync::oneshot::channel();
+            let entry = NewEntry { id: last, payload: NewPayload::Proposed(batch(1, 100)) };
+            log.append([entry], move |result| drop(sender.send(result))).expect("it follows");
+            stored.await.expect("told").expect("stored");
+            strays.push(stray);
+        }
+        store.close().await.expect("closed");
+    }
+    let node = TestNode::start_in(directory, busy_upkeep).await;
+    // Upkeep has come round when it has removed what is to go.
+    let deleted = node.create("quick", 1, &[("file.delete.delay.ms", "0")]).await;
+    append(&mut node.log().await, "quick", 0, b"data").await;
+    let request = v1::DeleteTopicRequest { topic: "quick".to_owned(), ..Default::default() };
+    node.admin().await.delete_topic(request).await.expect("deleted");
+    let files = node.directory.path().join("data/topics").join(&deleted);
+    until("the deleted topic's data is removed", || !files.exists()).await;
+    let directory = node.stop().await;
+    let store = open(RealDisk::new(directory.path().join("data")), small_journal());
+    for stray in strays {
+        let log = store.group(stray).unwrap_or_else(|| panic!("{stray} is gone"));
+        assert_eq!(log.bounds().1, Some(last), "{stray}");
+    }
 }
