@@ -25,7 +25,8 @@ pub struct ClientConfig {
     pub keep_alive_interval: Duration,
     /// How long a probe may go without an answer before the connection counts as broken.
     pub keep_alive_timeout: Duration,
-    /// A batch that has no answer for so long makes the client look whether its partition's leader has changed.
+    /// A batch that has no answer for so long, or a subscription to which nothing comes, makes the client look whether the partition's
+    /// leader has changed.
     pub stall_timeout: Duration,
     /// The longest wait between two looks for a leader that is not found; the shortest is half of it.
     pub leader_retry: Duration,

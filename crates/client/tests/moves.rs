@@ -81,6 +81,23 @@ async fn leaders_that_move_under_load_keep_the_order_and_repeat_nothing() {
 }
 
 #[tokio::test]
+async fn who_is_told_that_another_node_leads_goes_there_itself_in_order() {
+    /// Batches in flight of a partition, and those that were sent before the first of them was answered.
+    const ON_THEIR_WAY_MAX: u64 = 10;
+    let (node, running) = cluster().await;
+    node.state().forwarded = Some(0);
+    produce_through(&running[&1].client(), |step| {
+        for partition in (0..PARTITIONS).filter(|_| step == 1) {
+            node.lead(partition, Some(2));
+        }
+    })
+    .await;
+    assert_all_once_in_order(&node);
+    let forwarded = node.state().forwarded.expect("set above");
+    assert!((1..=ON_THEIR_WAY_MAX * PARTITIONS as u64).contains(&forwarded), "{forwarded} were forwarded");
+}
+
+#[tokio::test]
 async fn acks_that_are_lost_with_a_move_are_found_at_the_next_leader() {
     let (node, running) = cluster().await;
     produce_through(&running[&1].client(), |step| {
@@ -198,6 +215,32 @@ async fn a_consumer_reads_each_record_once_through_moves_and_deaths() {
     let read = within_a_minute(reader).await.expect("read");
     for (partition, values) in read.into_iter().enumerate() {
         assert_eq!(values, (0..RECORDS).map(|number| value(partition, number)).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_consumer_leaves_a_node_that_says_nothing_when_another_leads() {
+    let (node, running) = cluster().await;
+    let client = running[&2].client();
+    let config = ConsumerConfig::starting_at(StartPosition::Earliest);
+    let first = Some(PartitionIndex(0));
+    let mut consumer =
+        within_a_minute(client.consumer("t", &[PartitionIndex(0)], config)).await.expect("a consumer");
+    let producer = client.producer(small_batches()).expect("a producer");
+    for number in 0..2 {
+        if number == 1 {
+            // Its connections are up, and answer probes.
+            node.state().frozen.insert(1);
+            node.lead(0, Some(2));
+        }
+        let record = ProducerRecord { partition: first, ..ProducerRecord::value(value(0, number)) };
+        drop(within_a_minute(producer.send("t", record)).await.expect("buffered"));
+        let mut read = Vec::new();
+        while read.is_empty() {
+            let batch = within_a_minute(consumer.next_batch()).await.expect("no error").expect("not the end");
+            read.extend(batch.records.iter().map(|record| record.offset));
+        }
+        assert_eq!(read, [Offset(i64::try_from(number).expect("small"))]);
     }
 }
 

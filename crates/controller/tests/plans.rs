@@ -168,6 +168,22 @@ fn set(ids: &[u64]) -> BTreeSet<NodeId> {
 }
 
 #[test]
+fn a_voter_that_is_drained_votes_until_its_replicas_are_gone_or_another_comes_in_its_place() {
+    let plan = |state: &MetadataState, alive: &[u64]| {
+        plan_metadata_voters(state.image(), &set(&[1, 2, 3]), 3, &set(alive)).expect("three are wanted")
+    };
+    let mut three = racked(&["a", "b", "c"]);
+    accept(&mut three, &set_mode(2, NodeMode::Draining));
+    assert_eq!(plan(&three, &[1, 2, 3]), set(&[1, 3]));
+    for (racks, expected) in [(&["a", "b", "c"][..], &[1, 2, 3]), (&["a", "b", "c", "d"], &[1, 3, 4])] {
+        let mut state = racked(racks);
+        fill(&mut state, 1, 4, 3, 0);
+        accept(&mut state, &set_mode(2, NodeMode::Draining));
+        assert_eq!(plan(&state, &[1, 2, 3, 4][..racks.len()]), set(expected));
+    }
+}
+
+#[test]
 fn metadata_voters_are_alive_on_different_racks_and_change_as_little_as_possible() {
     let mut state = racked(&["a", "a", "b", "b", "c"]);
     let all = [1, 2, 3, 4, 5];

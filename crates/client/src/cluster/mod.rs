@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use highwater_proto::v1::{
     DescribeClusterRequest, DescribeClusterResponse, DescribeTopicsRequest, DescribeTopicsResponse,
-    ErrorDetail, describe_topics_result,
+    ErrorDetail, LeaderHint, describe_topics_result,
 };
 use highwater_types::ErrorCode;
 use parking_lot::{Mutex, RwLock};
@@ -108,6 +108,13 @@ impl Cluster {
             self.look_again(&key.topic);
         }
         has_moved
+    }
+
+    /// A node that does not lead the partition took a request for it to the one that does.
+    pub(crate) fn on_forwarded(&self, key: &PartitionKey, leader: &LeaderHint) {
+        if self.view.write().take_hint(key, leader) {
+            self.announce();
+        }
     }
 
     /// What the cluster says about a topic now. Cancel-safe.

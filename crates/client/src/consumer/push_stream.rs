@@ -11,6 +11,7 @@ use highwater_proto::v1::{
 use highwater_types::PartitionIndex;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::connections::{Server, no_answer};
@@ -18,6 +19,8 @@ use crate::error::ClientError;
 
 /// Messages to the node that wait to be written.
 const REQUESTS_MAX: usize = 16;
+/// The longest time between two looks for the leader while a stream is silent.
+const SILENT_LOOK_MAX: Duration = Duration::from_secs(10);
 
 /// Tells a stream from the others of its consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,8 +37,44 @@ pub(crate) struct PushStream {
     pub(crate) asked: BTreeSet<PartitionIndex>,
     /// What the node may still send. It goes below 0 by a push.
     pub(crate) credit: i64,
+    pub(crate) silence: Silence,
     requests: mpsc::Sender<SubscribeRequest>,
     task: JoinHandle<()>,
+}
+
+/// Since when nothing came. A node that hangs says nothing, as one that has nothing to say: so a silent stream makes the client look
+/// whether another node leads, after the stall timeout and then less and less often.
+#[derive(Debug)]
+pub(crate) struct Silence {
+    stall: Duration,
+    wait: Duration,
+    look_at: Instant,
+}
+
+impl Silence {
+    pub(crate) fn new(stall: Duration, now: Instant) -> Self {
+        Self { stall, wait: stall, look_at: now + stall }
+    }
+
+    /// Something came.
+    pub(crate) fn broken(&mut self, now: Instant) {
+        *self = Self::new(self.stall, now);
+    }
+
+    /// Whether it is time for a look; if so, the next is due later.
+    pub(crate) fn is_look_due(&mut self, now: Instant) -> bool {
+        let is_due = self.look_at <= now;
+        if is_due {
+            self.look_at = now + self.wait;
+            self.wait = (self.wait * 2).min(SILENT_LOOK_MAX.max(self.stall));
+        }
+        is_due
+    }
+
+    /// When the next look is due.
+    pub(crate) fn look_at(&self) -> Instant {
+        self.look_at
+    }
 }
 
 impl PushStream {
@@ -45,6 +84,7 @@ impl PushStream {
         server: Server,
         start: SubscribeStart,
         timeout: Duration,
+        silence: Silence,
         events: mpsc::Sender<StreamEvent>,
     ) -> Self {
         let address = Arc::clone(&server.address);
@@ -54,7 +94,7 @@ impl PushStream {
         let first = SubscribeRequest { message: Some(subscribe_request::Message::Start(start)) };
         requests.try_send(first).expect("a new queue has room");
         let task = tokio::spawn(run(id, server, ReceiverStream::new(outgoing), timeout, events));
-        Self { address, asked, credit, requests, task }
+        Self { address, asked, credit, silence, requests, task }
     }
 
     /// Gives the node more credit, unless so much waits to be written that it has to go with the next.

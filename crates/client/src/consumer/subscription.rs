@@ -18,8 +18,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::cluster::{Cluster, Whereabouts};
+use crate::config::ClientConfig;
 use crate::consumer::config::{ConsumerConfig, OutOfRange, StartPosition};
-use crate::consumer::push_stream::{PushStream, StreamEvent, StreamId};
+use crate::consumer::push_stream::{PushStream, Silence, StreamEvent, StreamId};
 use crate::consumer::reading::Reading;
 use crate::consumer::taken::Taken;
 use crate::error::ClientError;
@@ -100,7 +101,9 @@ impl Subscription {
                 return;
             }
             self.follow_leaders();
-            let wake = self.start_streams(now);
+            let due = self.start_streams(now);
+            let look_at = self.watch_for_silence(now);
+            let wake = due.into_iter().chain(look_at).min();
             self.return_credit();
             let taken = Arc::clone(&self.taken);
             let step = tokio::select! {
@@ -169,6 +172,22 @@ impl Subscription {
         wake
     }
 
+    /// Looks for the leaders of what a silent node is read for; returns when to look again.
+    fn watch_for_silence(&mut self, now: Instant) -> Option<Instant> {
+        let mut looks = false;
+        for stream in self.streams.values_mut() {
+            if stream.silence.is_look_due(now) {
+                looks = true;
+                // Whoever is silent is not the one to ask why.
+                self.cluster.connections.avoid(&stream.address);
+            }
+        }
+        if looks {
+            self.cluster.look_again(&self.topic.name);
+        }
+        self.streams.values().map(|stream| stream.silence.look_at()).min()
+    }
+
     fn start_stream(&mut self, address: &Arc<str>, mut partitions: Vec<PartitionIndex>, now: Instant) {
         let here = |stream: &Option<StreamId>| {
             stream.and_then(|id| self.streams.get(&id)).is_some_and(|stream| stream.address == *address)
@@ -188,8 +207,10 @@ impl Subscription {
         let id = StreamId(self.next_stream);
         self.next_stream += 1;
         let start = self.start_message(&partitions);
-        let timeout = self.cluster.config.request_timeout;
-        self.streams.insert(id, PushStream::start(id, server, start, timeout, self.sink.clone()));
+        let ClientConfig { request_timeout, stall_timeout, .. } = self.cluster.config;
+        let silence = Silence::new(stall_timeout, now);
+        let stream = PushStream::start(id, server, start, request_timeout, silence, self.sink.clone());
+        self.streams.insert(id, stream);
         for partition in partitions {
             if let Some(reading) = self.readings.get_mut(&partition) {
                 reading.start(id, address);
@@ -256,7 +277,8 @@ impl Subscription {
         id: StreamId,
         event: Result<subscribe_response::Message, ClientError>,
     ) -> Result<(), Finished> {
-        let Some(stream) = self.streams.get(&id) else { return Ok(()) };
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        stream.silence.broken(Instant::now());
         let address = Arc::clone(&stream.address);
         match event {
             Ok(subscribe_response::Message::Push(push)) => self.on_push(id, &address, push).await,

@@ -41,11 +41,26 @@ pub(crate) struct Lane {
     /// Since when there is something to send and no leader.
     homeless_since: Option<Instant>,
     look_at: Option<Instant>,
+    /// It turns to another node when what is in flight is answered, and sends nothing before.
+    is_leaving: bool,
 }
 
 impl Lane {
     pub(crate) fn new(queue: PartitionQueue) -> Self {
-        Self { queue, route: None, moves: 0, waiting_since: None, homeless_since: None, look_at: None }
+        Self {
+            queue,
+            route: None,
+            moves: 0,
+            waiting_since: None,
+            homeless_since: None,
+            look_at: None,
+            is_leaving: false,
+        }
+    }
+
+    /// Whether it sends nothing, for it is about to turn to another node.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving
     }
 
     /// Where batches go.
@@ -84,6 +99,7 @@ impl Lane {
         stall: Duration,
         now: Instant,
     ) -> Wanted {
+        self.is_leaving = false;
         if self.queue.is_empty() {
             self.homeless_since = None;
             return Wanted::default();
@@ -97,6 +113,7 @@ impl Lane {
             wanted.moved = self.move_to(target);
         } else if let Some(stalled_at) = self.waiting_since.map(|since| since + stall).filter(|at| now < *at) {
             wanted.wake = Some(stalled_at);
+            self.is_leaving = target.is_some();
         } else if target.is_some() {
             let server = self.route.as_deref().unwrap_or_default().to_owned();
             let reason = format!("no answer within {} ms, and another node leads", stall.as_millis());

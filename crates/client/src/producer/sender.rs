@@ -208,7 +208,7 @@ impl Sender {
                     _ => self.identity = None,
                 }
             }
-            let Some(route) = lane.route().cloned() else { continue };
+            let Some(route) = lane.route().filter(|_| !lane.is_leaving()).cloned() else { continue };
             while let Some(link) = self.links.ready(&route) {
                 let correlation = CorrelationId(self.next_correlation);
                 let Some(to_send) = lane.queue.next_to_send(now, correlation) else { break };
@@ -308,6 +308,9 @@ impl Sender {
         let is_ack = matches!(response.result, Some(produce_stream_response::Result::Ack(_)));
         let finished = match response.result {
             Some(produce_stream_response::Result::Ack(ack)) => {
+                if let Some(leader) = &ack.leader {
+                    self.cluster.on_forwarded(&key, leader);
+                }
                 lane.queue.on_ack(correlation, Offset(ack.base_offset))
             }
             Some(produce_stream_response::Result::Error(detail)) => {

@@ -100,16 +100,21 @@ fn produce(
         return Ok(None);
     } else if let Some(Fault::Refuse(code)) = fault {
         refused(code)
-    } else if !state.leads(id, produce.partition) {
+    } else if !state.leads(id, produce.partition) && state.forwarded.is_none() {
         produce_stream_response::Result::Error(state.not_leader(produce.partition))
     } else if produce.topic_id != state.topic_id {
         refused(ErrorCode::UnknownTopicId)
     } else {
         let Some(produce_request::Data::Batch(bytes)) = produce.data else { panic!("a batch") };
+        let leader = state.not_leader(produce.partition).leader.filter(|leader| leader.node_id != id);
+        if let (Some(forwarded), Some(_)) = (&mut state.forwarded, &leader) {
+            *forwarded += 1;
+        }
         let partition = usize::try_from(produce.partition).expect("a small number");
         match state.partitions[partition].append(bytes) {
             Ok(base_offset) => produce_stream_response::Result::Ack(ProduceResponse {
                 base_offset,
+                leader,
                 ..ProduceResponse::default()
             }),
             Err(code) => refused(code),

@@ -53,6 +53,8 @@ pub(crate) struct State {
     pub(crate) frozen: BTreeSet<u64>,
     /// Whether a node that does not lead a partition says who does.
     pub(crate) gives_no_hints: bool,
+    /// How many produce requests were forwarded to the leader, if nodes that do not lead do that.
+    pub(crate) forwarded: Option<u64>,
     /// How far each node is behind with the metadata; it catches up by one with each answer.
     pub(crate) metadata_lag: BTreeMap<u64, u64>,
     pub(crate) metadata_version: u64,

@@ -24,8 +24,9 @@ enum Fitness {
 
 /// Plans who should vote on the metadata, given who votes and who is alive. Where there are
 /// fewer nodes than wanted, it is the next smaller odd number, for an even one bears no more
-/// losses; but nobody who can stay, and is not about to leave, is dropped for that. Who is about to leave stays while somebody who could
-/// come in its place is away. Planned again after it was done, it is the same.
+/// losses; but nobody who can stay, and is not about to leave, is dropped for that. Who is about to leave makes room for another; without
+/// one it stays while it has replicas, for it may never get rid of them, and while somebody who could come in its place is away.
+/// Planned again after it was done, it is the same.
 ///
 /// # Errors
 /// [`MetadataError::VoterCount`] unless 1, 3 or 5 are wanted.
@@ -51,16 +52,18 @@ pub fn plan_metadata_voters(
         };
         candidates.insert(node.id, (fitness, node));
     }
-    // Fewer voters would bear fewer losses: who leaves waits for who is away. When there is nobody to wait for it makes room, as long as
-    // somebody is left.
+    // Fewer voters would bear fewer losses: who leaves waits for who is away, and for its replicas to be elsewhere. After that it makes
+    // room, as long as somebody is left.
     let stays = |(_, (fitness, _)): &(&NodeId, &(Fitness, &NodeRecord))| *fitness != Fitness::Leaving;
     let may_come = |node: &&NodeRecord| {
         node.mode != NodeMode::Draining && !alive.contains(&node.id) && !current.contains(&node.id)
     };
-    let leaving = candidates.len() - candidates.iter().filter(stays).count();
-    let waiting = leaving.min(image.nodes().filter(may_come).count());
+    let leaving = candidates.iter().filter(|candidate| !stays(candidate)).map(|(node, _)| *node);
+    let leaving: BTreeSet<NodeId> = leaving.collect();
+    let away = image.nodes().filter(may_come).count();
+    let waiting = leaving.len().min(away.max(with_replicas(image, &leaving)));
     let staying = candidates.iter().filter(stays).filter(|(node, _)| current.contains(node)).count();
-    let possible = candidates.len() - leaving + waiting;
+    let possible = candidates.len() - leaving.len() + waiting;
     let possible = possible.max(1).min(candidates.len()).min(wanted);
     let odd = if possible.is_multiple_of(2) { possible.saturating_sub(1) } else { possible };
     let count = odd.max(staying.min(wanted));
@@ -79,4 +82,11 @@ pub fn plan_metadata_voters(
         }
     }
     Ok(voters)
+}
+
+/// How many of `nodes` have a replica of some partition.
+fn with_replicas(image: &MetadataImage, nodes: &BTreeSet<NodeId>) -> usize {
+    let replicas = image.topics().flat_map(|topic| &topic.partitions).flat_map(|record| record.replicas.iter());
+    let holding: BTreeSet<&NodeId> = replicas.filter(|node| nodes.contains(node)).collect();
+    holding.len()
 }

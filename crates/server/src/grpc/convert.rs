@@ -89,6 +89,7 @@ pub(crate) fn produced(produced: &Produced) -> v1::ProduceResponse {
         last_offset: produced.last_offset.0,
         log_append_time_ms: produced.log_append_time.map(|time| time.0),
         log_start_offset: produced.log_start.0,
+        leader: None,
     }
 }
 

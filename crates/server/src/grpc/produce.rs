@@ -7,8 +7,8 @@ use highwater_proto::v1;
 use highwater_types::PartitionIndex;
 use tokio::time::Instant;
 
-use super::convert;
 use super::forward::{Caller, Effect, Forwarding, Origin, answered, with_grace};
+use super::{convert, status};
 
 /// A request as the broker takes it.
 pub(crate) fn parse(request: v1::ProduceRequest, deadline: Instant) -> Result<Produce, BrokerError> {
@@ -47,5 +47,6 @@ async fn forward(
     let left = deadline.saturating_duration_since(Instant::now());
     request.timeout_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
     let call = client.produce(forwarding.request(request));
-    answered(leader, Effect::Change, with_grace(left), call).await
+    let produced = answered(leader, Effect::Change, with_grace(left), call).await?;
+    Ok(v1::ProduceResponse { leader: Some(status::hint(leader.clone())), ..produced })
 }

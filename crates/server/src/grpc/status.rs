@@ -11,9 +11,13 @@ pub(crate) fn detail(error: BrokerError) -> v1::ErrorDetail {
     detail.topic = error.topic.unwrap_or_default();
     detail.partition = error.partition.map(|partition| partition.0);
     detail.metadata_version = error.metadata_version;
-    detail.leader =
-        error.leader.map(|leader| v1::LeaderHint { node_id: leader.node.0, address: leader.address });
+    detail.leader = error.leader.map(hint);
     detail
+}
+
+/// Who leads, as clients are told.
+pub(crate) fn hint(leader: LeaderHint) -> v1::LeaderHint {
+    v1::LeaderHint { node_id: leader.node.0, address: leader.address }
 }
 
 /// The error as it ends a call.

@@ -24,7 +24,7 @@ use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use super::{Caller, Effect, Forwarding, Origin, lost};
-use crate::grpc::status::detail;
+use crate::grpc::status::{detail, hint};
 
 /// How a produce ended, as the client is told.
 pub(crate) type Outcome = Result<v1::ProduceResponse, v1::ErrorDetail>;
@@ -63,7 +63,9 @@ impl ProducePaths {
         async move {
             let shared = path.map_err(detail)?;
             match timeout_at(deadline + Duration::from_millis(limits::FORWARD_GRACE_MS), answer).await {
-                Ok(Ok(outcome)) => outcome,
+                Ok(Ok(outcome)) => {
+                    outcome.map(|produced| v1::ProduceResponse { leader: Some(hint(leader)), ..produced })
+                }
                 Ok(Err(_)) => Err(detail(shared.unsent(&leader))),
                 Err(_) => {
                     let LeaderHint { node, address } = leader;
