@@ -46,6 +46,7 @@ async fn memberships_commands_and_blank_entries_survive_a_power_cut_also_where_b
             let (disk, random) = (SimDisk::new(seed), Seeded::new(seed));
             let store = open(disk.for_process(), &random).unwrap();
             let log = store.create_group(partition(1), group_options(Durability::Memory, 16 << 10)).unwrap();
+            save_vote(&log, 1).await.unwrap();
             append(&log, vec![new_entry(1, 0, NewPayload::Proposed(batch(&random, 300)))]).await.unwrap();
             append(&log, vec![new_entry(1, 1, NewPayload::Ready(payload.clone()))]).await.unwrap();
             disk.crash();
