@@ -309,3 +309,40 @@ async fn ping(host: std::sync::Arc<GroupHost>, peer: NodeId) {
         host.liveness().supported(peer, pong);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use highwater_storage::{Durability, GroupOptions};
+    use highwater_types::{Incarnation, PartitionId, PartitionIndex, SystemClock, SystemRandom, TopicId};
+
+    use super::*;
+    use crate::log_store::tests::{Nothing, store};
+    use crate::{HostParts, Member, NoPeers, Origin};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_that_has_nothing_to_do_is_looked_at_by_nobody_until_something_happens() {
+        let member = Member { node: NodeId(1), incarnation: Incarnation(1) };
+        let host = GroupHost::new(HostParts {
+            member,
+            epoch: ProcessEpoch(1),
+            store: store(),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+            transport: Arc::new(NoPeers),
+        });
+        let id =
+            GroupId::Partition(PartitionId { topic: TopicId::draw(&SystemRandom), index: PartitionIndex(0) });
+        let options = GroupOptions { durability: Durability::Fsync, segments: None };
+        let origin = Origin::New(BTreeSet::from([member]));
+        let group = host.start_group(id, options, origin, Box::new(Nothing)).await.unwrap();
+        group.wait_serving(Duration::from_secs(20)).await.unwrap();
+        for _ in 0..2 {
+            sleep(Duration::from_secs(5)).await;
+            assert!(host.driver().attended.lock().is_empty(), "it is parked");
+            host.driver().attend(id);
+            assert!(!host.driver().attended.lock().is_empty());
+        }
+    }
+}

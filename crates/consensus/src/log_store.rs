@@ -234,7 +234,7 @@ impl RaftLogStorage<Types> for LogStore {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use bytes::Bytes;
     use highwater_storage::disk::SimDisk;
     use highwater_storage::journal::JournalOptions;
@@ -246,7 +246,8 @@ mod tests {
 
     use super::*;
 
-    struct Nothing;
+    /// Does nothing with what it applies.
+    pub(crate) struct Nothing;
 
     impl Applier for Nothing {
         fn apply(&mut self, _: &Entry) -> Applied {
@@ -262,8 +263,8 @@ mod tests {
         }
     }
 
-    /// A group's log with so many entries of so many bytes, all applied.
-    fn entries(count: u64, bytes: usize) -> (Arc<Store>, Arc<GroupLog>) {
+    /// An empty store on a simulated disk.
+    pub(crate) fn store() -> Arc<Store> {
         let options = StoreOptions {
             journal: JournalOptions::default(),
             mapped_segments_max: 1,
@@ -271,7 +272,12 @@ mod tests {
             power_lost: false,
             on_failure: Arc::new(|_| ()),
         };
-        let store = Store::open(Arc::new(SimDisk::new(1).for_process()), &options, &SystemRandom).unwrap();
+        Store::open(Arc::new(SimDisk::new(1).for_process()), &options, &SystemRandom).unwrap()
+    }
+
+    /// A group's log with so many entries of so many bytes, all applied.
+    fn entries(count: u64, bytes: usize) -> (Arc<Store>, Arc<GroupLog>) {
+        let store = store();
         let group = GroupOptions { durability: Durability::Fsync, segments: None };
         let log = store.create_group(GroupId::Metadata, group).unwrap();
         log.install(Box::new(Nothing)).unwrap();
