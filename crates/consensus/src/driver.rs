@@ -21,6 +21,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Weak;
 use std::time::Duration;
 
+use highwater_storage::Vote;
 use highwater_types::{GroupId, NodeId, ProcessEpoch, mutant};
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
@@ -46,6 +47,8 @@ const ASK_EVERYBODY: Duration = Duration::from_secs(10);
 /// How long until a replica stands again, while its lease has not expired or the vote was split; later ones rest longer, so that they
 /// do not split it for ever.
 const STAND_AGAIN: Duration = Duration::from_millis(100);
+/// How long a replica leaves it to the one that it gave its vote to say that it leads (Raft, 5.2).
+const GRANTED_REST: Duration = Duration::from_millis(200);
 
 /// Which groups are attended.
 #[derive(Default)]
@@ -62,6 +65,8 @@ struct Attention {
     told_at: Option<Instant>,
     leaderless_since: Option<Instant>,
     stood_at: Option<Instant>,
+    /// The vote that was given to another, who is not known to lead, and since when.
+    granted: Option<(Vote, Instant)>,
     asked_at: Option<Instant>,
     surveyed_at: Option<Instant>,
 }
@@ -230,7 +235,12 @@ async fn stand(host: &GroupHost, group: &Group, status: &GroupStatus, attention:
     let now = Instant::now();
     // Turns are counted from when it may stand: nodes that start together would all stand at once, again and again.
     let since = attention.leaderless_since.filter(|_| group.shared.liveness.may_vote()).unwrap_or(now);
-    let attention = Attention { leaderless_since: Some(since), ..attention };
+    let given = group.log().vote().filter(|vote| !vote.committed && vote.node != group.shared.node);
+    let granted = attention.granted.filter(|(vote, _)| Some(*vote) == given).or(given.map(|vote| (vote, now)));
+    let attention = Attention { leaderless_since: Some(since), granted, ..attention };
+    if granted.is_some_and(|(_, at)| at + GRANTED_REST > now) {
+        return attention;
+    }
     let rank = rank(host, group, status);
     let rest = STAND_AGAIN + RANK_DELAY / 2 * rank;
     let stood_lately = attention.stood_at.is_some_and(|stood_at| stood_at + rest > now);

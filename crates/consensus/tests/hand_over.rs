@@ -75,6 +75,25 @@ async fn a_successor_that_always_lacks_what_is_on_its_way_takes_over_under_load_
 }
 
 #[tokio::test]
+async fn who_handed_over_leaves_its_successor_the_time_to_say_that_it_leads() {
+    let cluster = Cluster::new(34);
+    cluster.start_all(&NODES).await;
+    // Each hands over once: one of them is the first to stand where nobody leads.
+    for _ in NODES {
+        let old = cluster.leader().await;
+        let successor = NODES[usize::try_from(old.0).unwrap() % NODES.len()];
+        let say_late = |by| NODES.iter().for_each(|other| cluster.slow(successor, *other, by));
+        say_late(Duration::from_millis(100));
+        let term = cluster.group(old).status().term;
+        cluster.group(old).hand_over(successor).await.unwrap();
+        assert_eq!(cluster.leader().await, successor);
+        let next = cluster.group(successor).status().term;
+        assert_eq!(next.0, term.0 + 1, "nobody stood against node {successor}");
+        say_late(Duration::ZERO);
+    }
+}
+
+#[tokio::test]
 async fn a_request_to_take_over_that_arrives_late_makes_no_second_leader() {
     let cluster = Cluster::new(32);
     let (old, successor, _) = three(&cluster).await;
