@@ -142,6 +142,10 @@ fn a_cluster_is_operated_through_a_kill_a_maintenance_a_move_and_a_removal_and_n
     shell.ok("node remove 1");
     wait_for("the node that was removed ends by itself", || cluster.pid_of(1).is_none());
     wait_for("the others know it", || shell.json("node list").as_array().map(Vec::len) == Some(3));
+    assert_eq!(shell.ok("node remove 1"), "node 1 was removed already\n");
+    let unknown = shell.run("node remove 9");
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(text(&unknown.stderr).contains("node 9 is not in the cluster"), "{}", text(&unknown.stderr));
     // It serves until it hears that it was removed, or ends before that.
     cluster.command("start", 1);
     wait_for("it ends again, and says why", || {

@@ -1,7 +1,8 @@
-//! `highwater node remove`: takes a node out of the cluster for good.
+//! `highwater node remove`: takes a node out of the cluster for good. Typed again it finds the node removed, which is no error.
 
 use clap::Args;
-use highwater_client::{Client, v1};
+use highwater_client::{Client, ClientError, v1};
+use highwater_types::ErrorCode;
 use serde_json::json;
 
 use super::look_at;
@@ -28,7 +29,13 @@ pub(crate) struct RemoveArgs {
 pub(super) async fn run(args: &RemoveArgs, client: &Client, format: OutputFormat) -> Result<(), CliError> {
     let node = args.node;
     // What is asked about and removed is the node as it is now, not one that takes its place meanwhile.
-    let seen = look_at(node, client).await?.node;
+    let seen = match look_at(node, client).await {
+        Ok(found) => found.node,
+        Err(CliError::Client(ClientError::Api(detail))) if detail.code == ErrorCode::InvalidRequest.name() => {
+            return say_removed_already(node, client, format).await;
+        }
+        Err(error) => return Err(error),
+    };
     if args.force {
         let alive = if seen.is_reachable { "answers" } else { "does not answer" };
         let what = format!(
@@ -48,5 +55,15 @@ pub(super) async fn run(args: &RemoveArgs, client: &Client, format: OutputFormat
             let running = if seen.is_reachable { "; its process ends" } else { "" };
             print_text(&format!("node {node} is removed{running}\n"))
         }
+    }
+}
+
+/// Of a node that the cluster does not have: whether it was removed, the cluster knows. It is not forced, for one that joins meanwhile is
+/// not meant.
+async fn say_removed_already(node: u64, client: &Client, format: OutputFormat) -> Result<(), CliError> {
+    client.admin().remove_node(v1::RemoveNodeRequest { node_id: node, ..Default::default() }).await?;
+    match format {
+        OutputFormat::Json => print_json(&json!({ "node_id": node, "incarnation": null, "removed": true })),
+        OutputFormat::Table => print_text(&format!("node {node} was removed already\n")),
     }
 }
