@@ -214,10 +214,16 @@ impl Broker {
             node == self.options.node || self.hosting.host().is_reachable(node) || answering.contains(&node)
         };
         if is_alive(id) && node.mode != NodeMode::Draining && !force {
-            let message = format!(
-                "node {id} is alive and {}: drain it first, or force its removal (nothing is placed on it)",
-                if node.mode == NodeMode::Serving { "active" } else { "in maintenance" }
-            );
+            let mode = if node.mode == NodeMode::Serving { "active" } else { "in maintenance" };
+            let partitions = image.topics().flat_map(|topic| &topic.partitions);
+            let message = match partitions.filter(|partition| partition.is_held_by(id)).count() {
+                0 => format!(
+                    "node {id} is alive and {mode}: drain it first, or force its removal (nothing is placed on it)"
+                ),
+                held => format!(
+                    "node {id} is alive and {mode}, and holds replicas of {held} partitions: drain it first"
+                ),
+            };
             return Err(BrokerError::invalid_request(message));
         }
         // Who is removed is not heard any more, so the others have to be able to go on without its vote.

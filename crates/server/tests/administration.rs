@@ -194,6 +194,8 @@ async fn a_node_that_is_drained_and_removed_under_load_ends_empty_and_nothing_is
         let early = admin.remove_node(v1::RemoveNodeRequest { node_id: leaving, ..Default::default() }).await;
         let early = detail(early.expect_err("it holds replicas"));
         assert_eq!(early.code, "INVALID_REQUEST", "{early:?}");
+        assert!(early.message.contains("alive and active, and holds replicas of"), "{early:?}");
+        assert!(!early.message.contains("force"), "force does not help: {early:?}");
         set_mode(&admin, leaving, v1::NodeMode::Draining).await;
         // To say it again changes nothing.
         set_mode(&admin, leaving, v1::NodeMode::Draining).await;
@@ -436,7 +438,7 @@ async fn unknown_nodes_and_partitions_and_plans_that_are_not_possible_are_clear_
     }
     let removal = v1::RemoveNodeRequest { node_id: other, ..Default::default() };
     let refused = detail(admin.remove_node(removal).await.expect_err("it is alive"));
-    assert!(refused.message.contains("alive and active"), "{refused:?}");
+    assert!(refused.message.contains("alive and active: drain it first, or force its removal"), "{refused:?}");
 
     let transfer = |partition, to_node_id| v1::TransferLeaderRequest {
         topic: TOPIC.to_owned(),
