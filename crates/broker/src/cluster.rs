@@ -81,7 +81,7 @@ impl Broker {
         loop {
             let registering = async {
                 let register = self.registration();
-                let mut registering = std::pin::pin!(self.propose_until_shown(&register, FOUND_WITHIN));
+                let mut registering = std::pin::pin!(self.propose_until_shown(&register, Some(FOUND_WITHIN)));
                 loop {
                     tokio::select! {
                         registered = &mut registering => break registered,

@@ -165,11 +165,22 @@ impl Broker {
         // A decision about what is lost must not be made from an old image.
         let registered = self.register().await;
         let image = self.image();
-        if node == self.options.node && image.node(node).is_none() && image.cluster().is_some() {
+        let is_own = node == self.options.node;
+        if is_own && image.node(node).is_none() && image.cluster().is_some() {
             // Said again to the node that was removed, which belongs to no cluster any more.
             return Ok(image.version().0);
         }
-        registered?;
+        match registered {
+            // The same, before it shows that: it hears nothing of the metadata any more.
+            Err(gone)
+                if is_own
+                    && gone.code == ErrorCode::NodeRemoved
+                    && request.incarnation == Some(self.options.incarnation) =>
+            {
+                return Ok(gone.metadata_version);
+            }
+            registered => registered?,
+        }
         let Some(record) = image.node(node) else {
             let is_gone = image.retired().iter().any(|gone| gone.node == node);
             return if is_gone { Ok(image.version().0) } else { Err(unknown_node(&image, node)) };
@@ -187,7 +198,8 @@ impl Broker {
             }
         }
         let remove = MetadataCommand::RemoveNode { node, incarnation, counted_on, at: self.clock.now() };
-        Ok(self.propose(&remove).await?.version.0)
+        let removed = if is_own { self.propose_last(&remove).await } else { self.propose(&remove).await };
+        Ok(removed?.version.0)
     }
 
     /// The nodes that answer when they are asked how they are.

@@ -23,14 +23,23 @@ impl Broker {
     /// A command may be proposed more than once on the way, which changes nothing for any command but that which hands out
     /// producer ids.
     pub(crate) async fn propose(&self, command: &MetadataCommand) -> Result<MetadataResponse, BrokerError> {
-        self.propose_until_shown(command, DEADLINE).await
+        self.propose_until_shown(command, Some(DEADLINE)).await
     }
 
-    /// The same; what was decided and is not shown here so long after that is proposed again.
+    /// The same of a command that takes this node out of the cluster: on return it is decided. That this node shows it is not waited
+    /// for, for it hears nothing of the metadata from then on.
+    pub(crate) async fn propose_last(
+        &self,
+        command: &MetadataCommand,
+    ) -> Result<MetadataResponse, BrokerError> {
+        self.propose_until_shown(command, None).await
+    }
+
+    /// The same; what was decided and is not shown here so long after that is proposed again. None does not wait for that.
     pub(crate) async fn propose_until_shown(
         &self,
         command: &MetadataCommand,
-        shown_within: Duration,
+        shown_within: Option<Duration>,
     ) -> Result<MetadataResponse, BrokerError> {
         let mut last = None;
         let proposed = timeout(DEADLINE, self.propose_until_answered(command, shown_within, &mut last));
@@ -47,7 +56,7 @@ impl Broker {
     async fn propose_until_answered(
         &self,
         command: &MetadataCommand,
-        shown_within: Duration,
+        shown_within: Option<Duration>,
         last: &mut Option<BrokerError>,
     ) -> Result<MetadataResponse, BrokerError> {
         let encoded = command.encode();
@@ -83,7 +92,7 @@ impl Broker {
     async fn propose_once(
         &self,
         command: &Bytes,
-        shown_within: Duration,
+        shown_within: Option<Duration>,
         hint: Option<LeaderHint>,
         attempt: usize,
     ) -> Result<MetadataResponse, BrokerError> {
@@ -108,10 +117,16 @@ impl Broker {
             .metadata
             .read_response(&proposed.response)
             .map_err(|refusal| refusal.with_metadata_version(proposed.metadata_version))?;
+        let Some(shown_within) = shown_within else { return Ok(response) };
         let mut images = self.metadata.watch();
         let shown = images.wait_for(|image| image.version().0 >= proposed.metadata_version);
-        // The sender lives as long as this broker.
-        if timeout(shown_within, shown).await.is_err() {
+        // The sender lives as long as this broker. A node that stops may hear nothing any more, and is not to be held up by that.
+        let is_shown = tokio::select! {
+            biased;
+            shown = timeout(shown_within, shown) => shown.is_ok(),
+            () = self.stopping.cancelled() => false,
+        };
+        if !is_shown {
             let message = format!("it was decided at {address}, and this node has not heard of that yet");
             return Err(BrokerError::new(ErrorCode::Unavailable, message));
         }

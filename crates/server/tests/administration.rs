@@ -5,9 +5,10 @@ mod harness;
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::gated_disk::{Gate, GatedDisk};
 use harness::{TestNode, append_anywhere, busy_upkeep, code, soon};
@@ -224,6 +225,43 @@ async fn a_node_that_is_drained_and_removed_under_load_ends_empty_and_nothing_is
     let status = healthy(&admin).await;
     assert_eq!(status.nodes.iter().map(|node| node.node_id).collect::<Vec<_>>(), [2, 3, 4]);
     assert_eq!(status.metadata_voter_ids, [2, 3, 4]);
+    stop(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_told_to_remove_itself_answers_before_it_ends_whether_it_leads_the_metadata_or_not() {
+    let mut nodes = cluster(4).await;
+    for leads in [false, true] {
+        let admin = client(&nodes).admin();
+        let status = wait_for("three of those that are there vote", || async {
+            let status = healthy(&admin).await;
+            let is_there = |voter| nodes.iter().any(|node| node.node.id().0 == voter);
+            let voters = &status.metadata_voter_ids;
+            (voters.len() == 3 && voters.iter().copied().all(is_there)).then_some(status)
+        })
+        .await;
+        let controller = status.controller_node_id.expect("somebody leads the metadata");
+        let place = nodes.iter().position(|node| (node.node.id().0 == controller) == leads).expect("it runs");
+        let leaving = nodes.remove(place);
+        let admin = client(std::slice::from_ref(&leaving)).admin();
+        let seen =
+            status.nodes.iter().find(|node| node.node_id == leaving.node.id().0).expect("of the cluster");
+        let request =
+            v1::RemoveNodeRequest { node_id: seen.node_id, incarnation: seen.incarnation.clone(), force: true };
+        // As its process does: it stops when it learns that it was removed.
+        let ends = async {
+            let ends = soon("it learns that it was removed", leaving.node.failed()).await;
+            assert!(matches!(ends, NodeFailure::ShutOut { .. }), "{ends}");
+            let stopping = Instant::now();
+            soon("it stops", leaving.stop()).await;
+            stopping.elapsed()
+        };
+        let (removed, stopped_in) = tokio::join!(admin.remove_node(request), ends);
+        removed.expect("removed");
+        let deadline = NodeConfig::local(PathBuf::new()).shutdown_deadline;
+        assert!(stopped_in < deadline, "no connection was cut off: {stopped_in:?}");
+    }
+    assert_eq!(healthy(&client(&nodes).admin()).await.nodes.len(), 2);
     stop(nodes).await;
 }
 
