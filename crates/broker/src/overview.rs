@@ -29,7 +29,7 @@ pub struct ClusterStatus {
     pub cluster_id: ClusterId,
     /// The level of features in use.
     pub feature_level: u32,
-    /// Who leads the metadata group.
+    /// Who leads the metadata group, so that it can be changed.
     pub controller: Option<NodeId>,
     /// Who votes on the metadata.
     pub metadata_voters: BTreeSet<NodeId>,
@@ -72,7 +72,7 @@ pub struct NodeStatus {
     pub address: String,
     /// Where its peers reach it.
     pub peer_address: String,
-    /// What it is in the metadata group; none while nobody leads that.
+    /// What it is in the metadata group; none while no leader of that is known.
     pub metadata_role: Option<ReplicaRole>,
     /// How many partitions are placed on it.
     pub replicas: u32,
@@ -119,7 +119,7 @@ impl Broker {
         Ok(ClusterStatus {
             cluster_id: cluster.id,
             feature_level: cluster.feature_level.0,
-            controller: status.leader,
+            controller: self.metadata_group.present_leader(),
             metadata_voters: status.voters.iter().flatten().copied().collect(),
             metadata_version: image.version().0,
             answering_node: self.options.node,

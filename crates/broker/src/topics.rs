@@ -289,7 +289,7 @@ impl Broker {
         Ok(ClusterDescription {
             cluster_id: cluster.id,
             nodes: nodes.collect(),
-            controller: self.metadata_group.status().leader,
+            controller: self.metadata_group.present_leader(),
             metadata_version: image.version().0,
             answering_node: self.options.node,
             recoveries: cluster.recoveries.iter().map(recovery).collect(),

@@ -189,8 +189,8 @@ pub(crate) fn has_live_leader(group: &Group, status: &GroupStatus) -> bool {
         return false;
     }
     let Some(leader) = status.leader.filter(|leader| *leader != group.shared.node) else { return false };
-    let heard = group.shared.leader_epoch.lock().filter(|(term, _)| *term == status.term);
-    heard.is_some_and(|(_, epoch)| group.shared.liveness.supports(leader) == Some(epoch))
+    let heard = group.shared.heard_leader.lock().filter(|heard| heard.term == status.term);
+    heard.is_some_and(|heard| group.shared.liveness.supports(leader) == Some(heard.epoch))
 }
 
 async fn lead(group: &Group, status: &GroupStatus, attention: Attention) -> Option<Attention> {

@@ -11,6 +11,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Instant as _, Raft};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::acks::Acks;
 use crate::apply_gate::ApplyGate;
@@ -74,8 +75,8 @@ pub(crate) struct Shared {
     pub(crate) node: NodeId,
     pub(crate) liveness: Arc<Liveness>,
     pub(crate) driver: Arc<Driver>,
-    /// The process of the leader that this replica last heard, by its term.
-    pub(crate) leader_epoch: Mutex<Option<(Term, ProcessEpoch)>>,
+    /// The leader that this replica heard last.
+    pub(crate) heard_leader: Mutex<Option<HeardLeader>>,
     /// Held while a leader's request is taken in. openraft may not be sent entries and a snapshot at once (openraft issue 2116).
     pub(crate) inbound: tokio::sync::Mutex<()>,
     /// Set while the leadership is handed over: proposals wait.
@@ -94,6 +95,16 @@ pub(crate) struct Shared {
     pub(crate) was_supported: AtomicBool,
     /// Closed when nothing applies entries any more, which openraft's shutdown does not wait for.
     pub(crate) applied_term: watch::Receiver<Term>,
+}
+
+/// A leader that a replica heard.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeardLeader {
+    pub(crate) term: Term,
+    /// Its process.
+    pub(crate) epoch: ProcessEpoch,
+    /// When it was heard last.
+    pub(crate) at: Instant,
 }
 
 /// A handle on a group of this node. Cheap to clone.
@@ -130,6 +141,20 @@ impl Group {
     /// [`GroupHost::changes`](crate::GroupHost::changes) tells of it.
     pub fn watch(&self) -> watch::Receiver<GroupStatus> {
         self.shared.status.clone()
+    }
+
+    /// Who leads the metadata group so that it can be changed, as far as this node can know. [`Group::status`] goes on naming a leader that
+    /// is gone until there is another one; here it is nobody once it has been silent for longer than it would take to stand against it. Nor
+    /// is it this node while no majority stands by it.
+    pub fn present_leader(&self) -> Option<NodeId> {
+        let status = self.status();
+        let leader = status.leader?;
+        let is_heard = || {
+            let heard = self.shared.heard_leader.lock().filter(|heard| heard.term == status.term);
+            heard.is_some_and(|heard| heard.at.elapsed() < lease(GroupId::Metadata))
+        };
+        let is_present = if status.is_leader { self.has_support(&status) } else { is_heard() };
+        is_present.then_some(leader)
     }
 
     /// Whether a majority still stands by this leader, so that no other can have been elected. Leads or not is not asked here.

@@ -340,7 +340,7 @@ impl GroupHost {
             node,
             liveness,
             driver,
-            leader_epoch: Mutex::new(None),
+            heard_leader: Mutex::new(None),
             inbound: tokio::sync::Mutex::new(()),
             handing_over: watch::Sender::new(false),
             members: Arc::default(),

@@ -6,11 +6,12 @@
 use highwater_storage::{LogId, Payload, Vote};
 use highwater_types::{GroupId, Incarnation, NodeId, ProcessEpoch, RaftIndex, Term, mutant};
 use openraft::errors::RaftError;
+use tokio::time::Instant;
 
 use crate::convert;
 use crate::driver::has_live_leader;
 use crate::error::{ConsensusError, RefusedRequest};
-use crate::group::{Group, fatal_error};
+use crate::group::{Group, HeardLeader, fatal_error};
 use crate::host::GroupHost;
 use crate::message::{Append, AppendReply, BallotReply, PeerReply, PeerRequest, Sender, SnapshotTransfer};
 use crate::repair::give_batches;
@@ -186,7 +187,7 @@ async fn receive_append(
     group.shared.room.cut_after(group.log().bounds().1.max(last));
     let reply = convert::append_reply(reply);
     if !matches!(reply, AppendReply::HigherVote(_)) {
-        *group.shared.leader_epoch.lock() = Some((term, epoch));
+        *group.shared.heard_leader.lock() = Some(HeardLeader { term, epoch, at: Instant::now() });
     }
     Ok(PeerReply::Append(reply))
 }

@@ -1,6 +1,9 @@
-//! A leader that the other replicas do not reach, but that clients do: it hears nothing of the records that its successor takes.
+//! A leader that the other replicas do not reach, but that clients do: it hears nothing of the records that its successor takes. And what
+//! nodes say of the metadata's leader that do not reach it.
 
 mod harness;
+
+use std::time::Duration;
 
 use harness::cable::Cable;
 use harness::clusters::leader;
@@ -9,7 +12,10 @@ use highwater_proto::v1;
 use highwater_server::NodeConfig;
 use highwater_types::NodeId;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
+
+const POLL: Duration = Duration::from_millis(20);
 
 /// What a reader is told that has to look for the leader.
 const ELSEWHERE: [&str; 2] = ["LEADER_NOT_AVAILABLE", "NOT_LEADER"];
@@ -70,7 +76,7 @@ async fn who_waits_for_records_at_a_leader_that_its_followers_do_not_reach_is_to
         let mut other = nodes[0].log().await;
         let batch = harness::batch(1, 10).into_bytes();
         while other.produce(produce("orders", 0, batch.clone())).await.is_err() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            sleep(POLL).await;
         }
     })
     .await;
@@ -80,6 +86,59 @@ async fn who_waits_for_records_at_a_leader_that_its_followers_do_not_reach_is_to
     assert_eq!(data(known.results[0].clone()).expect("it is committed").next_offset, 1);
     assert!(values(&mut nodes[1].log().await, "orders", 0, 0).await.len() >= 2);
     nodes.push(isolated);
+    for node in nodes {
+        soon("it stops", node.stop()).await;
+    }
+}
+
+async fn status(node: &TestNode) -> v1::GetClusterStatusResponse {
+    let asked = node.admin().await.get_cluster_status(v1::GetClusterStatusRequest::default()).await;
+    asked.expect("told").into_inner()
+}
+
+/// Waits until a node says that nobody leads the metadata, and that the cluster is therefore not healthy.
+async fn nobody_leads(node: &TestNode) {
+    let told = soon("it says that nobody leads", async {
+        loop {
+            let told = status(node).await;
+            if told.controller_node_id.is_none() {
+                return told;
+            }
+            sleep(POLL).await;
+        }
+    })
+    .await;
+    assert!(!told.is_healthy);
+    let described = node.admin().await.describe_cluster(v1::DescribeClusterRequest::default()).await;
+    assert_eq!(described.expect("described").into_inner().controller_node_id, None);
+}
+
+#[tokio::test]
+async fn nodes_without_the_metadata_s_leader_or_its_majority_say_that_nobody_leads_them() {
+    let (nodes, cables) = three_nodes().await;
+    let leader = soon("all vote", async {
+        loop {
+            let told = status(&nodes[0]).await;
+            if let (Some(leader), 3) = (told.controller_node_id, told.metadata_voter_ids.len()) {
+                return leader;
+            }
+            sleep(POLL).await;
+        }
+    })
+    .await;
+    let leads = |node: &TestNode| node.node.id().0 == leader;
+    let cut_off = nodes.iter().position(|node| !leads(node)).expect("two follow");
+    cables[cut_off].cut();
+    nobody_leads(&nodes[cut_off]).await;
+    for (place, node) in nodes.iter().enumerate().filter(|(place, _)| *place != cut_off) {
+        let told = status(node).await;
+        assert_eq!(told.controller_node_id, Some(leader), "node {} of the majority", place + 1);
+    }
+    let place = nodes.iter().position(leads).expect("it runs");
+    cables[place].cut();
+    for node in &nodes {
+        nobody_leads(node).await;
+    }
     for node in nodes {
         soon("it stops", node.stop()).await;
     }
