@@ -86,7 +86,8 @@ pub fn plan_metadata_voters(
 
 /// How many of `nodes` have a replica of some partition.
 fn with_replicas(image: &MetadataImage, nodes: &BTreeSet<NodeId>) -> usize {
-    let replicas = image.topics().flat_map(|topic| &topic.partitions).flat_map(|record| record.replicas.iter());
-    let holding: BTreeSet<&NodeId> = replicas.filter(|node| nodes.contains(node)).collect();
-    holding.len()
+    let holds = |node: &&NodeId| {
+        image.topics().flat_map(|topic| &topic.partitions).any(|partition| partition.is_held_by(**node))
+    };
+    nodes.iter().filter(holds).count()
 }
