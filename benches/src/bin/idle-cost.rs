@@ -10,8 +10,9 @@ use highwater_client::{Client, ProducerConfig, ProducerRecord, v1};
 use highwater_types::PartitionIndex;
 use tokio::time::sleep;
 
-const TOPIC: &str = "idle";
 const NODES: usize = 3;
+/// Partitions of a topic: a topic is created in one call, which has to have an answer in time.
+const TOPIC_PARTITIONS_MAX: u32 = 1000;
 
 /// Measures partitions that nobody uses.
 #[derive(Parser)]
@@ -40,16 +41,18 @@ async fn main() -> Result<(), BenchError> {
     let base = usages(&cluster)?;
     println!("                node   own KiB   KiB/partition   CPU %");
     look(&arguments, &cluster, &base, "no partitions").await?;
-    let request = v1::CreateTopicRequest {
-        name: TOPIC.to_owned(),
-        partitions: arguments.partitions,
-        replication_factor: NODES as u32,
-        // Memory and CPU of the idle do not depend on it, and the use before is faster.
-        configs: [("durability".to_owned(), "memory".to_owned())].into(),
-        ..v1::CreateTopicRequest::default()
-    };
-    client.admin().create_topic(request).await?;
-    wait_for_leaders(&client).await?;
+    for (name, partitions) in topics(arguments.partitions) {
+        let request = v1::CreateTopicRequest {
+            name: name.clone(),
+            partitions,
+            replication_factor: NODES as u32,
+            // Memory and CPU of the idle do not depend on it, and the use before is faster.
+            configs: [("durability".to_owned(), "memory".to_owned())].into(),
+            ..v1::CreateTopicRequest::default()
+        };
+        client.admin().create_topic(request).await?;
+        wait_for_leaders(&client, &name).await?;
+    }
     look(&arguments, &cluster, &base, "new").await?;
     if arguments.batches > 0 {
         use_them(&arguments, &client).await?;
@@ -58,9 +61,16 @@ async fn main() -> Result<(), BenchError> {
     Ok(())
 }
 
-async fn wait_for_leaders(client: &Client) -> Result<(), BenchError> {
+/// The topics' names, and how many partitions each has.
+fn topics(partitions: u32) -> Vec<(String, u32)> {
+    let rest = |number: u32| partitions.saturating_sub(number * TOPIC_PARTITIONS_MAX);
+    let topics = (0..partitions.div_ceil(TOPIC_PARTITIONS_MAX)).map(|number| (number, rest(number)));
+    topics.map(|(number, rest)| (format!("idle-{number}"), rest.min(TOPIC_PARTITIONS_MAX))).collect()
+}
+
+async fn wait_for_leaders(client: &Client, topic: &str) -> Result<(), BenchError> {
     loop {
-        let topic = client.admin().describe_topic(TOPIC, false).await?;
+        let topic = client.admin().describe_topic(topic, false).await?;
         if topic.partitions.iter().all(|partition| partition.leader_node_id.is_some()) {
             return Ok(());
         }
@@ -73,13 +83,14 @@ async fn use_them(arguments: &Arguments, client: &Client) -> Result<(), BenchErr
     let config = ProducerConfig { batch_bytes: 1, linger: Duration::ZERO, ..ProducerConfig::default() };
     let producer = client.producer(config)?;
     let value = Bytes::from_static(b"x");
+    let topics = topics(arguments.partitions);
     for _ in 0..arguments.batches {
-        for partition in 0..arguments.partitions {
-            let record = ProducerRecord {
-                partition: Some(PartitionIndex(partition)),
-                ..ProducerRecord::value(value.clone())
-            };
-            drop(producer.send(TOPIC, record).await?);
+        for (topic, partitions) in &topics {
+            for partition in (0..*partitions).map(PartitionIndex) {
+                let record =
+                    ProducerRecord { partition: Some(partition), ..ProducerRecord::value(value.clone()) };
+                drop(producer.send(topic, record).await?);
+            }
         }
     }
     producer.flush().await?;
