@@ -288,11 +288,9 @@ async fn start_metadata(
         .start_group(GroupId::Metadata, options, origin, metadata.applier())
         .await
         .map_err(|error| failed(error.to_string()))?;
-    // Of several voters this node need not lead, and one that joins has yet to learn of the cluster.
-    let voters = group.status().voters;
-    // A group that a founder has just begun shows no voters yet.
-    let is_own = founder || !voters.is_empty();
-    let is_alone = is_own && voters.iter().all(|voters| voters.iter().eq([&host.node()]));
+    // Of several voters this node need not lead, and one that joins has yet to learn of the cluster. A group that a founder has just
+    // begun shows no voters yet.
+    let is_alone = group.is_sole_voter() || (founder && group.status().voters.is_empty());
     let wait = if is_alone { METADATA_START_DEADLINE } else { Duration::ZERO };
     match group.wait_serving(wait).await {
         Ok(()) => {}

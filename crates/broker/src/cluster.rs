@@ -27,7 +27,7 @@ impl Broker {
     /// Makes sure that the cluster has its identity and knows this node. Returns when this node has the cluster's metadata. A node
     /// that the cluster knows already need not wait for it: it says what changed about it later.
     pub(crate) async fn join_cluster(self: &Arc<Self>) -> Result<(), BrokerError> {
-        if self.options.founder && self.image().cluster().is_none() && self.is_metadata_alone() {
+        if self.options.founder && self.image().cluster().is_none() && self.metadata_group.is_sole_voter() {
             let (cluster, at) = (self.options.cluster, self.clock.now());
             let born = MetadataCommand::ClusterBorn { cluster, feature_level: FeatureLevel::NEWEST, at };
             self.propose(&born).await?;
@@ -36,7 +36,7 @@ impl Broker {
             .image()
             .node(self.options.node)
             .is_some_and(|node| node.incarnation == self.options.incarnation);
-        if is_known && !self.is_metadata_alone() {
+        if is_known && !self.metadata_group.is_sole_voter() {
             let broker = Arc::clone(self);
             tokio::spawn(async move { broker.register_again().await });
             return Ok(());
@@ -69,11 +69,6 @@ impl Broker {
             // The sender lives as long as this broker.
             Ok(refused) = refused.wait_for(Option::is_some) => refused.clone().unwrap_or_default(),
         }
-    }
-
-    fn is_metadata_alone(&self) -> bool {
-        let voters = self.metadata_group.status().voters;
-        !voters.is_empty() && voters.iter().all(|set| set.iter().eq([&self.options.node]))
     }
 
     /// Registers, however long nobody answers.

@@ -143,6 +143,13 @@ impl Group {
         self.shared.status.clone()
     }
 
+    /// Whether this replica is the only voter, so that nobody else can lead. A member of this node's number that it was before, with data
+    /// that are gone, is another.
+    pub fn is_sole_voter(&self) -> bool {
+        let voters = self.status().voters;
+        !voters.is_empty() && voters.iter().all(|set| set.iter().eq([&self.shared.node])) && self.is_listed()
+    }
+
     /// Who leads the metadata group so that it can be changed, as far as this node can know. [`Group::status`] goes on naming a leader that
     /// is gone until there is another one; here it is nobody once it has been silent for longer than it would take to stand against it. Nor
     /// is it this node while no majority stands by it.
