@@ -15,6 +15,7 @@
 //! - Whoever follows the host's changes hears that a leader lost its support, or has it again, a round after this node could know. What
 //!   changes it (a node gone, back or restarted; a vote; a hand-over) has the group attended.
 //! - Of several replicas that could stand, one begins; the next follows after a delay, should the first be behind or gone.
+//! - Who gave its vote to another does not stand before that one has had time to say that it leads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};

@@ -1,5 +1,6 @@
 //! The task behind a consumer: reads each partition from its leader over a few Subscribe streams, passes on what they push,
-//! gives credit back as it is consumed, and after a break or a move resumes every partition at its next offset.
+//! gives credit back as it is consumed, and after a break or a move resumes every partition at its next offset. While a node is silent it
+//! looks whether another leads.
 //!
 //! Invariants:
 //! - a partition's next offset moves only when the push before it was handed over, and only pushes of the stream that it
