@@ -90,7 +90,7 @@ pub(crate) struct Shared {
     /// Who this replica is.
     pub(crate) doubt: Doubt,
     /// Which other replicas are not, or no more, who the group takes them for.
-    pub(crate) rejoining: Rejoining,
+    pub(crate) rejoining: Arc<Rejoining>,
     /// Whether a majority stood by this leader when the driver looked last.
     pub(crate) was_supported: AtomicBool,
     /// Closed when nothing applies entries any more, which openraft's shutdown does not wait for.

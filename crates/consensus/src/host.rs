@@ -1,55 +1,28 @@
 //! All groups of a node: start, stop, checkpoint, purge.
 
+mod start;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use highwater_storage::segment::DamagedSegment;
-use highwater_storage::{Applier, Entry, GroupLog, GroupOptions, Payload, Store};
-use highwater_types::{Clock, GroupId, NodeId, ProcessEpoch, Random, Term};
-use openraft::Raft;
+use highwater_storage::Store;
+use highwater_types::{Clock, GroupId, NodeId, ProcessEpoch, Random};
 use parking_lot::Mutex;
+pub use start::Origin;
 use tokio::sync::watch;
 
-use crate::acks::Acks;
-use crate::apply_gate::ApplyGate;
-use crate::doubt::Doubt;
 use crate::driver::{self, Driver};
 use crate::error::{ConsensusError, RefusedRequest};
-use crate::follower_room::FollowerRoom;
-use crate::following::Following;
-use crate::group::{Group, GroupStatus, Shared, fatal_error};
+use crate::group::Group;
 use crate::incarnations::Incarnations;
 use crate::liveness::{Liveness, Ping, Pong};
-use crate::log_store::LogStore;
-use crate::membership::{self, MemberInfo};
 use crate::message::Member;
-use crate::network::Peers;
-use crate::proposal_run::ProposalRuns;
-use crate::rejoin::Rejoining;
-use crate::runtime::with_random;
-use crate::settings::settings;
-use crate::state_machine::StateMachine;
 use crate::throttle::Throttle;
 use crate::transport::Transport;
-use crate::type_config::Types;
 
-/// How long the first status of a started group may take.
-const STATUS_DEADLINE: Duration = Duration::from_secs(10);
 /// How long what is applied when a group is stopped may take to end.
 const WORKER_DEADLINE: Duration = Duration::from_secs(10);
-
-/// Where a group's log comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// The metadata calls the group new: it begins with these voters, the same at each of them. On a replica that
-    /// has a log already it changes nothing.
-    New(BTreeSet<Member>),
-    /// The group has a past: it goes on from the log that is here. A replica without one is another member than any that its node may have
-    /// been there before (R20), and waits, without a vote, until a leader takes it in (R16).
-    Existing,
-}
 
 /// What a host runs on. All of it is passed in, so that a simulation can own it.
 pub struct HostParts {
@@ -111,11 +84,6 @@ impl GroupHost {
     /// Draws who replicas are.
     pub(crate) fn incarnations(&self) -> &Incarnations {
         &self.incarnations
-    }
-
-    /// A group's members are to be looked at again.
-    pub(crate) fn note_change(&self) {
-        self.changes.send_modify(|count| *count += 1);
     }
 
     /// Changes whenever some group's status does, one of its replicas asks to be taken in, or this node leads a group and gains or loses
@@ -204,209 +172,6 @@ impl GroupHost {
         self.groups.lock().get(&id).cloned()
     }
 
-    /// Starts a group over its log, which is created when there is none. [`Origin::New`] must be said only while the metadata calls
-    /// the group new (R16).
-    ///
-    /// On return the group runs; [`Group::wait_serving`] tells when it leads. A group whose data is damaged
-    /// comes back quarantined, with the state of the last checkpoint.
-    ///
-    /// # Errors
-    /// When its log or its state cannot be set up. Calling again is safe, and right when the cause has passed
-    /// ([`ConsensusError::is_no_space`]): what was applied before the failure stays applied.
-    pub async fn start_group(
-        &self,
-        id: GroupId,
-        options: GroupOptions,
-        origin: Origin,
-        applier: Box<dyn Applier>,
-    ) -> Result<Group, ConsensusError> {
-        let store = &self.parts.store;
-        let log = match (store.group(id), &origin) {
-            (Some(log), _) => log,
-            (None, Origin::New(_)) => store.create_group(id, options)?,
-            (None, Origin::Existing) => store.create_another(id, options, self.incarnations.draw(None)).await?,
-        };
-        log.install(applier)?;
-        let group = match log.quarantine() {
-            Some(reason) => self.quarantined(log.clone(), reason.to_owned()),
-            None => match damage_of_only_replica(self.node(), &log) {
-                Some(reason) => {
-                    tracing::error!(group = %id, reason, "the only replica's segments are damaged; it is quarantined");
-                    self.quarantined(log, reason)
-                }
-                None => {
-                    log.set_options(options);
-                    match self.run(log.clone(), origin).await {
-                        Ok(group) => group,
-                        // Found only now, by the core's look at its log.
-                        Err(ConsensusError::Quarantined { reason }) => {
-                            tracing::error!(group = %id, reason, "the group's log is damaged; it is quarantined");
-                            self.quarantined(log, reason)
-                        }
-                        Err(error) => return Err(error),
-                    }
-                }
-            },
-        };
-        self.groups.lock().insert(id, group.clone());
-        // Not before: the driver forgets a group that it does not find.
-        self.driver.attend(id);
-        Ok(group)
-    }
-
-    async fn run(&self, log: Arc<GroupLog>, origin: Origin) -> Result<Group, ConsensusError> {
-        let id = log.id();
-        let applied_term = log.applied().0.map_or(Term::ZERO, |applied| applied.term);
-        let (term_sender, term_receiver) = watch::channel(applied_term);
-        let gate = Arc::new(ApplyGate::new());
-        let (room, runs, acks) =
-            (Arc::<FollowerRoom>::default(), Arc::<ProposalRuns>::default(), Arc::<Acks>::default());
-        let purging = watch::Sender::new(0);
-        let clock = self.parts.clock.clone();
-        let machine = StateMachine::new(log.clone(), clock, term_sender, gate.clone(), room.clone());
-        // What is known committed is applied again here.
-        let log_store = LogStore::new(log.clone(), runs.clone(), gate.clone());
-        let peers = Peers {
-            node: self.node(),
-            group: id,
-            transport: self.parts.transport.clone(),
-            acks: acks.clone(),
-            liveness: self.liveness.clone(),
-            purging: purging.subscribe(),
-            log: log.clone(),
-            catch_up: self.catch_up.clone(),
-        };
-        let raft = Raft::new(self.node().0, settings(id)?, peers, log_store.clone(), machine);
-        let raft = with_random(self.parts.random.clone(), raft).await.map_err(|fatal| {
-            match (log_store.damage(), gate.failure()) {
-                (Some(damage), _) => ConsensusError::Quarantined { reason: damage.to_owned() },
-                (None, Some(failure)) => ConsensusError::Log(failure),
-                (None, None) => fatal_error(&fatal),
-            }
-        })?;
-        gate.open();
-        let (status_sender, status) = watch::channel(GroupStatus::default());
-        let applied_terms = term_receiver.clone();
-        let following = Following {
-            raft: raft.clone(),
-            applied_term: term_receiver,
-            status: status_sender,
-            id,
-            failure: self.failure.clone(),
-            gate: gate.clone(),
-            driver: self.driver.clone(),
-            changes: self.changes.clone(),
-        };
-        tokio::spawn(following.run());
-        let group =
-            self.handle(log, Some(raft.clone()), status, gate, room, acks, runs, applied_terms, purging);
-        if let Err(error) = self.begin(&group, &raft, origin).await {
-            stop(&group).await;
-            return Err(error);
-        }
-        // A task publishes the status. Who looks right after the start must not take a group of many for one without members.
-        if raft.voter_ids().next().is_some() {
-            let mut published = group.watch();
-            let members = published.wait_for(|status| !status.voters.is_empty());
-            // Its core may have ended meanwhile, which is told elsewhere.
-            let _ = tokio::time::timeout(STATUS_DEADLINE, members).await;
-        }
-        Ok(group)
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn handle(
-        &self,
-        log: Arc<GroupLog>,
-        raft: Option<Raft<Types, StateMachine>>,
-        status: watch::Receiver<GroupStatus>,
-        gate: Arc<ApplyGate>,
-        room: Arc<FollowerRoom>,
-        acks: Arc<Acks>,
-        runs: Arc<ProposalRuns>,
-        applied_term: watch::Receiver<Term>,
-        purging: watch::Sender<u64>,
-    ) -> Group {
-        let (node, liveness, driver) = (self.node(), self.liveness.clone(), self.driver.clone());
-        let doubt = Doubt::new(self.member().incarnation, self.incarnations.clone(), log.clone());
-        let shared = Shared {
-            log,
-            raft,
-            status,
-            gate,
-            room,
-            acks,
-            runs,
-            node,
-            liveness,
-            driver,
-            heard_leader: Mutex::new(None),
-            inbound: tokio::sync::Mutex::new(()),
-            handing_over: watch::Sender::new(false),
-            members: Arc::default(),
-            transport: self.parts.transport.clone(),
-            was_supported: AtomicBool::new(false),
-            applied_term,
-            purging,
-            doubt,
-            rejoining: Rejoining::default(),
-        };
-        Group { shared: Arc::new(shared) }
-    }
-
-    /// A group without a Raft core.
-    fn quarantined(&self, log: Arc<GroupLog>, reason: String) -> Group {
-        let (sender, status) =
-            watch::channel(GroupStatus { quarantined: Some(reason), ..GroupStatus::default() });
-        // Nothing ever changes it; leaking one small allocation per damaged group keeps waiters from seeing a closed channel.
-        std::mem::forget(sender);
-        let gate = Arc::new(ApplyGate::new());
-        let (_, applied_term) = watch::channel(Term::ZERO);
-        let purging = watch::Sender::new(0);
-        self.handle(
-            log,
-            None,
-            status,
-            gate,
-            Arc::default(),
-            Arc::default(),
-            Arc::default(),
-            applied_term,
-            purging,
-        )
-    }
-
-    /// Lets a group without a past begin, and one with a past go on.
-    async fn begin(
-        &self,
-        group: &Group,
-        raft: &Raft<Types, StateMachine>,
-        origin: Origin,
-    ) -> Result<(), ConsensusError> {
-        let id = group.id();
-        if raft.is_initialized().await.map_err(|fatal| fatal_error(&fatal))? {
-            // Nobody else can lead a group of one voter, so there is no one to wait for. Of several, one stands when the time comes.
-            if raft.voter_ids().eq([self.node().0]) && group.is_listed() {
-                // What it lost is nowhere else.
-                group.log().vouch();
-                raft.trigger().elect(false).await.map_err(|fatal| fatal_error(&fatal))?;
-            }
-            return Ok(());
-        }
-        match origin {
-            Origin::New(voters) => {
-                let info = |voter: &Member| (voter.node.0, MemberInfo::of_node(voter.incarnation));
-                let members: BTreeMap<u64, MemberInfo> = voters.iter().map(info).collect();
-                let initialized = raft.initialize(members).await;
-                initialized.map_err(|error| ConsensusError::Failed { reason: error.to_string() })
-            }
-            Origin::Existing => {
-                tracing::warn!(group = %id, "the group has no data here although it is not new; it waits, without a vote");
-                Ok(())
-            }
-        }
-    }
-
     /// Stops a group; its data stays. Proposals under way may or may not take effect.
     pub async fn stop_group(&self, id: GroupId) {
         let group = self.groups.lock().remove(&id);
@@ -451,19 +216,6 @@ impl GroupHost {
         }
         Ok(self.parts.store.close().await?)
     }
-}
-
-/// What is damaged of the segments of a group that has no other member: there is nobody to repair them from.
-fn damage_of_only_replica(node: NodeId, log: &GroupLog) -> Option<String> {
-    let damaged = log.segments()?.damaged().into_iter().next()?;
-    let Some(Entry { payload: Payload::Membership(members), .. }) = log.applied().1 else { return None };
-    let members = membership::decode(&members).ok()?;
-    let is_alone = members.nodes().all(|(member, _)| *member == node.0);
-    let DamagedSegment { file, position, damage, .. } = damaged;
-    is_alone.then(|| format!(
-        "{} is damaged at position {position}: {damage}; there is no other replica to fetch it from: restore it from a backup",
-        file.display()
-    ))
 }
 
 /// Ends a group's core, and waits until nothing is applied to its log any more.

@@ -81,10 +81,7 @@ impl GroupHost {
                 Ok(PeerReply::TakeOver(answer.is_ok()))
             }
             PeerRequest::Rejoin(rejoin) => {
-                if group.shared.rejoining.hear(from, rejoin) {
-                    self.driver().attend(group.id());
-                    self.note_change();
-                }
+                group.shared.rejoining.hear(from, rejoin);
                 Ok(PeerReply::Rejoin(group.status().is_serving))
             }
             PeerRequest::Identify => Ok(PeerReply::Identity(group.shared.doubt.identity())),
@@ -128,8 +125,8 @@ fn check_addressee(group: &Group, to: Incarnation, request: &PeerRequest) -> Res
     }
 }
 
-/// Takes a leader's entries or state, one request after another. Who the leader takes this replica in as, it becomes first. It goes on when
-/// the peer is gone meanwhile: the core takes the request in either way, and what follows must not begin before it has.
+/// Takes a leader's entries or state, one request after another. Who the leader takes this replica in as, it becomes first; a leader that
+/// means another is told who is here. It goes on when the peer is gone meanwhile: the core takes the request in either way, and what follows must not begin before it has.
 async fn in_turn<F>(
     group: Group,
     to: Incarnation,
@@ -140,8 +137,13 @@ where
 {
     let work = async move {
         let _turn = group.shared.inbound.lock().await;
-        group.shared.doubt.admit_leader(to).await?;
-        taken(group.clone()).await
+        match group.shared.doubt.admit_leader(to).await {
+            Ok(()) => taken(group.clone()).await,
+            Err(RefusedRequest::OtherIncarnation { .. }) => {
+                Ok(PeerReply::Identity(group.shared.doubt.identity()))
+            }
+            Err(refused) => Err(refused),
+        }
     };
     match tokio::spawn(work).await {
         Ok(done) => done,

@@ -51,7 +51,7 @@ pub enum PeerRequest {
     Batches(BatchesWanted),
 }
 
-/// The answer to a [`PeerRequest`], of the same kind.
+/// The answer to a [`PeerRequest`], of the same kind, or an identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerReply {
     /// To an append.
@@ -64,7 +64,7 @@ pub enum PeerReply {
     TakeOver(bool),
     /// To the wish to be taken in: whether the receiver leads, and so will see to it.
     Rejoin(bool),
-    /// To the question who the receiver is.
+    /// To the question who the receiver is, and to entries or state of a leader that are for another than who it is: it took nothing of them.
     Identity(Identity),
     /// To a survey.
     Survey(Surveyed),

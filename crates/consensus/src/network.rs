@@ -26,6 +26,7 @@ use crate::convert;
 use crate::liveness::Liveness;
 use crate::membership::MemberInfo;
 use crate::message::{AppendReply, Member, PeerReply, PeerRequest, TakeOver};
+use crate::rejoin::Rejoining;
 use crate::settings::LEASE;
 use crate::throttle::Throttle;
 use crate::transport::{Transport, TransportError};
@@ -50,6 +51,8 @@ pub(crate) struct Peers {
     pub(crate) log: Arc<GroupLog>,
     /// What followers that catch up share.
     pub(crate) catch_up: Arc<Throttle>,
+    /// Which replicas are not who they are taken for.
+    pub(crate) rejoining: Arc<Rejoining>,
 }
 
 impl RaftNetworkFactory<Types> for Peers {
@@ -78,6 +81,7 @@ impl Peers {
             log: Arc::clone(&self.log),
             catching_up: CatchingUp::new(&self.log),
             catch_up: Arc::clone(&self.catch_up),
+            rejoining: Arc::clone(&self.rejoining),
         }
     }
 }
@@ -99,6 +103,7 @@ pub(crate) struct Peer {
     log: Arc<GroupLog>,
     catching_up: CatchingUp,
     catch_up: Arc<Throttle>,
+    rejoining: Arc<Rejoining>,
 }
 
 impl Peer {
@@ -109,6 +114,11 @@ impl Peer {
         deadline: Duration,
     ) -> Result<PeerReply, RPCError<Types>> {
         let called = self.transport.call(self.target, self.group, request, deadline).await;
+        if let Ok(PeerReply::Identity(identity)) = &called {
+            self.rejoining.hear_who_is_there(self.target.node, *identity);
+            let reason = format!("the replica of node {} is another than it is taken for", self.target.node);
+            return Err(RPCError::Unreachable(Unreachable::new(&AnyError::error(reason))));
+        }
         called.map_err(|error| match error {
             TransportError::Unreachable { .. } | TransportError::Refused { .. } => {
                 RPCError::Unreachable(Unreachable::new(&AnyError::new(&error)))

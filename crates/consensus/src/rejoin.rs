@@ -1,4 +1,5 @@
-//! A replica that is another member than its group knows asks to be taken in, and whoever leads hears of it, or asks who it is.
+//! A replica that is another member than its group knows asks to be taken in, and whoever leads hears of it, or asks who it is. A leader
+//! that takes it for another is answered with who it is: the replica may not know anybody whom it could ask.
 //!
 //! The leader's [`reconcile`](crate::Group::reconcile) does the rest: the member that was leaves, the new one joins as a learner, catches
 //! up and votes. It never touches a log.
@@ -12,13 +13,16 @@
 //! - Nobody joins of whom the leader does not know who it is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use highwater_storage::GroupOptions;
 use highwater_types::{GroupId, Incarnation, NodeId};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::driver::Driver;
 use crate::error::ConsensusError;
 use crate::group::Group;
 use crate::host::GroupHost;
@@ -34,16 +38,34 @@ const HEARD_LASTS: Duration = Duration::from_secs(2);
 const DEADLINE: Duration = Duration::from_millis(400);
 
 /// Who asked to be taken in, as whom and when.
-#[derive(Default)]
 pub(crate) struct Rejoining {
+    group: GroupId,
     heard: Mutex<BTreeMap<NodeId, (Rejoin, Instant)>>,
+    driver: Arc<Driver>,
+    /// Changes when the members are to be looked at again.
+    changes: watch::Sender<u64>,
 }
 
 impl Rejoining {
-    /// Notes the wish; whether it is news.
-    pub(crate) fn hear(&self, from: NodeId, rejoin: Rejoin) -> bool {
+    /// Of a group that nobody has asked yet. Whoever looks after it is told through the other two.
+    pub(crate) fn new(group: GroupId, driver: Arc<Driver>, changes: watch::Sender<u64>) -> Self {
+        Self { group, heard: Mutex::default(), driver, changes }
+    }
+
+    /// Notes the wish, and has it seen to when it is news.
+    pub(crate) fn hear(&self, from: NodeId, rejoin: Rejoin) {
         let known = self.heard.lock().insert(from, (rejoin, Instant::now()));
-        known.is_none_or(|(known, at)| known != rejoin || at.elapsed() > HEARD_LASTS)
+        if known.is_none_or(|(known, at)| known != rejoin || at.elapsed() > HEARD_LASTS) {
+            self.driver.attend(self.group);
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Notes who a replica says it is that was taken for another.
+    pub(crate) fn hear_who_is_there(&self, from: NodeId, identity: Identity) {
+        if let Identity { node, replica: Some(replica) } = identity {
+            self.hear(from, Rejoin { node, replica });
+        }
     }
 
     /// Forgets a wish that has no ground any more.

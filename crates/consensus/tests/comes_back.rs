@@ -7,9 +7,9 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use highwater_consensus::{Desired, Reconciled};
-use highwater_types::{NodeId, Offset};
-use support::cluster::Cluster;
+use highwater_consensus::{Append, Desired, PeerRequest, Reconciled, Sender};
+use highwater_types::{Incarnation, NodeId, Offset, ProcessEpoch};
+use support::cluster::{Cluster, group_id};
 use support::expected;
 use tokio::time::{Instant, sleep};
 
@@ -193,4 +193,39 @@ async fn a_replica_that_comes_and_goes_is_another_one_each_time_and_is_taken_in_
     }
     assert!(lives.is_sorted() && lives[0].is_some(), "{lives:?}");
     assert_eq!(lives.iter().collect::<BTreeSet<_>>().len(), lives.len(), "{lives:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_is_taken_for_another_says_so_to_the_leader_though_it_knows_nobody() {
+    for seed in 1..=3 {
+        println!("seed {seed}");
+        let cluster = Cluster::new(seed);
+        cluster.start_all(&[A, B, C]).await;
+        cluster.knows_nobody(D);
+        cluster.start(D).await;
+        produce(&cluster, 0..3).await;
+        // Somebody takes it for the one whose data was here before. It would be taken in as another than it is from here on.
+        let leader = cluster.leader().await;
+        let vote = cluster.group(leader).log().vote().unwrap();
+        let heartbeat = Append { vote, previous: None, entries: Vec::new(), committed: None };
+        let from = Sender { node: leader, epoch: ProcessEpoch(1) };
+        let append = PeerRequest::Append(heartbeat);
+        let _ = cluster.host(D).receive(from, Incarnation(1), group_id(), append).await;
+
+        cluster.slow(leader, D, REQUEST);
+        let voters = [A, B, C, D].map(|node| cluster.member(node)).into();
+        let desired = Desired { voters, ..Desired::default() };
+        assert_eq!(cluster.group(leader).reconcile(&desired).await.unwrap(), Reconciled::Stepped);
+        // Before it became that.
+        cluster.kill(D);
+        cluster.heal();
+        cluster.start(D).await;
+        let whole = until("it is a voter as who it is", &cluster, || cluster.is_whole());
+        tokio::select! {
+            () = whole => {}
+            () = cluster.supervise() => {}
+        }
+        produce(&cluster, 3..4).await;
+        until("it has all", &cluster, || cluster.values(D) == expected(0..4)).await;
+    }
 }

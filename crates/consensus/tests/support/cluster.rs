@@ -59,6 +59,8 @@ struct NetState {
     nodes: BTreeSet<NodeId>,
     /// The group's first voters.
     founders: BTreeSet<Member>,
+    /// Nodes that know no other.
+    newcomers: BTreeSet<NodeId>,
 }
 
 struct Running {
@@ -78,6 +80,12 @@ struct Link {
 impl Link {
     /// The receiver, if what is sent arrives there.
     fn request_arrives(&self, to: NodeId) -> Result<Arc<GroupHost>, TransportError> {
+        if self.net.state.lock().newcomers.contains(&self.from.node) {
+            return Err(TransportError::Unreachable {
+                node: to,
+                reason: "its address is not known".to_owned(),
+            });
+        }
         self.arrives(to, (self.from.node, to))
     }
 
@@ -240,8 +248,14 @@ impl Cluster {
     fn introduce(&self) {
         let state = self.net.state.lock();
         for (node, running) in &state.running {
-            running.host.set_peers(state.nodes.iter().copied().filter(|peer| peer != node).collect());
+            let is_known = |peer: &NodeId| peer != node && !state.newcomers.contains(node);
+            running.host.set_peers(state.nodes.iter().copied().filter(is_known).collect());
         }
+    }
+
+    /// From its next start on the node knows no other, as one whose disk was emptied and that has no metadata yet. It is reached and answers.
+    pub fn knows_nobody(&self, node: NodeId) {
+        self.net.state.lock().newcomers.insert(node);
     }
 
     /// A node and the life of its disk.
