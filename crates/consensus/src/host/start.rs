@@ -98,7 +98,11 @@ impl GroupHost {
                     match self.run(log.clone(), origin).await {
                         Ok(group) => group,
                         // Found only now, by the core's look at its log.
-                        Err(ConsensusError::Quarantined { reason }) => {
+                        Err(error) if error.is_damage() => {
+                            let reason = match error {
+                                ConsensusError::Quarantined { reason } => reason,
+                                other => other.to_string(),
+                            };
                             tracing::error!(group = %id, reason, "the group's log is damaged; it is quarantined");
                             self.quarantined(log, reason)
                         }

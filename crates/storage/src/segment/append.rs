@@ -9,9 +9,11 @@ use std::io::IoSlice;
 use highwater_records::StampedBatch;
 use highwater_types::{RaftIndex, Term, TimestampMs};
 
+use super::damaged::mark;
 use super::error::SegmentError;
 use super::extent::Extent;
 use super::run_table::RunBatch;
+use super::segment_file::LOG;
 use super::segmented_log::{PublishedSegment, SegmentedLog, Writer};
 use super::space::{Room, is_full};
 use super::walker::Floor;
@@ -59,8 +61,10 @@ impl SegmentedLog {
             let active = self.segment_for(&mut writer, first.batch, now)?;
             let count = batches_that_fit(&writer, &active.extent, rest);
             let (group, after) = rest.split_at(count);
-            self.write_group(&mut writer, &active, group, now)?;
-            rest = after;
+            match self.write_group(&mut writer, &active, group, now) {
+                Ok(()) => rest = after,
+                Err(error) => self.leave_damaged(&mut writer, &active, error)?,
+            }
         }
         Ok(())
     }
@@ -149,6 +153,24 @@ impl SegmentedLog {
         }
         self.grow(writer, &active, size, Room::All)?;
         Ok(active)
+    }
+
+    /// When `error` says that the active segment is damaged, which shows when its index has to be made: marks it, and starts the next.
+    /// What is damaged of it is repaired from other replicas; batches to come must not wait for that.
+    fn leave_damaged(
+        &self,
+        writer: &mut Writer,
+        active: &PublishedSegment,
+        error: SegmentError,
+    ) -> Result<(), SegmentError> {
+        match error {
+            SegmentError::Corrupt { file, position, damage } if file == active.segment.path(LOG) => {
+                self.start_segment(writer, writer.reserved, Room::All)?;
+                mark(active, position, &damage);
+                Ok(())
+            }
+            other => Err(other),
+        }
     }
 
     /// Writes batches that fit the active segment, indexes them and publishes them.

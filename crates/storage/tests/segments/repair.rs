@@ -164,6 +164,39 @@ fn a_file_that_is_missing_or_cut_is_made_again_and_the_log_goes_on_meanwhile() {
 }
 
 #[test]
+fn batches_are_appended_whatever_is_damaged_of_those_before_them_and_though_the_index_is_to_be_made_of_these() {
+    let mut bed = Bed::sim(7);
+    bed.options.segment_bytes = 1500;
+    bed.options.index_interval_bytes = 100;
+    let (log, model, manifest) = filled(&bed);
+    let other = other_replica(&model);
+    let sim = bed.sim.clone().expect("simulated");
+    drop(log);
+    let (indexes, logs): (Vec<PathBuf>, Vec<PathBuf>) =
+        bed.files().into_iter().partition(|file| !file.to_string_lossy().ends_with(".log"));
+    let active = logs.last().expect("an active segment");
+    for position in (0..sim.read_cached(active).expect("a file").len() as u64).step_by(3) {
+        // As after a power cut: the indexes are never waited for.
+        for index in &indexes {
+            let _ = bed.disk.remove_file(index);
+        }
+        let log = open(&bed, &manifest);
+        sim.flip_bit(active, position, (position % 8) as u8).expect("a flip");
+        let mut model = model.clone();
+        for time in 0..3 {
+            let appended = model.make(&[5, 6], 10 + time, highwater_records::Compression::None);
+            append(&log, &appended).expect("an append");
+            let read = log.read(appended.batch.base_offset(), model.next_offset, usize::MAX).expect("whole");
+            assert_eq!(concat(&read.slices), appended.bytes(), "position {position}");
+        }
+        assert_right_or_refused(&log, &model);
+        scrub(&log);
+        repair_all(&log, &other);
+        assert_same(&log, &model);
+    }
+}
+
+#[test]
 fn a_sector_that_cannot_be_read_is_damage_and_never_a_signal() {
     let bed = Bed::sim(4);
     let (log, model, _) = filled(&bed);
