@@ -1,4 +1,4 @@
-//! What producers notice while a large replica is moved to another node, and while a follower stands still.
+//! What producers notice while a large replica is moved to another node, and while a follower stands still or is slow.
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
 use std::time::Duration;
@@ -18,7 +18,11 @@ const REPLICAS: usize = 3;
 /// The topic.
 const TOPIC: &str = "move-replica";
 
-/// Moves a replica while a producer goes on, then pauses a follower, and prints what the producer noticed of each
+/// A slow follower runs for so long, and then stands still for so long.
+const SLOW_RUNS: Duration = Duration::from_millis(20);
+const SLOW_STANDS: Duration = Duration::from_millis(180);
+
+/// Moves a replica while a producer goes on, then pauses a follower, then slows it, and prints what the producer noticed of each
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
@@ -32,7 +36,7 @@ struct Arguments {
     /// Records per second [default: half of what the cluster takes, which is measured first]
     #[arg(long)]
     rate: Option<f64>,
-    /// Seconds that are measured before, and that a follower is paused
+    /// Seconds of each part: before, with a follower paused, with one slow, after that
     #[arg(long, default_value_t = 20)]
     seconds: u64,
 }
@@ -68,6 +72,15 @@ async fn main() -> Result<(), BenchError> {
     cluster.signal(moved.follower, "STOP")?;
     let paused = spent(sleep(seconds)).await;
     cluster.signal(moved.follower, "CONT")?;
+    let resumed = spent(sleep(seconds)).await;
+    let began = Instant::now();
+    while began.elapsed() < seconds {
+        sleep(SLOW_RUNS).await;
+        cluster.signal(moved.follower, "STOP")?;
+        sleep(SLOW_STANDS).await;
+        cluster.signal(moved.follower, "CONT")?;
+    }
+    let slowed = (began, Instant::now());
     let after = spent(sleep(seconds)).await;
     let probes = load.stop().await?;
 
@@ -75,7 +88,9 @@ async fn main() -> Result<(), BenchError> {
     let (from, to) = (moved.from, moved.to);
     print_line(&format!("replica moved from node {from} to {to}"), &probes, moving);
     print_line(&format!("follower {} paused", moved.follower), &probes, paused);
-    print_line("follower resumed", &probes, after);
+    print_line("follower resumed", &probes, resumed);
+    print_line(&format!("follower {} slow", moved.follower), &probes, slowed);
+    print_line("after that", &probes, after);
     Ok(())
 }
 
