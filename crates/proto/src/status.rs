@@ -109,7 +109,7 @@ impl ErrorDetail {
 /// The canonical gRPC code of each kind of error.
 fn canonical_code(code: ErrorCode) -> Code {
     match code {
-        ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId => Code::NotFound,
+        ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId | ErrorCode::UnknownGroup => Code::NotFound,
         ErrorCode::TopicAlreadyExists => Code::AlreadyExists,
         ErrorCode::OffsetOutOfRange => Code::OutOfRange,
         ErrorCode::InvalidRequest
@@ -125,6 +125,11 @@ fn canonical_code(code: ErrorCode) -> Code {
         ErrorCode::OutOfOrderSequence
         | ErrorCode::InvalidProducerEpoch
         | ErrorCode::UnknownProducerId
+        | ErrorCode::GroupNotEmpty
+        | ErrorCode::UnknownMember
+        | ErrorCode::FencedMember
+        | ErrorCode::StaleMember
+        | ErrorCode::InstanceInUse
         | ErrorCode::NodeRemoved => Code::FailedPrecondition,
         ErrorCode::NoSpace | ErrorCode::Throttled => Code::ResourceExhausted,
         ErrorCode::Timeout => Code::DeadlineExceeded,

@@ -48,6 +48,18 @@ pub enum ErrorCode {
     InvalidProducerEpoch,
     /// The partition no longer knows this producer id.
     UnknownProducerId,
+    /// No group of that name.
+    UnknownGroup,
+    /// The group has members, which what was asked for would work against.
+    GroupNotEmpty,
+    /// The group has no such member: it left, or was silent for too long. It joins again.
+    UnknownMember,
+    /// The member is not where it says it is. It drops its partitions and joins again.
+    FencedMember,
+    /// The member does not hold the partition any more, or not yet in the epoch that it states.
+    StaleMember,
+    /// Another member fills the place of that instance.
+    InstanceInUse,
     /// The node's data directory belongs to the cluster no more: the node was removed, or has another one.
     NodeRemoved,
     /// Not enough disk space; nothing was written.
@@ -89,6 +101,12 @@ impl ErrorCode {
         Self::OutOfOrderSequence,
         Self::InvalidProducerEpoch,
         Self::UnknownProducerId,
+        Self::UnknownGroup,
+        Self::GroupNotEmpty,
+        Self::UnknownMember,
+        Self::FencedMember,
+        Self::StaleMember,
+        Self::InstanceInUse,
         Self::NodeRemoved,
         Self::NoSpace,
         Self::Quarantined,
@@ -141,6 +159,12 @@ impl ErrorCode {
             Self::OutOfOrderSequence => "OUT_OF_ORDER_SEQUENCE_NUMBER",
             Self::InvalidProducerEpoch => "INVALID_PRODUCER_EPOCH",
             Self::UnknownProducerId => "UNKNOWN_PRODUCER_ID",
+            Self::UnknownGroup => "UNKNOWN_GROUP",
+            Self::GroupNotEmpty => "GROUP_NOT_EMPTY",
+            Self::UnknownMember => "UNKNOWN_MEMBER",
+            Self::FencedMember => "FENCED_MEMBER",
+            Self::StaleMember => "STALE_MEMBER",
+            Self::InstanceInUse => "INSTANCE_IN_USE",
             Self::NodeRemoved => "NODE_REMOVED",
             Self::NoSpace => "NO_SPACE",
             Self::Quarantined => "QUARANTINED",

@@ -189,3 +189,24 @@ pub const SCRUB_BYTES_PER_SECOND: u64 = 8 << 20;
 /// Bytes a second that replicas which catch up and repairs may take, unless a node is configured otherwise: a gigabyte in a
 /// quarter of a minute, beside the producers.
 pub const CATCH_UP_BYTES_PER_SECOND: u64 = 64 << 20;
+
+/// Longest name of a consumer group, in bytes.
+pub const GROUP_NAME_BYTES_MAX: usize = 249;
+/// Longest id of a member or of an instance of one, in bytes.
+pub const MEMBER_ID_BYTES_MAX: usize = 255;
+/// Longest text that a member says about itself (its client's id, its host), in bytes; the rest is cut off.
+pub const MEMBER_TEXT_BYTES_MAX: usize = 255;
+/// Most consumer groups of one coordinator.
+pub const GROUPS_MAX: usize = 10_000;
+/// Most members of one group.
+pub const GROUP_MEMBERS_MAX: usize = 10_000;
+/// Most topics that one member subscribes to.
+pub const GROUP_SUBSCRIPTION_TOPICS_MAX: usize = 1000;
+/// Most partitions that one group has offsets of: all of the cluster.
+pub const GROUP_OFFSETS_MAX: usize = PARTITIONS_PER_CLUSTER_MAX as usize;
+/// Longest text that goes with a committed offset, in bytes (Kafka's `offset.metadata.max.bytes`).
+pub const OFFSET_METADATA_BYTES_MAX: usize = 4096;
+/// Longest that a member may take to give up partitions.
+pub const REBALANCE_TIMEOUT_MS_MAX: u64 = 60 * 60 * 1000;
+/// A snapshot of groups is written in pieces of about this many bytes.
+pub const GROUPS_SNAPSHOT_CHUNK_BYTES: usize = 1 << 20;

@@ -42,11 +42,17 @@ pub enum Mutant {
     EarlyLeader,
     /// A checkpoint lists segments that were not synced.
     SegmentsUnsynced,
+    /// A partition goes to its next owner before the last one said that it gave it up.
+    GiveBeforeRevoke,
+    /// A commit is taken from whoever sends it.
+    CommitUnfenced,
+    /// An offset is looked up by the partition's number alone, so that one of a deleted topic applies to its successor.
+    OffsetsOfPredecessor,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::AckBeforeFsync,
         Self::AckBeforeMajority,
         Self::LeaderRestore,
@@ -65,6 +71,9 @@ impl Mutant {
         Self::FlushReordered,
         Self::EarlyLeader,
         Self::SegmentsUnsynced,
+        Self::GiveBeforeRevoke,
+        Self::CommitUnfenced,
+        Self::OffsetsOfPredecessor,
     ];
 }
 
