@@ -72,7 +72,9 @@ impl Reader {
         let mut partitions = Vec::new();
         for topic in topics {
             let id = self.topic(&topic.topic)?;
-            partitions.extend(topic.indexes.iter().map(|index| PartitionId { topic: id, index: PartitionIndex(*index) }));
+            partitions.extend(
+                topic.indexes.iter().map(|index| PartitionId { topic: id, index: PartitionIndex(*index) }),
+            );
         }
         Ok(partitions.into())
     }

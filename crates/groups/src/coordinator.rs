@@ -45,8 +45,8 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Begins to lead groups, as the records so far made them. Every member has a whole session from now on, and a whole
-    /// rebalance timeout for what it gives up: nothing is known of when it was last heard. Assignments that were due
+    /// Begins to lead groups, as the records so far made them. Every member has a whole session from now on, and all
+    /// the time that there is for what it gives up: nothing is known of when it was last heard, or of what it heard. Assignments that were due
     /// are computed at the first [`Coordinator::tick`].
     pub fn take_over(state: GroupsState, config: GroupsConfig, now: Uptime) -> Self {
         let mut deadlines = Deadlines::default();
@@ -59,7 +59,7 @@ impl Coordinator {
                 let id = &member.description.member;
                 deadlines.set(Due::Session(name.clone(), id.clone()), now.plus(config.session_timeout));
                 if !member.current.revoking.is_empty() {
-                    let until = now.plus(member.description.rebalance_timeout);
+                    let until = now.plus(member.description.rebalance_timeout.max(config.session_timeout));
                     deadlines.set(Due::Revocation(name.clone(), id.clone()), until);
                 }
             }

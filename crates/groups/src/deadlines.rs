@@ -42,6 +42,13 @@ impl Deadlines {
         }
     }
 
+    /// Makes a deadline an earlier one, if it is later.
+    pub(crate) fn bring_forward(&mut self, due: Due, at: Uptime) {
+        if self.times.get(&due).is_some_and(|before| *before > at) {
+            self.set(due, at);
+        }
+    }
+
     /// Forgets a deadline.
     pub(crate) fn clear(&mut self, due: Due) {
         if let Some(at) = self.times.remove(&due) {

@@ -36,7 +36,9 @@ pub struct Wake {
 /// A member's time runs from when it *sent* what is answered, so that it is over before the coordinator gives its
 /// partitions away. It owns nothing any more, and joins again, when
 /// - a session timeout has passed since it sent the last request that was answered, or
-/// - its rebalance timeout has passed since it sent the one whose answer told it to give up what it still owns.
+/// - its rebalance timeout has passed since it sent the one whose answer told it to give something up, and no answer has come
+///   since that says that nothing is to be given up any more. That it has given it up is not enough: until the
+///   coordinator heard that, the coordinator counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberAnswer {
     /// The epoch to state from now on.
@@ -46,4 +48,7 @@ pub struct MemberAnswer {
     /// All that the member may own from now on: it may begin what is new to it, and gives up everything else that it
     /// owns, then says so. None when it has heard of this revision.
     pub assignment: Option<PartitionSet>,
+    /// Whether the coordinator waits for it to say that it gave up what it was told to, even when there is nothing of that
+    /// that it knows of: what gave it to the member may have been lost.
+    pub is_to_give_up: bool,
 }

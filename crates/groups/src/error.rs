@@ -49,7 +49,9 @@ pub enum GroupsError {
         max: usize,
     },
     /// The group has as many members as it can (`GROUP_MAX_SIZE_REACHED`).
-    #[error("group '{group}' has {max} members and takes no more; end some, or let the operator raise the limit")]
+    #[error(
+        "group '{group}' has {max} members and takes no more; end some, or let the operator raise the limit"
+    )]
     GroupFull {
         /// The group.
         group: GroupName,
@@ -91,7 +93,9 @@ pub enum GroupsError {
         current: Epoch,
     },
     /// The member says that it owns what it was not given, or what was taken from it.
-    #[error("member {member} does not hold {partition}, which it says it owns; drop all partitions and join again")]
+    #[error(
+        "member {member} does not hold {partition}, which it says it owns; drop all partitions and join again"
+    )]
     NotGiven {
         /// The member.
         member: MemberId,
@@ -105,7 +109,9 @@ pub enum GroupsError {
         member: MemberId,
     },
     /// Another member fills the place of this instance (`FENCED_INSTANCE_ID`).
-    #[error("instance {instance} is member {current} by now, not {member}; end this process, or name it otherwise")]
+    #[error(
+        "instance {instance} is member {current} by now, not {member}; end this process, or name it otherwise"
+    )]
     FencedInstance {
         /// The instance.
         instance: InstanceId,
@@ -157,7 +163,9 @@ pub enum GroupsError {
         partition: PartitionId,
     },
     /// The offsets of a topic are in use by members that subscribe to it (`GROUP_SUBSCRIBED_TO_TOPIC`).
-    #[error("offsets of {partition} are in use: members of group '{group}' subscribe to its topic; end them first")]
+    #[error(
+        "offsets of {partition} are in use: members of group '{group}' subscribe to its topic; end them first"
+    )]
     TopicInUse {
         /// The group.
         group: GroupName,
@@ -179,7 +187,9 @@ pub enum GroupsError {
         max: usize,
     },
     /// The group has offsets of as many partitions as it can.
-    #[error("group '{group}' has offsets of {max} partitions and takes no more; delete those that are not needed")]
+    #[error(
+        "group '{group}' has offsets of {max} partitions and takes no more; delete those that are not needed"
+    )]
     TooManyOffsets {
         /// The group.
         group: GroupName,

@@ -51,9 +51,7 @@ pub use group::{Group, GroupPhase, Member};
 pub use ids::{Epoch, GroupName, InstanceId, MemberId, Revision};
 pub use partition_set::PartitionSet;
 pub use record::{CommittedOffset, GroupChange, GroupHead, GroupKind, GroupRecord, MemberDescription};
-pub use request::{
-    CommitRequest, Committer, HeartbeatRequest, JoinRequest, Leave, LeaveRequest, OffsetCommit,
-};
+pub use request::{CommitRequest, Committer, HeartbeatRequest, JoinRequest, Leave, LeaveRequest, OffsetCommit};
 pub use state::GroupsState;
 pub use subscription::Subscription;
 pub use time::{Now, Uptime};

@@ -13,7 +13,8 @@ pub struct TopicPartitions {
     pub count: u32,
 }
 
-/// The live topics, as the coordinator's node knows them at one time.
+/// The live topics, as the coordinator's node knows them at one time. A catalog that is behind costs members the
+/// partitions that it does not know yet, until it does; it never costs offsets.
 pub trait TopicCatalog: Debug {
     /// The live topic of that name.
     fn by_name(&self, name: &TopicName) -> Option<TopicPartitions>;

@@ -2,6 +2,7 @@
 //!
 //! A line that is not indented is a step, what is indented below it is its outcome, `#` begins a comment. The steps
 //! are in [`support::script`]. `UPDATE_SCENARIOS=1` writes down what happens now; read the difference.
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests too.
 
 mod support;
 

@@ -109,7 +109,9 @@ impl ErrorDetail {
 /// The canonical gRPC code of each kind of error.
 fn canonical_code(code: ErrorCode) -> Code {
     match code {
-        ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId | ErrorCode::UnknownGroup => Code::NotFound,
+        ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId | ErrorCode::UnknownGroup => {
+            Code::NotFound
+        }
         ErrorCode::TopicAlreadyExists => Code::AlreadyExists,
         ErrorCode::OffsetOutOfRange => Code::OutOfRange,
         ErrorCode::InvalidRequest

@@ -70,6 +70,9 @@ fn faults_for(mutant: Mutant) -> Vec<Kind> {
         Mutant::LogStartForgotten | Mutant::PurgePastStart => vec![Kind::Restart, Kind::Kill],
         Mutant::RecycledEarly => vec![Kind::Blackout, Kind::SlowDisk, Kind::Isolate],
         Mutant::IndexOffByOne => vec![Kind::Isolate, Kind::Kill],
+        Mutant::GiveBeforeRevoke | Mutant::CommitUnfenced | Mutant::OffsetsOfPredecessor => {
+            vec![Kind::Isolate, Kind::Kill]
+        }
         Mutant::InitializeTwice => vec![Kind::EmptyDisk, Kind::Kill, Kind::Isolate],
     }
 }

@@ -78,8 +78,10 @@ impl Dealing {
             if free.is_empty() {
                 continue;
             }
-            let mut lightest: BinaryHeap<_> =
-                self.readers[topic].iter().map(|reader| std::cmp::Reverse((self.loads[*reader], *reader))).collect();
+            let mut lightest: BinaryHeap<_> = self.readers[topic]
+                .iter()
+                .map(|reader| std::cmp::Reverse((self.loads[*reader], *reader)))
+                .collect();
             for number in free {
                 let keeper = keepers[number as usize].filter(|keeper| self.reads(*keeper, topic));
                 let Some(std::cmp::Reverse((_, reader))) = lightest.pop() else { break };

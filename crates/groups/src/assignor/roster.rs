@@ -48,7 +48,12 @@ impl<'a> Roster<'a> {
         });
         let candidate = |member: &&'a crate::group::Member| Candidate {
             id: &member.description.member,
-            topics: member.description.subscription.names().filter_map(|name| names.get(name).copied()).collect(),
+            topics: member
+                .description
+                .subscription
+                .names()
+                .filter_map(|name| names.get(name).copied())
+                .collect(),
             before: &member.target,
         };
         let candidates = members.iter().map(candidate).collect();

@@ -39,7 +39,8 @@ struct Case {
 
 impl Case {
     fn drawn(dice: &mut Dice, is_homogeneous: bool) -> Self {
-        let topics: Vec<_> = (0..1 + dice.below(3)).map(|n| topic(n.into(), 1 + dice.below(3) as u32)).collect();
+        let topics: Vec<_> =
+            (0..1 + dice.below(3)).map(|n| topic(n.into(), 1 + dice.below(3) as u32)).collect();
         let members = 1 + dice.below(4) as usize;
         let all: Vec<usize> = (0..topics.len()).collect();
         let mut reads: Vec<Vec<usize>> = (0..members)
@@ -59,11 +60,8 @@ impl Case {
     }
 
     fn assign(&self, assignor: Assignor) -> Vec<PartitionSet> {
-        let candidate = |n: usize| Candidate {
-            id: &self.ids[n],
-            topics: self.reads[n].clone(),
-            before: &self.before[n],
-        };
+        let candidate =
+            |n: usize| Candidate { id: &self.ids[n], topics: self.reads[n].clone(), before: &self.before[n] };
         let candidates = (0..self.ids.len()).map(candidate).collect();
         assignor.assign(&Roster::new(candidates, self.topics.clone(), &BTreeMap::new()))
     }
@@ -137,9 +135,10 @@ fn uniform_takes_nothing_from_a_member_that_has_no_more_than_its_share() {
         let share = case.partitions().len() / case.ids.len();
         let dealt = case.assign(Assignor::Uniform);
         for (before, after) in case.before.iter().zip(&dealt) {
-            let existing = before.iter().filter(|held| case.partitions().iter().any(|(_, known)| known == held));
-            let (had, kept) = existing
-                .fold((0, 0), |(had, kept), held| (had + 1, kept + usize::from(after.contains(held))));
+            let existing =
+                before.iter().filter(|held| case.partitions().iter().any(|(_, known)| known == held));
+            let (had, kept) =
+                existing.fold((0, 0), |(had, kept), held| (had + 1, kept + usize::from(after.contains(held))));
             assert!(kept >= had.min(share), "kept {kept} of {had}, its share is {share}");
         }
     }

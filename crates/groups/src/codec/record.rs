@@ -66,9 +66,10 @@ pub(super) fn read_record(reader: Reader, record: wire::Record) -> Result<GroupR
             partitions: reader.partitions(&target.topics)?,
         },
         Change::Assigned(epoch) => GroupChange::Assigned(Epoch(epoch)),
-        Change::Current(current) => {
-            GroupChange::Current { member: reader.member(&current.member)?, current: read_current(reader, &current)? }
-        }
+        Change::Current(current) => GroupChange::Current {
+            member: reader.member(&current.member)?,
+            current: read_current(reader, &current)?,
+        },
         Change::Offset(offset) => read_offset(reader, offset)?,
         Change::OffsetDeleted(partition) => GroupChange::OffsetDeleted(reader.partition(&partition)?),
         Change::TopicForgotten(topic) => GroupChange::TopicForgotten(reader.topic(&topic)?),
@@ -105,7 +106,9 @@ fn write_head(head: &GroupHead) -> wire::Group {
 fn read_head(reader: Reader, head: wire::Group) -> Result<GroupHead, GroupsError> {
     let kind = match head.kind() {
         wire::Kind::Consumer => GroupKind::Consumer,
-        wire::Kind::Unspecified => return Err(reader.malformed("a group is of a kind that this build does not know")),
+        wire::Kind::Unspecified => {
+            return Err(reader.malformed("a group is of a kind that this build does not know"));
+        }
     };
     let topic = |topic: &wire::NamedTopic| {
         let known = TopicPartitions { topic: reader.topic(&topic.topic)?, count: topic.count };

@@ -68,7 +68,7 @@ fn encode_piece(number: u32, is_last: bool, records: Vec<wire::Record>) -> Bytes
 /// The records that make a group: those that others refer to come first.
 fn group_records<'a>(name: &'a GroupName, group: &'a Group) -> impl Iterator<Item = wire::Record> + 'a {
     let head = std::iter::once(GroupChange::Group(group.head().clone()));
-    let members = group.members().flat_map(|member| member_changes(member));
+    let members = group.members().flat_map(member_changes);
     let assigned = std::iter::once(GroupChange::Assigned(group.assignment_epoch()));
     let offset = |(partition, offset): (_, &crate::record::CommittedOffset)| GroupChange::Offset {
         partition,

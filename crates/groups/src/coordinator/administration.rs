@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use highwater_types::TopicId;
+use highwater_types::{TopicId, mutant};
 
 use super::turn::Turn;
 use crate::error::GroupsError;
@@ -26,7 +26,7 @@ impl Turn<'_> {
         for name in self.groups_that(is_concerned) {
             self.topics_may_have_changed(&name);
         }
-        for topic in &change.deleted {
+        for topic in change.deleted.iter().filter(|_| !mutant!(OffsetsOfPredecessor)) {
             for name in self.groups_that(|group| has_offsets_of(group, *topic)) {
                 self.log(&name, GroupChange::TopicForgotten(*topic));
             }

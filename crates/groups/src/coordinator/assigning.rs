@@ -92,7 +92,8 @@ impl Turn<'_> {
 fn changed_targets(group: &Group) -> Vec<(MemberId, PartitionSet)> {
     let roster = Roster::of(group);
     let dealt = assignor_of(group).assign(&roster);
-    let changed = roster.candidates().iter().zip(dealt).filter(|(candidate, target)| candidate.before != target);
+    let changed =
+        roster.candidates().iter().zip(dealt).filter(|(candidate, target)| candidate.before != target);
     changed.map(|(candidate, target)| (candidate.id.clone(), target)).collect()
 }
 

@@ -1,8 +1,6 @@
 //! Members come, say that they live, and go (KIP-848).
 
-use highwater_types::limits::{
-    GROUP_MEMBERS_MAX, GROUPS_MAX, MEMBER_TEXT_BYTES_MAX, REBALANCE_TIMEOUT_MS_MAX,
-};
+use highwater_types::limits::{GROUP_MEMBERS_MAX, GROUPS_MAX, MEMBER_TEXT_BYTES_MAX, REBALANCE_TIMEOUT_MS_MAX};
 
 use super::turn::Turn;
 use crate::current::{CurrentAssignment, MemberState};
@@ -59,7 +57,8 @@ impl Turn<'_> {
                 false => Err(GroupsError::OtherInstance { member: request.member.clone() }),
             };
         }
-        let static_member = request.instance.as_ref().and_then(|instance| Some((instance, group.instance(instance)?)));
+        let static_member =
+            request.instance.as_ref().and_then(|instance| Some((instance, group.instance(instance)?)));
         if let Some((instance, member)) = static_member {
             let current = member.description.member.clone();
             return match member.current.state {
@@ -132,11 +131,10 @@ impl Turn<'_> {
     ) -> Result<MemberAnswer, GroupsError> {
         let current = self.member(group, member)?.current.clone();
         let is_new = seen != Some(current.revision);
-        if is_new {
-            self.told_to_give_up(group, member);
-        }
+        self.limit_giving_up(group, member, !is_new);
         let assignment = is_new.then(|| current.assignment());
-        Ok(MemberAnswer { epoch: current.epoch, revision: current.revision, assignment })
+        let is_to_give_up = current.state == MemberState::Unrevoked;
+        Ok(MemberAnswer { epoch: current.epoch, revision: current.revision, assignment, is_to_give_up })
     }
 
     pub(super) fn leave(&mut self, request: &LeaveRequest) -> Result<(), GroupsError> {

@@ -38,12 +38,7 @@ impl Turn<'_> {
     }
 
     /// Whether the member is one that can commit at all.
-    fn check_committer(
-        &self,
-        group: &GroupName,
-        member: &MemberId,
-        epoch: Epoch,
-    ) -> Result<(), GroupsError> {
+    fn check_committer(&self, group: &GroupName, member: &MemberId, epoch: Epoch) -> Result<(), GroupsError> {
         let current = &self.member(group, member)?.current;
         if current.state == MemberState::Away {
             return Err(GroupsError::MemberAway { member: member.clone() });
@@ -77,7 +72,9 @@ impl Turn<'_> {
     ) -> Result<(), GroupsError> {
         let partition = commit.partition;
         check_content(commit)?;
-        let Some(group) = self.group(name) else { return Err(GroupsError::UnknownGroup { group: name.clone() }) };
+        let Some(group) = self.group(name) else {
+            return Err(GroupsError::UnknownGroup { group: name.clone() });
+        };
         match committer {
             Committer::Member { member, epoch } => check_holder(group, member, *epoch, partition)?,
             Committer::Outsider => self.check_exists(partition)?,
@@ -129,7 +126,9 @@ impl Turn<'_> {
         name: &GroupName,
         partitions: &[PartitionId],
     ) -> Result<Results, GroupsError> {
-        let Some(group) = self.group(name) else { return Err(GroupsError::UnknownGroup { group: name.clone() }) };
+        let Some(group) = self.group(name) else {
+            return Err(GroupsError::UnknownGroup { group: name.clone() });
+        };
         let check = |partition: &PartitionId| match group.reads(partition.topic) {
             true => Err(GroupsError::TopicInUse { group: name.clone(), partition: *partition }),
             false => Ok(()),

@@ -13,8 +13,8 @@ use crate::decision::{Decision, MemberAnswer, Wake};
 use crate::error::GroupsError;
 use crate::group::{Group, Member};
 use crate::ids::{GroupName, MemberId};
-use crate::record::{GroupChange, GroupRecord};
 use crate::reconcile::{Report, step};
+use crate::record::{GroupChange, GroupRecord};
 use crate::time::Now;
 use crate::topics::TopicCatalog;
 
@@ -108,13 +108,20 @@ impl<'a> Turn<'a> {
         self.coordinator.deadlines.set(Due::Session(group.clone(), member.clone()), until);
     }
 
-    /// The member is told to give up partitions: it has its rebalance timeout from now on, however often it did not hear of
-    /// it before. It counts from when it sent what is answered here, so its time is over first.
-    pub(super) fn told_to_give_up(&mut self, group: &GroupName, member: &MemberId) {
+    /// Sets the time in which a member that is to give up partitions has to. One that has heard of it has its rebalance
+    /// timeout. One that is told now may not hear it, and then goes on for as long as a session: so it has the longer of
+    /// the two. The member counts from when it sent what is answered here, so its time is over first.
+    pub(super) fn limit_giving_up(&mut self, group: &GroupName, member: &MemberId, has_heard: bool) {
         let Ok(found) = self.member(group, member) else { return };
-        if found.current.state == MemberState::Unrevoked {
-            let until = self.now.uptime.plus(found.description.rebalance_timeout);
-            self.coordinator.deadlines.set(Due::Revocation(group.clone(), member.clone()), until);
+        if found.current.state != MemberState::Unrevoked {
+            return;
+        }
+        let timeout = found.description.rebalance_timeout;
+        let due = Due::Revocation(group.clone(), member.clone());
+        let Coordinator { deadlines, config, .. } = &mut *self.coordinator;
+        match has_heard {
+            true => deadlines.bring_forward(due, self.now.uptime.plus(timeout)),
+            false => deadlines.set(due, self.now.uptime.plus(timeout.max(config.session_timeout))),
         }
     }
 
@@ -140,7 +147,9 @@ impl<'a> Turn<'a> {
             let next = self.coordinator.state.group(&group).and_then(|found| found.target(partition).cloned());
             concerned.extend(next.map(|member| Wake { group, member }));
         }
-        concerned.retain(|wake| self.coordinator.state.group(&wake.group).is_some_and(|g| has_news(g, &wake.member)));
+        concerned.retain(|wake| {
+            self.coordinator.state.group(&wake.group).is_some_and(|g| has_news(g, &wake.member))
+        });
         Decision { records: self.records, answer, wakes: concerned.into_iter().collect() }
     }
 }

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use highwater_types::limits::{GROUP_MEMBERS_MAX, GROUP_OFFSETS_MAX};
 use highwater_types::PartitionId;
+use highwater_types::limits::{GROUP_MEMBERS_MAX, GROUP_OFFSETS_MAX};
 
 use super::{Group, Member};
 use crate::current::{CurrentAssignment, MemberState};

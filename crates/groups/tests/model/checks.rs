@@ -16,6 +16,9 @@ pub(crate) fn fault(before: &World, after: &World) -> Option<String> {
     if let Some(partition) = after.stale_commit {
         return Some(format!("a commit of {partition} counted that was sent before another owner came"));
     }
+    if let Some(partition) = foreign_offset(after) {
+        return Some(format!("{partition} has an offset that nobody committed"));
+    }
     let (was, is) = (before.coordinator.state().group(&group())?, after.coordinator.state().group(&group())?);
     if is.epoch() < was.epoch() || is.assignment_epoch() < was.assignment_epoch() {
         return Some(format!("the group goes from epoch {} back to {}", was.epoch(), is.epoch()));
@@ -28,8 +31,21 @@ pub(crate) fn fault(before: &World, after: &World) -> Option<String> {
 
 fn twice_owned(world: &World) -> Option<PartitionId> {
     let mut owners: BTreeMap<PartitionId, usize> = BTreeMap::new();
-    let owned = world.clients.iter().enumerate().flat_map(|(n, client)| client.owned().into_iter().map(move |p| (p, n)));
+    let owned = world
+        .clients
+        .iter()
+        .enumerate()
+        .flat_map(|(n, client)| client.owned().into_iter().map(move |p| (p, n)));
     owned.into_iter().find_map(|(partition, member)| owners.insert(partition, member).map(|_| partition))
+}
+
+fn foreign_offset(world: &World) -> Option<PartitionId> {
+    let group = world.coordinator.state().group(&group())?;
+    let has_offset = |partition: &PartitionId| group.offset(*partition).is_some();
+    world
+        .partitions()
+        .into_iter()
+        .find(|partition| has_offset(partition) && !world.committed.contains(partition))
 }
 
 fn unbalanced(group: &Group) -> Option<String> {
@@ -48,14 +64,18 @@ fn unsticky(was: &Group, is: &Group) -> Option<String> {
     let there: usize = is.head().topics.iter().map(|(_, known)| known.count as usize).sum();
     let share = there / is.members().len().max(1);
     let exists = |partition: &PartitionId| {
-        is.head().topics.iter().any(|(_, known)| known.topic == partition.topic && partition.index.0 < known.count)
+        is.head()
+            .topics
+            .iter()
+            .any(|(_, known)| known.topic == partition.topic && partition.index.0 < known.count)
     };
     is.members().find_map(|member| {
         let before = was.member(&member.description.member)?;
         let had: Vec<_> = before.target.iter().filter(exists).collect();
         let kept = had.iter().filter(|partition| member.target.contains(**partition)).count();
         let id = &member.description.member;
-        (kept < had.len().min(share)).then(|| format!("{id} keeps {kept} of {}, its share is {share}", had.len()))
+        (kept < had.len().min(share))
+            .then(|| format!("{id} keeps {kept} of {}, its share is {share}", had.len()))
     })
 }
 
@@ -98,7 +118,8 @@ fn unrest(world: &World) -> Option<String> {
     if inside == 0 {
         return None;
     }
-    let is_owned = |partition: &PartitionId| world.clients.iter().any(|client| client.assigned.contains(partition));
+    let is_owned =
+        |partition: &PartitionId| world.clients.iter().any(|client| client.assigned.contains(partition));
     if let Some(partition) = world.partitions().into_iter().find(|partition| !is_owned(partition)) {
         return Some(format!("{partition} never comes to be owned"));
     }

@@ -14,18 +14,35 @@ pub(crate) const REBALANCE: u64 = 2;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Ask {
     Join,
-    Beat { epoch: Epoch, seen: Revision, owned: BTreeSet<PartitionId> },
+    Beat {
+        epoch: Epoch,
+        seen: Revision,
+        owned: BTreeSet<PartitionId>,
+    },
     Leave,
     /// With how often the partition had had another owner when it was sent.
-    Commit { epoch: Epoch, partition: PartitionId, owners: u32 },
+    Commit {
+        epoch: Epoch,
+        partition: PartitionId,
+        owners: u32,
+    },
 }
 
 /// What is under way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Body {
     Request(Ask),
-    /// To a join or a heartbeat.
-    Answer(Result<(Epoch, Revision, Option<BTreeSet<PartitionId>>), ()>),
+    /// To a join or a heartbeat; none is a refusal.
+    Answer(Option<Told>),
+}
+
+/// What a member is told.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Told {
+    epoch: Epoch,
+    revision: Revision,
+    assignment: Option<BTreeSet<PartitionId>>,
+    is_to_give_up: bool,
 }
 
 /// One message.
@@ -68,8 +85,8 @@ pub(crate) struct Client {
     pub(crate) busy: BTreeSet<PartitionId>,
     /// When it sent the last request that was answered.
     pub(crate) answered_at: u64,
-    /// When it sent the request whose answer told it to give up.
-    pub(crate) told_at: u64,
+    /// When it sent the request whose answer told it to give up, until it hears that the coordinator knows that it did.
+    pub(crate) told_at: Option<u64>,
 }
 
 impl Client {
@@ -93,43 +110,48 @@ impl Client {
 
     /// By its own clock its time may be over.
     pub(crate) fn look_at_clock(&mut self, now: u64) {
-        let is_late = !self.busy.is_empty() && now >= self.told_at + REBALANCE;
+        let is_late = self.told_at.is_some_and(|told_at| now >= told_at + REBALANCE);
         if self.presence != Presence::Out && (now >= self.answered_at + SESSION || is_late) {
             self.drop_out();
         }
     }
 
-    /// It hears an answer, and says whether it is refused: an error counts for the last request only.
-    pub(crate) fn hear(&mut self, message: &Message, answer: &Result<(Epoch, Revision, Option<BTreeSet<PartitionId>>), ()>) {
+    /// It hears an answer. A refusal counts for the last request only, and what is older than what it heard does not.
+    pub(crate) fn hear(&mut self, message: &Message, answer: Option<&Told>) {
         if self.presence == Presence::Out || message.life != self.life {
             return;
         }
-        let Ok((epoch, revision, assignment)) = answer else {
+        let Some(told) = answer else {
             if message.number == self.number {
                 self.drop_out();
             }
             return;
         };
-        if *revision < self.seen || *epoch < self.epoch {
+        if told.revision < self.seen || told.epoch < self.epoch {
             return;
         }
         self.presence = Presence::In;
         self.answered_at = self.answered_at.max(message.sent_at);
-        self.epoch = *epoch;
-        if let Some(assignment) = assignment {
-            let to_give_up: BTreeSet<_> = self.owned().difference(assignment).copied().collect();
-            if *revision > self.seen && !to_give_up.is_empty() {
-                self.told_at = message.sent_at;
-            }
-            self.busy = to_give_up;
+        self.epoch = told.epoch;
+        self.told_at = match told.is_to_give_up {
+            true if told.revision == self.seen => self.told_at.or(Some(message.sent_at)),
+            true => Some(message.sent_at),
+            false => None,
+        };
+        if let Some(assignment) = &told.assignment {
+            self.busy = self.owned().difference(assignment).copied().collect();
             self.assigned.clone_from(assignment);
-            self.seen = *revision;
+            self.seen = told.revision;
         }
     }
 }
 
 /// An answer as a message carries it.
 pub(crate) fn body_of(answer: &MemberAnswer) -> Body {
-    let assignment = answer.assignment.as_ref().map(|assignment| assignment.iter().collect());
-    Body::Answer(Ok((answer.epoch, answer.revision, assignment)))
+    Body::Answer(Some(Told {
+        epoch: answer.epoch,
+        revision: answer.revision,
+        assignment: answer.assignment.as_ref().map(|assignment| assignment.iter().collect()),
+        is_to_give_up: answer.is_to_give_up,
+    }))
 }

@@ -8,7 +8,7 @@ use crate::world::{Event, World};
 /// Most worlds of one search: a search that is not done by then is too large for the gate, and fails.
 const WORLDS_MAX: usize = 200_000;
 /// Of so many worlds one is followed to its rest.
-const RESTED_OF: usize = 25;
+const RESTED_OF: usize = 50;
 
 /// Looks at every world that can be reached from this one.
 pub(crate) fn search(start: World) -> Result<usize, String> {

@@ -1,6 +1,6 @@
 //! A group with its members, topics, messages and clock, and everything that can happen next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ pub(crate) struct World {
     pub(crate) faults: Faults,
     /// Who owned each partition last, and how many did before.
     pub(crate) owners: BTreeMap<PartitionId, (usize, u32)>,
+    /// Partitions of which a commit counted.
+    pub(crate) committed: BTreeSet<PartitionId>,
     /// A commit that counted though it should not have.
     pub(crate) stale_commit: Option<PartitionId>,
     replica: GroupsState,
@@ -79,6 +81,7 @@ impl World {
             messages: Vec::new(),
             faults,
             owners: BTreeMap::new(),
+            committed: BTreeSet::new(),
             stale_commit: None,
             replica: GroupsState::default(),
             now: 0,
@@ -91,7 +94,8 @@ impl World {
         let faults = &self.faults;
         let mut events = Vec::new();
         for (member, client) in self.clients.iter().enumerate() {
-            let is_waiting = self.messages.iter().any(|message| message.member == member && message.life == client.life);
+            let is_waiting =
+                self.messages.iter().any(|message| message.member == member && message.life == client.life);
             match client.presence {
                 Presence::Out => events.extend((faults.joins > 0).then_some(Event::Join(member))),
                 Presence::Joining => {}
@@ -131,7 +135,8 @@ impl World {
             }
             Event::Beat(member) => {
                 let life = self.clients[member].life;
-                let is_waiting = self.messages.iter().any(|message| message.member == member && message.life == life);
+                let is_waiting =
+                    self.messages.iter().any(|message| message.member == member && message.life == life);
                 self.faults.resends -= usize::from(is_waiting);
                 self.beat(member);
             }
@@ -183,7 +188,7 @@ impl World {
 
     pub(crate) fn deliver(&mut self, message: &Message) {
         match &message.body {
-            Body::Answer(answer) => self.clients[message.member].hear(message, answer),
+            Body::Answer(answer) => self.clients[message.member].hear(message, answer.as_ref()),
             Body::Request(ask) => self.serve(message, ask),
         }
     }
@@ -219,6 +224,9 @@ impl World {
                 self.replicate(&decision);
                 let is_accepted = decision.answer.is_ok_and(|results| results.iter().all(Result::is_ok));
                 let owners_now = self.owners.get(partition).map_or(0, |(_, count)| *count);
+                if is_accepted {
+                    self.committed.insert(*partition);
+                }
                 if is_accepted && owners_now != *owners {
                     self.stale_commit = Some(*partition);
                 }
@@ -233,7 +241,7 @@ impl World {
                 self.heard_at.insert(id.clone(), self.now);
                 body_of(answer)
             }
-            Err(_) => Body::Answer(Err(())),
+            Err(_) => Body::Answer(None),
         };
         self.messages.push(Message { body, ..message.clone() });
     }
@@ -310,7 +318,7 @@ impl World {
         for client in &self.clients {
             (client.presence, client.id, client.epoch, client.seen).hash(&mut hasher);
             (&client.assigned, &client.busy).hash(&mut hasher);
-            (age(client.answered_at), age(client.told_at)).hash(&mut hasher);
+            (age(client.answered_at), client.told_at.map(age)).hash(&mut hasher);
         }
         let heard: Vec<_> = self.heard_at.iter().map(|(id, at)| (id, age(*at))).collect();
         (heard, self.faults, self.coordinator.state()).hash(&mut hasher);

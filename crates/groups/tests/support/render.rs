@@ -25,7 +25,8 @@ pub(crate) fn partitions(topics: &Topics, partitions: impl IntoIterator<Item = P
     match by_topic.is_empty() {
         true => "nothing".to_owned(),
         false => {
-            let shown: Vec<_> = by_topic.iter().map(|(topic, indexes)| format!("{topic}:{}", runs(indexes))).collect();
+            let shown: Vec<_> =
+                by_topic.iter().map(|(topic, indexes)| format!("{topic}:{}", runs(indexes))).collect();
             shown.join(" ")
         }
     }
@@ -40,7 +41,8 @@ fn held(topics: &Topics, held: &BTreeMap<PartitionId, Epoch>) -> String {
     match by_epoch.is_empty() {
         true => "nothing".to_owned(),
         false => {
-            let shown = by_epoch.into_iter().map(|(since, held)| format!("{}@{since}", partitions(topics, held)));
+            let shown =
+                by_epoch.into_iter().map(|(since, held)| format!("{}@{since}", partitions(topics, held)));
             shown.collect::<Vec<_>>().join(" ")
         }
     }
@@ -96,7 +98,8 @@ pub(crate) fn answer(topics: &Topics, answer: &MemberAnswer) -> String {
         Some(assignment) => format!(" owns {}", partitions(topics, assignment.iter())),
         None => String::new(),
     };
-    format!("tell epoch {} rev {}{owns}", answer.epoch, answer.revision)
+    let gives_up = if answer.is_to_give_up { " and gives up" } else { "" };
+    format!("tell epoch {} rev {}{owns}{gives_up}", answer.epoch, answer.revision)
 }
 
 pub(crate) fn group(topics: &Topics, group: &Group) -> Vec<String> {

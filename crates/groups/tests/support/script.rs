@@ -18,9 +18,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use highwater_groups::{
-    CommitRequest, Committer, Decision, Epoch, GroupName, GroupsConfig, GroupsError, HeartbeatRequest, InstanceId,
-    JoinRequest, Leave, LeaveRequest, MemberAnswer, MemberId, OffsetCommit, PartitionSet, Revision, Subscription,
-    TopicsChange, Uptime,
+    CommitRequest, Committer, Decision, Epoch, GroupName, GroupsConfig, GroupsError, HeartbeatRequest,
+    InstanceId, JoinRequest, Leave, LeaveRequest, MemberAnswer, MemberId, OffsetCommit, PartitionSet, Revision,
+    Subscription, TopicsChange, Uptime,
 };
 use highwater_types::{LeaderEpoch, Offset, TopicName};
 
@@ -125,7 +125,8 @@ impl Script {
             "reset" => self.reset(&words),
             "forget" => self.forget(&words),
             "delete" => {
-                let decision = self.cluster.coordinator.delete_group(self.cluster.now(), &self.topics, &words.group());
+                let decision =
+                    self.cluster.coordinator.delete_group(self.cluster.now(), &self.topics, &words.group());
                 self.outcome(&decision)
             }
             "show" => match self.cluster.coordinator.state().group(&words.group()) {
@@ -192,7 +193,10 @@ impl Script {
                 Ok(assignor) => assignor,
                 Err(error) => return vec![format!("refuse {error}")],
             },
-            rebalance_timeout: words.flags.get("rebalance").map_or(Duration::from_secs(60), |text| duration(text)),
+            rebalance_timeout: words
+                .flags
+                .get("rebalance")
+                .map_or(Duration::from_secs(60), |text| duration(text)),
         };
         self.members.insert(words.plain[2].to_owned(), Heard::default());
         let decision = self.cluster.coordinator.join(self.cluster.now(), &self.topics, &request);
