@@ -19,10 +19,9 @@ pub(crate) fn search(start: World) -> Result<usize, String> {
     while let Some(world) = queue.pop_front() {
         let key = world.key();
         let events = world.events();
-        if events.is_empty() || looked_at.is_multiple_of(RESTED_OF) {
-            if let Some(fault) = never_rests(&world) {
-                return Err(story(&start, &came_by, key, &format!("in the end: {fault}")));
-            }
+        let is_sample = events.is_empty() || looked_at.is_multiple_of(RESTED_OF);
+        if let Some(fault) = is_sample.then(|| never_rests(&world)).flatten() {
+            return Err(story(&start, &came_by, key, &format!("in the end: {fault}")));
         }
         looked_at += 1;
         for event in events {

@@ -94,8 +94,7 @@ impl World {
         let faults = &self.faults;
         let mut events = Vec::new();
         for (member, client) in self.clients.iter().enumerate() {
-            let is_waiting =
-                self.messages.iter().any(|message| message.member == member && message.life == client.life);
+            let is_waiting = self.is_waiting(member);
             match client.presence {
                 Presence::Out => events.extend((faults.joins > 0).then_some(Event::Join(member))),
                 Presence::Joining => {}
@@ -134,10 +133,7 @@ impl World {
                 self.clients[member].id += 1;
             }
             Event::Beat(member) => {
-                let life = self.clients[member].life;
-                let is_waiting =
-                    self.messages.iter().any(|message| message.member == member && message.life == life);
-                self.faults.resends -= usize::from(is_waiting);
+                self.faults.resends -= usize::from(self.is_waiting(member));
                 self.beat(member);
             }
             Event::GiveUp(member) => self.clients[member].busy.clear(),
@@ -170,6 +166,13 @@ impl World {
             Event::ChangeTopic => self.change_topic(),
         }
         self.note_owners();
+    }
+
+    /// Whether a join or a heartbeat of the member, or the answer to it, is under way.
+    fn is_waiting(&self, member: usize) -> bool {
+        let life = self.clients[member].life;
+        let mut its = self.messages.iter().filter(|message| message.member == member && message.life == life);
+        its.any(|message| !is_commit(message))
     }
 
     pub(crate) fn beat(&mut self, member: usize) {
