@@ -65,7 +65,7 @@ pub enum GroupsError {
         group: GroupName,
     },
     /// The group has members, and what was asked for needs one without (`NON_EMPTY_GROUP`).
-    #[error("group '{group}' has {members} members ({example}, …); end them first, then try again")]
+    #[error("group '{group}' has members ({members}, such as {example}); end them first, then try again")]
     GroupNotEmpty {
         /// The group.
         group: GroupName,

@@ -1,4 +1,4 @@
-//! One group: its head, members and offsets. It changes by records alone ([`apply`](Group::apply)).
+//! One group: its head, members and offsets. It changes by records alone (`apply.rs`).
 //!
 //! Invariants: no partition is kept by two members, nor in the target of two; every instance is one member's;
 //! `assignment_epoch ≤ epoch`; `subscribers` counts the members that name a topic.

@@ -103,6 +103,24 @@ fn every_kind_of_record_survives_its_logged_form() {
     assert_eq!(replica, state);
 }
 
+/// Bytes that a build before wrote; `UPDATE_GOLDEN=1` writes those of this one where there are none yet.
+fn golden(name: &str, now: &[u8]) -> Vec<u8> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if !path.exists() && std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, now).unwrap();
+    }
+    std::fs::read(&path).unwrap()
+}
+
+#[test]
+fn bytes_of_version_1_mean_what_they_meant() {
+    let (state, records) = busy_group();
+    let written = golden("records-version-1.bin", &encode_records(&records));
+    assert_eq!(decode_records(&written).unwrap(), records);
+    let snapshot: Vec<u8> = state.snapshot().next().unwrap().to_vec();
+    assert_eq!(GroupsState::restore([golden("snapshot-version-1.bin", &snapshot).as_slice()]).unwrap(), state);
+}
+
 #[test]
 fn records_of_several_decisions_may_be_joined() {
     let (state, records) = busy_group();

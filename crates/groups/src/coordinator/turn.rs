@@ -127,13 +127,12 @@ impl<'a> Turn<'a> {
 
     /// The decision, for a member that hears what is new to it with its answer.
     pub(super) fn answer_to(
-        mut self,
+        self,
         group: &GroupName,
         member: &MemberId,
         answer: Result<MemberAnswer, GroupsError>,
     ) -> Decision<MemberAnswer> {
         let asker = Wake { group: group.clone(), member: member.clone() };
-        self.retargeted.remove(&asker);
         let mut decision = self.finish(answer);
         decision.wakes.retain(|wake| *wake != asker);
         decision
@@ -164,8 +163,7 @@ fn has_news(group: &Group, id: &MemberId) -> bool {
         member.target.iter().any(is_free)
     };
     match current.state {
-        MemberState::Away => false,
-        MemberState::Unrevoked => false,
+        MemberState::Away | MemberState::Unrevoked => false,
         MemberState::Stable | MemberState::Unreleased => has_excess() || has_gain(),
     }
 }
