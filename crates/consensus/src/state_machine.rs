@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use highwater_storage::{AppliedEntry, BuiltSnapshot, Entry, GroupLog, Payload};
-use highwater_types::{Clock, Term};
+use highwater_types::{Clock, Term, limits};
 use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{OptionalSend, Snapshot, SnapshotMeta, StoredMembership};
@@ -19,9 +19,6 @@ use crate::convert;
 use crate::follower_room::FollowerRoom;
 use crate::membership;
 use crate::type_config::{Response, Types};
-
-/// Entries that are applied under one lock.
-const APPLY_ENTRIES_MAX: usize = 64;
 
 /// Applies a group's committed entries.
 pub(crate) struct StateMachine {
@@ -109,7 +106,7 @@ impl RaftStateMachine<Types> for StateMachine {
     where
         Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
     {
-        let mut chunks = entries.ready_chunks(APPLY_ENTRIES_MAX);
+        let mut chunks = entries.ready_chunks(limits::APPLIED_AT_ONCE_MAX);
         while let Some(chunk) = chunks.next().await {
             self.apply_chunk(chunk).await?;
         }

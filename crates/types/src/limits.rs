@@ -61,6 +61,8 @@ pub const KEPT_ENTRIES_BYTES_MAX: usize = 4 << 20;
 /// Most segments that are mapped at one time, over all partitions.
 pub const MAPPED_SEGMENTS_MAX: usize = 1024;
 
+/// Most committed entries of a group that are applied at one time: who waits for one waits for all.
+pub const APPLIED_AT_ONCE_MAX: usize = 64;
 /// Most that is appended and not yet committed, per partition.
 pub const PARTITION_IN_FLIGHT_BYTES_MAX: usize = 64 << 20;
 /// Most produce bytes that a node holds at one time, over all connections.

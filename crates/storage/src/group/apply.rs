@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use highwater_types::limits::APPLIED_AT_ONCE_MAX;
 use highwater_types::{Offset, TimestampMs};
 
 use super::group_log::{GroupLog, LogError};
@@ -12,9 +13,6 @@ use super::snapshot::GroupSnapshot;
 use crate::applier::{Applied, Applier};
 use crate::entry::{Entry, LogId, Payload};
 use crate::segment::Append;
-
-/// Batches that are written before the first of them is applied, at most: who waits for one waits for all.
-const STORED_AT_ONCE_MAX: usize = 64;
 
 /// What applying one entry gave.
 #[derive(Debug, Clone)]
@@ -133,7 +131,7 @@ impl GroupLog {
     /// applied: those batches, or one entry that is none; and why not more, if a segment cannot be written.
     fn store_front(&self, entries: &VecDeque<Entry>, now: TimestampMs) -> (usize, Result<(), LogError>) {
         let Some(segments) = &self.segments else { return (1, Ok(())) };
-        let batches: Vec<Append<'_>> = entries.iter().map_while(as_append).take(STORED_AT_ONCE_MAX).collect();
+        let batches: Vec<Append<'_>> = entries.iter().map_while(as_append).take(APPLIED_AT_ONCE_MAX).collect();
         if batches.is_empty() {
             return (1, Ok(()));
         }
