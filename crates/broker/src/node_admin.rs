@@ -227,8 +227,7 @@ impl Broker {
         };
         if is_alive(id) && node.mode != NodeMode::Draining && !force {
             let mode = if node.mode == NodeMode::Serving { "active" } else { "in maintenance" };
-            let partitions = image.topics().flat_map(|topic| &topic.partitions);
-            let message = match partitions.filter(|partition| partition.is_held_by(id)).count() {
+            let message = match image.held_by(id).count() {
                 0 => format!(
                     "node {id} is alive and {mode}: drain it first, or force its removal (nothing is placed on it)"
                 ),

@@ -1,5 +1,8 @@
 //! Why a command was refused, or bytes were not understood.
 
+use std::fmt;
+use std::time::{Duration, UNIX_EPOCH};
+
 use highwater_types::limits::PARTITIONS_PER_TOPIC_MAX;
 use highwater_types::{
     ClusterId, ConfigError, ErrorCode, Incarnation, NodeId, PartitionId, PartitionIndex, TimestampMs, TopicId,
@@ -8,6 +11,9 @@ use highwater_types::{
 
 use crate::cluster::{FeatureLevel, MetadataVersion};
 use crate::response::Refusal;
+
+/// The last second of the year 9999.
+const SECONDS_MAX: u64 = 253_402_300_799;
 
 /// What can be wrong with a command, a snapshot or a placement.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -317,7 +323,7 @@ pub enum MetadataError {
         topic: TopicId,
     },
     /// Data of a deleted topic was to be forgotten too early.
-    #[error("data of deleted topic {topic} stays until {until} (ms); it is {at}")]
+    #[error("data of deleted topic {topic} stays until {}; it is {}", date_time(*.until), date_time(*.at))]
     GracePeriod {
         /// The deleted topic.
         topic: TopicId,
@@ -415,10 +421,17 @@ impl MetadataError {
 
 /// What became of an incarnation.
 fn fate(current: Option<Incarnation>, at: TimestampMs) -> String {
+    let at = date_time(at);
     match current {
-        Some(current) => format!("incarnation {current} replaced it at {at} (ms)"),
-        None => format!("the node was removed at {at} (ms)"),
+        Some(current) => format!("incarnation {current} replaced it at {at}"),
+        None => format!("the node was removed at {at}"),
     }
+}
+
+/// A time as people read it, in UTC; what lies beyond the years that can be written is their first or last second.
+fn date_time(at: TimestampMs) -> impl fmt::Display {
+    let seconds = u64::try_from(at.0).unwrap_or(0) / 1000;
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds.min(SECONDS_MAX)))
 }
 
 fn list(nodes: &[NodeId]) -> String {

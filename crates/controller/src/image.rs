@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use highwater_types::topic_name::collision_key;
-use highwater_types::{Incarnation, NodeId, PartitionId, ProducerId, TopicId};
+use highwater_types::{Incarnation, NodeId, PartitionId, PartitionIndex, ProducerId, TopicId};
 
 use crate::cluster::{ClusterRecord, MetadataVersion};
 use crate::decision::Effect;
@@ -127,6 +127,15 @@ impl MetadataImage {
     /// A partition of a live topic.
     pub fn partition(&self, id: PartitionId) -> Option<&PartitionRecord> {
         self.topic(id.topic)?.partition(id.index)
+    }
+
+    /// The partitions of which a node may hold data, wanted or leaving.
+    pub fn held_by(&self, node: NodeId) -> impl Iterator<Item = (&TopicRecord, PartitionIndex)> {
+        self.topics().flat_map(move |topic| {
+            let partitions = (0..).map(PartitionIndex).zip(&topic.partitions);
+            let held = partitions.filter(move |(_, partition)| partition.is_held_by(node));
+            held.map(|(index, _)| (topic.as_ref(), index))
+        })
     }
 
     /// What remains of a deleted topic.

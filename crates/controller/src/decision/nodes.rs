@@ -1,7 +1,7 @@
 //! Decisions about nodes: who joins, comes back with another disk, rests and leaves.
 
 use highwater_types::limits::{NODES_PER_CLUSTER_MAX, REFUSAL_EXAMPLES_MAX};
-use highwater_types::{ClusterId, Incarnation, NodeId, PartitionIndex, TimestampMs};
+use highwater_types::{ClusterId, Incarnation, NodeId, TimestampMs};
 
 use super::cluster::require;
 use super::{Decision, Effect, tombstones};
@@ -114,19 +114,10 @@ pub(super) fn remove(
     if let Some((voter, _)) = counted_on.iter().find(|counted| !is_there(counted)) {
         return Err(MetadataError::VoterGone { node, voter: *voter });
     }
-    let mut partitions = 0;
-    let mut examples = Vec::new();
-    for topic in image.topics() {
-        for (index, partition) in (0..).zip(&topic.partitions) {
-            if partition.is_held_by(node) {
-                partitions += 1;
-                if examples.len() < REFUSAL_EXAMPLES_MAX {
-                    examples.push((topic.name.clone(), PartitionIndex(index)));
-                }
-            }
-        }
-    }
+    let partitions = u32::try_from(image.held_by(node).count()).unwrap_or(u32::MAX);
     if partitions > 0 {
+        let examples = image.held_by(node).take(REFUSAL_EXAMPLES_MAX);
+        let examples = examples.map(|(topic, index)| (topic.name.clone(), index)).collect();
         return Err(MetadataError::NodeInUse { node, partitions, examples });
     }
     let mut effects = vec![Effect::NodeRemoved(node)];

@@ -86,8 +86,5 @@ pub fn plan_metadata_voters(
 
 /// How many of `nodes` have a replica of some partition.
 fn with_replicas(image: &MetadataImage, nodes: &BTreeSet<NodeId>) -> usize {
-    let holds = |node: &&NodeId| {
-        image.topics().flat_map(|topic| &topic.partitions).any(|partition| partition.is_held_by(**node))
-    };
-    nodes.iter().filter(holds).count()
+    nodes.iter().filter(|node| image.held_by(**node).next().is_some()).count()
 }
