@@ -12,7 +12,8 @@ use futures_util::{StreamExt as _, stream};
 use highwater_consensus::{Desired, Group, Member, Reconciled};
 use highwater_controller::{FeatureLevel, MetadataCommand, MetadataImage, PartitionPhase};
 use highwater_types::{NodeId, PartitionId, PartitionIndex, Term, TopicId};
-use tokio::time::{sleep, timeout};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::broker::Broker;
 use crate::draining::Drains;
@@ -35,26 +36,16 @@ enum Looked {
     Unsettled,
 }
 
-/// Looks after the partitions that this node leads, until the broker stops.
+/// A group that this node leads and serves, and the term.
+type Led = (PartitionId, Group, Term);
+/// A group that was looked after, as of which version of the metadata and in which term, and what was found.
+type Stepped = (PartitionId, (u64, Term), Looked);
+
+/// Looks after the partitions that this node leads, until the broker stops. Steps of groups that stand still take seconds; who leads
+/// and what is new is told meanwhile.
 pub(crate) async fn supervise_partitions(broker: Arc<Broker>) {
     let stopping = broker.stopping.clone();
-    let mut images = broker.metadata.watch();
-    let mut changes = broker.hosting.host().changes();
-    let mut settled = BTreeMap::new();
-    loop {
-        images.borrow_and_update();
-        changes.borrow_and_update();
-        let look = stopping.run_until_cancelled(broker.look_after_partitions(&mut settled));
-        let Some(found) = look.await else { return };
-        let pause = if found == Looked::Settled { LOOK_ANYWAY } else { LOOK_AGAIN };
-        tokio::select! {
-            () = stopping.cancelled() => return,
-            changed = images.changed() => if changed.is_err() { return },
-            changed = changes.changed() => if changed.is_err() { return },
-            () = sleep(pause) => {}
-        }
-        sleep(SETTLE).await;
-    }
+    stopping.run_until_cancelled(broker.look_after_partitions()).await;
 }
 
 /// Looks after the metadata group while this node leads it, until the broker stops.
@@ -68,7 +59,7 @@ pub(crate) async fn supervise_metadata(broker: Arc<Broker>) {
         status.borrow_and_update();
         let look = stopping.run_until_cancelled(broker.look_after_metadata(&mut drains));
         let Some(found) = look.await else { return };
-        let pause = if found == Looked::Settled { LOOK_ANYWAY } else { LOOK_AGAIN };
+        let pause = pause_after(found);
         tokio::select! {
             () = stopping.cancelled() => return,
             changed = images.changed() => if changed.is_err() { return },
@@ -79,11 +70,66 @@ pub(crate) async fn supervise_metadata(broker: Arc<Broker>) {
 }
 
 impl Broker {
-    async fn look_after_partitions(&self, settled: &mut BTreeMap<PartitionId, (u64, Term)>) -> Looked {
-        let image = self.image();
-        let version = image.version().0;
+    async fn look_after_partitions(self: &Arc<Self>) {
+        let mut images = self.metadata.watch();
+        let mut changes = self.hosting.host().changes();
+        let mut settled = BTreeMap::new();
+        // One task at most; it ends with this.
+        let mut steps = JoinSet::new();
+        loop {
+            images.borrow_and_update();
+            changes.borrow_and_update();
+            let began = Instant::now();
+            let (led, mut found) = self.led();
+            let image = self.image();
+            let terms: BTreeMap<PartitionId, Term> = led.iter().map(|(id, _, term)| (*id, *term)).collect();
+            settled.retain(|id, _| terms.contains_key(id));
+            self.leaders.lead(terms);
+            self.tell_ready(&image, &led).await;
+            let was_stepping = !steps.is_empty();
+            if !was_stepping {
+                let version = image.version().0;
+                let is_open = |(id, group, term): &Led| {
+                    settled.get(id) != Some(&(version, *term)) || group.has_rejoining()
+                };
+                let open = led.into_iter().filter(is_open).collect();
+                let broker = Arc::clone(self);
+                steps.spawn(async move {
+                    let stepped = broker.take_steps(&image, open).await;
+                    // Where there is much, the rest of the node has as much of the time as this.
+                    sleep(began.elapsed().min(LOOK_AGAIN)).await;
+                    stepped
+                });
+            }
+            let took = began.elapsed();
+            let mut look_at = Instant::now() + pause_after(found);
+            loop {
+                tokio::select! {
+                    changed = images.changed() => if changed.is_err() { return } else { break },
+                    changed = changes.changed() => if changed.is_err() { return } else { break },
+                    Some(stepped) = steps.join_next() => {
+                        for (id, at, looked) in stepped.expect("a step does not panic, and is not given up alone") {
+                            match looked {
+                                Looked::Settled => drop(settled.insert(id, at)),
+                                Looked::Unsettled => found = Looked::Unsettled,
+                            }
+                        }
+                        // What changed meanwhile was not looked after.
+                        let pause = if was_stepping { Duration::ZERO } else { pause_after(found) };
+                        look_at = Instant::now() + pause;
+                    }
+                    () = sleep_until(look_at) => break,
+                }
+            }
+            // Where a look takes long there is much, and the less often it is told the more goes into one word.
+            sleep(took.clamp(SETTLE, LOOK_AGAIN)).await;
+        }
+    }
+
+    /// The groups that this node leads and serves; unsettled when it leads one that it does not serve.
+    fn led(&self) -> (Vec<Led>, Looked) {
         let mut all = Looked::Settled;
-        let mut led: Vec<(PartitionId, Group, Term)> = Vec::new();
+        let mut led = Vec::new();
         for (id, group) in self.hosting.groups() {
             let status = group.status();
             if status.is_serving {
@@ -93,32 +139,23 @@ impl Broker {
                 all = Looked::Unsettled;
             }
         }
-        let terms: BTreeMap<PartitionId, Term> = led.iter().map(|(id, _, term)| (*id, *term)).collect();
-        settled.retain(|id, _| terms.contains_key(id));
-        self.leaders.lead(terms);
-        self.tell_ready(&image, &led).await;
-        let open = led
-            .into_iter()
-            .filter(|(id, group, term)| settled.get(id) != Some(&(version, *term)) || group.has_rejoining());
-        let looked: Vec<_> = stream::iter(open)
-            .map(|(id, group, term)| {
-                let image = &image;
-                async move { (id, term, self.look_after(image, id, &group).await) }
+        (led, all)
+    }
+
+    /// Takes the next step of each of these groups, as far as there is one.
+    async fn take_steps(&self, image: &MetadataImage, open: Vec<Led>) -> Vec<Stepped> {
+        let version = image.version().0;
+        stream::iter(open)
+            .map(|(id, group, term)| async move {
+                (id, (version, term), self.look_after(image, id, &group).await)
             })
             .buffer_unordered(STEPS_AT_ONCE)
             .collect()
-            .await;
-        for (id, term, found) in looked {
-            match found {
-                Looked::Settled => drop(settled.insert(id, (version, term))),
-                Looked::Unsettled => all = Looked::Unsettled,
-            }
-        }
-        all
+            .await
     }
 
     /// Tells the cluster which of its new partitions have a leader.
-    async fn tell_ready(&self, image: &MetadataImage, led: &[(PartitionId, Group, Term)]) {
+    async fn tell_ready(&self, image: &MetadataImage, led: &[Led]) {
         let mut ready: BTreeMap<TopicId, Vec<PartitionIndex>> = BTreeMap::new();
         for (id, _, _) in led {
             if image.partition(*id).is_some_and(|partition| partition.phase == PartitionPhase::Creating) {
@@ -224,6 +261,10 @@ impl Broker {
             }
         }
     }
+}
+
+fn pause_after(found: Looked) -> Duration {
+    if found == Looked::Settled { LOOK_ANYWAY } else { LOOK_AGAIN }
 }
 
 fn member(image: &MetadataImage, node: NodeId) -> Option<Member> {

@@ -87,10 +87,11 @@ impl Hosting {
         let (applier, applied) = PartitionApplier::new();
         let options = group_options(&topic.config);
         let group = GroupId::Partition(id);
-        match self.host.start_group(group, options, origin(self.host.member(), placed), Box::new(applier)).await
-        {
+        let origin = origin(self.host.member(), placed);
+        let is_new = matches!(origin, Origin::New(_));
+        match self.host.start_group(group, options, origin, Box::new(applier)).await {
             Ok(group) => {
-                wait_until_settled(id, &group).await;
+                wait_until_settled(id, &group, is_new).await;
                 let clock = Arc::clone(&self.clock);
                 let partition = Partition::new(id, group.clone(), applied, config, clock);
                 Slot::Running(partition, group)
@@ -114,10 +115,12 @@ fn origin(own: Member, placed: &PartitionRecord) -> Origin {
     }
 }
 
-/// Waits until a started group has a leader that serves, is quarantined or waits for room on the disk; not for ever: a
-/// group that takes longer answers for itself. A group of several voters is not waited for: the others may start later.
-async fn wait_until_settled(id: PartitionId, group: &Group) {
-    if group.status().voters.iter().any(|voters| voters.len() > 1) {
+/// Waits until a started group has a leader that serves, is quarantined or waits for room on the disk; not for ever: a group that takes
+/// longer answers for itself. One that this replica is alone in is waited for because nobody else can lead it, and a new one so that not
+/// all that are created together hold their elections together: under load none of them would win. No other is: its members may be
+/// away for long, or have to take this replica in, and the partitions behind it have to start.
+async fn wait_until_settled(id: PartitionId, group: &Group, is_new: bool) {
+    if !is_new && !group.is_sole_voter() {
         return;
     }
     let mut status = group.watch();
@@ -133,5 +136,63 @@ async fn wait_until_settled(id: PartitionId, group: &Group) {
     };
     if !timeout(SETTLE_DEADLINE, settled).await.unwrap_or(false) {
         tracing::warn!(partition = %id, "the partition has no leader yet");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use highwater_consensus::{GroupHost, HostParts, NoPeers};
+    use highwater_storage::disk::SimDisk;
+    use highwater_storage::journal::JournalOptions;
+    use highwater_storage::{Store, StoreOptions};
+    use highwater_types::{
+        ConfigOverrides, ProcessEpoch, SystemClock, SystemRandom, TimestampMs, TopicId, TopicName,
+    };
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn hosting() -> Hosting {
+        let options = StoreOptions {
+            journal: JournalOptions::default(),
+            mapped_segments_max: 1,
+            unreadable: Vec::new(),
+            power_lost: false,
+            on_failure: Arc::new(|_| ()),
+        };
+        let store = Store::open(Arc::new(SimDisk::new(1).for_process()), &options, &SystemRandom);
+        let host = GroupHost::new(HostParts {
+            member: Member { node: NodeId(3), incarnation: Incarnation(1) },
+            epoch: ProcessEpoch(1),
+            store: store.expect("an empty disk"),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+            transport: Arc::new(NoPeers),
+        });
+        Hosting::new(NodeId(3), host, Arc::new(SystemClock))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn replicas_that_have_no_data_here_do_not_hold_up_those_that_are_started_after_them() {
+        let placed = PartitionRecord {
+            replicas: Arc::from([NodeId(1), NodeId(2), NodeId(3)]),
+            phase: PartitionPhase::Ready,
+            initial: None,
+            reassignment: None,
+        };
+        let topic = TopicRecord {
+            id: TopicId::draw(&SystemRandom),
+            name: TopicName::new("orders").expect("a name"),
+            overrides: ConfigOverrides::new(),
+            config: TopicConfig::default(),
+            partitions: vec![placed; limits::PARTITION_STARTS_MAX + 1],
+            created_at: TimestampMs(0),
+        };
+        let hosting = hosting();
+        let began = Instant::now();
+        hosting.start_topic(&topic).await;
+        assert_eq!(hosting.running().len(), limits::PARTITION_STARTS_MAX + 1);
+        // The clock of the test goes on only while all wait for it.
+        assert!(began.elapsed() < SETTLE_DEADLINE, "it waited for {:?}", began.elapsed());
     }
 }
