@@ -1,6 +1,8 @@
 //! Requests and answers about topics. Names, numbers and configs are unchecked text
 //! here; `controller` and `types` hold the rules.
 
+use std::time::Duration;
+
 use highwater_types::{ConfigOverrides, NodeId, Offset, PartitionIndex, TopicId};
 
 use crate::error::BrokerError;
@@ -20,6 +22,8 @@ pub struct CreateTopic {
     pub configs: ConfigOverrides,
     /// Whether only to check.
     pub validate_only: bool,
+    /// How long partitions that come up may be waited for, where that is less than the node would wait.
+    pub wait_max: Option<Duration>,
 }
 
 /// A topic that was created, or would be.
@@ -33,6 +37,8 @@ pub struct CreatedTopic {
     pub replication_factor: u32,
     /// The metadata version that shows it.
     pub metadata_version: u64,
+    /// How many of its partitions do not take records yet; they come up by themselves.
+    pub pending: u32,
 }
 
 /// Which topics to list.
@@ -137,6 +143,17 @@ pub struct AddPartitions {
     pub total: u32,
     /// Whether only to check.
     pub validate_only: bool,
+    /// How long partitions that come up may be waited for, where that is less than the node would wait.
+    pub wait_max: Option<Duration>,
+}
+
+/// Partitions that were added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddedPartitions {
+    /// The metadata version that shows them.
+    pub metadata_version: u64,
+    /// How many of the topic's partitions do not take records yet; they come up by themselves.
+    pub pending: u32,
 }
 
 /// How far to delete in one partition.

@@ -55,8 +55,8 @@ mod topics;
 mod waiting_readers;
 
 pub use admin::{
-    AddPartitions, AlterTopic, CreateTopic, CreatedTopic, DeleteRecords, ListTopics, ListedTopics,
-    PartitionDescription, PartitionOffsets, TopicDescription, TopicSummary,
+    AddPartitions, AddedPartitions, AlterTopic, CreateTopic, CreatedTopic, DeleteRecords, ListTopics,
+    ListedTopics, PartitionDescription, PartitionOffsets, TopicDescription, TopicSummary,
 };
 pub use broker::{Broker, BrokerOptions, CLIENT_LISTENER, PEER_LISTENER};
 pub use budget::{ByteBudget, BytesPermit};

@@ -11,13 +11,13 @@ use highwater_controller::{
     Recovery, TopicRecord, place,
 };
 use highwater_partition::PartitionError;
-use highwater_types::limits::{ADMIN_TIMEOUT_MS, PARTITIONS_PER_TOPIC_MAX};
+use highwater_types::limits::{PARTITIONS_PER_TOPIC_MAX, PARTITIONS_READY_WAIT_MS};
 use highwater_types::{ErrorCode, NodeId, PartitionId, PartitionIndex, TopicId, TopicName};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::admin::{
-    AddPartitions, AlterTopic, CreateTopic, CreatedTopic, ListTopics, ListedTopics, PartitionDescription,
-    PartitionOffsets, TopicDescription, TopicSummary,
+    AddPartitions, AddedPartitions, AlterTopic, CreateTopic, CreatedTopic, ListTopics, ListedTopics,
+    PartitionDescription, PartitionOffsets, TopicDescription, TopicSummary,
 };
 use crate::broker::{Broker, CLIENT_LISTENER, stopping};
 use crate::error::BrokerError;
@@ -28,17 +28,22 @@ use crate::routing::find_topic;
 const FITTING_REPLICATION_FACTOR_MAX: u32 = 3;
 
 impl Broker {
-    /// Creates a topic. On return its partitions take records.
+    /// Creates a topic. On return its partitions take records, but for those that the answer counts as pending.
     ///
     /// # Errors
     /// Why it was not created; after `TIMEOUT` that is unknown.
     pub async fn create_topic(&self, request: CreateTopic) -> Result<CreatedTopic, BrokerError> {
         let name = request.name.clone();
-        let created = self.create_unnamed(request).await;
+        let answer_by = answer_by(request.wait_max);
+        let created = self.create_unnamed(request, answer_by).await;
         created.map_err(|error| error.with_topic(name))
     }
 
-    async fn create_unnamed(&self, request: CreateTopic) -> Result<CreatedTopic, BrokerError> {
+    async fn create_unnamed(
+        &self,
+        request: CreateTopic,
+        answer_by: Instant,
+    ) -> Result<CreatedTopic, BrokerError> {
         TopicName::new(&request.name)?;
         let partitions = request.partitions.unwrap_or(self.options.default_partitions);
         let topic = TopicId::draw(&*self.random);
@@ -58,11 +63,12 @@ impl Broker {
         if request.validate_only {
             self.metadata.check(&create)?;
             let metadata_version = image.version().0;
-            return Ok(CreatedTopic { id: None, partitions, replication_factor, metadata_version });
+            let id = None;
+            return Ok(CreatedTopic { id, partitions, replication_factor, metadata_version, pending: 0 });
         }
         self.propose(&create).await?;
-        let metadata_version = self.wait_until_ready(topic).await?;
-        Ok(CreatedTopic { id: Some(topic), partitions, replication_factor, metadata_version })
+        let AddedPartitions { metadata_version, pending } = self.wait_until_ready(topic, answer_by).await?;
+        Ok(CreatedTopic { id: Some(topic), partitions, replication_factor, metadata_version, pending })
     }
 
     /// Places new partitions on the cluster's nodes.
@@ -79,27 +85,26 @@ impl Broker {
         place(&nodes, partitions, replication_factor, self.random.next_u64()).map_err(|error| refused(&error))
     }
 
-    /// Waits until every partition of a topic has been initialized; returns the version then.
-    async fn wait_until_ready(&self, topic: TopicId) -> Result<u64, BrokerError> {
+    /// Waits until every partition of a topic has been initialized, which takes its leader and a majority of its replicas. What is not by
+    /// then comes up by itself and is counted.
+    async fn wait_until_ready(
+        &self,
+        topic: TopicId,
+        answer_by: Instant,
+    ) -> Result<AddedPartitions, BrokerError> {
         let mut images = self.metadata.watch();
-        let settled = images.wait_for(|image| match image.topic(topic) {
-            Some(topic) => topic.partitions.iter().all(|p| p.phase == PartitionPhase::Ready),
-            None => true,
-        });
-        let deadline = Duration::from_millis(ADMIN_TIMEOUT_MS);
-        let image = tokio::select! {
+        let settled = images.wait_for(|image| image.topic(topic).is_none_or(|topic| creating(topic) == 0));
+        tokio::select! {
+            biased;
+            // Its sender lives as long as this broker. What is not settled in time is counted below.
+            _ = timeout_at(answer_by, settled) => {}
             () = self.stopping.cancelled() => return Err(stopping()),
-            settled = timeout(deadline, settled) => match settled {
-                Ok(Ok(image)) => image.clone(),
-                Ok(Err(_)) => return Err(stopping()),
-                Err(_) => {
-                    let message = format!("the change is made, but not all partitions came up within {ADMIN_TIMEOUT_MS} ms: the node's log says why");
-                    return Err(BrokerError::new(ErrorCode::Timeout, message));
-                }
-            },
-        };
+        }
+        let image = self.image();
         match image.topic(topic) {
-            Some(_) => Ok(image.version().0),
+            Some(topic) => {
+                Ok(AddedPartitions { metadata_version: image.version().0, pending: creating(topic) })
+            }
             None => {
                 let message = "the topic was deleted while its partitions came up";
                 Err(BrokerError::new(ErrorCode::UnknownTopicOrPartition, message))
@@ -220,12 +225,12 @@ impl Broker {
         self.check_or_propose(&alter, request.validate_only).await.map_err(about)
     }
 
-    /// Raises a topic's number of partitions. On return the new ones take records. Returns the
-    /// metadata version that shows them.
+    /// Raises a topic's number of partitions. On return the new ones take records, but for those that the answer counts as pending.
     ///
     /// # Errors
     /// Why there are no more; after `TIMEOUT` that is unknown.
-    pub async fn add_partitions(&self, request: AddPartitions) -> Result<u64, BrokerError> {
+    pub async fn add_partitions(&self, request: AddPartitions) -> Result<AddedPartitions, BrokerError> {
+        let answer_by = answer_by(request.wait_max);
         let name = request.topic.name.clone();
         let about = |error: BrokerError| error.with_topic(&name);
         let image = self.image();
@@ -242,9 +247,9 @@ impl Broker {
         let add = MetadataCommand::AddPartitions { topic: id, partitions_before: before, placement };
         let version = self.check_or_propose(&add, request.validate_only).await.map_err(about)?;
         if request.validate_only {
-            return Ok(version);
+            return Ok(AddedPartitions { metadata_version: version, pending: 0 });
         }
-        self.wait_until_ready(id).await.map_err(about)
+        self.wait_until_ready(id, answer_by).await.map_err(about)
     }
 
     /// Deletes a topic. Its name is free on return; its data goes after the grace period. Returns
@@ -295,6 +300,18 @@ impl Broker {
             recoveries: cluster.recoveries.iter().map(recovery).collect(),
         })
     }
+}
+
+/// When a creation is answered, whatever is pending then.
+fn answer_by(wait_max: Option<Duration>) -> Instant {
+    let wait = Duration::from_millis(PARTITIONS_READY_WAIT_MS);
+    Instant::now() + wait_max.map_or(wait, |max| wait.min(max))
+}
+
+/// Partitions of a topic that do not take records yet.
+fn creating(topic: &TopicRecord) -> u32 {
+    let creating = topic.partitions.iter().filter(|partition| partition.phase == PartitionPhase::Creating);
+    u32::try_from(creating.count()).unwrap_or(u32::MAX)
 }
 
 /// Replicas of a topic when nobody says how many: what loses one node without losing anything, as far as there are nodes.

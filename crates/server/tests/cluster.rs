@@ -5,8 +5,10 @@ mod harness;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use harness::{TestNode, batch, describe, produce, soon, three_nodes};
+use harness::{TestNode, batch, describe, produce, soon, three_nodes, until_healthy};
 use highwater_proto::v1;
+use highwater_server::NodeConfig;
+use highwater_types::NodeId;
 use tokio::time::sleep;
 
 /// The node that leads the only partition of a topic, as all of these nodes say.
@@ -76,6 +78,39 @@ async fn a_topic_of_three_replicas_takes_records_at_its_leader_and_goes_on_witho
         }
     })
     .await;
+    for node in nodes {
+        soon("it stops", node.stop()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_creation_is_answered_in_its_callers_time_and_counts_the_partitions_that_lack_a_majority() {
+    let mut nodes = three_nodes().await;
+    let directory = nodes.pop().expect("node 3").stop().await;
+    let create = v1::CreateTopicRequest {
+        name: "orders".to_owned(),
+        partitions: 6,
+        replication_factor: 2,
+        ..v1::CreateTopicRequest::default()
+    };
+    let mut request = tonic::Request::new(create);
+    request.set_timeout(Duration::from_secs(10));
+    let created = nodes[0].admin().await.create_topic(request).await.expect("created").into_inner();
+    assert!((1..6).contains(&created.partitions_pending), "{created:?}");
+    assert_eq!(describe(&nodes[0], "orders").await.topic_id, created.topic_id);
+    let more =
+        v1::AddPartitionsRequest { topic: "orders".to_owned(), total_partitions: 9, ..Default::default() };
+    let mut request = tonic::Request::new(more);
+    request.set_timeout(Duration::from_secs(10));
+    let added = nodes[0].admin().await.add_partitions(request).await.expect("added").into_inner();
+    assert!(added.partitions_pending > created.partitions_pending, "{added:?}");
+
+    let seeds = vec![nodes[0].node.grpc_address().to_string()];
+    let change = |config| NodeConfig { node: NodeId(3), seeds, ..config };
+    nodes.push(soon("node 3 starts", TestNode::start_in(directory, change)).await);
+    until_healthy(&nodes[0], 3).await;
+    let led = describe(&nodes[0], "orders").await.partitions;
+    assert!(led.len() == 9 && led.iter().all(|partition| partition.leader_node_id.is_some()), "{led:?}");
     for node in nodes {
         soon("it stops", node.stop()).await;
     }

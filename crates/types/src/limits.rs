@@ -110,8 +110,10 @@ pub const PRODUCE_LANE_STALL_MS: u64 = 1000;
 pub const PRODUCE_TIMEOUT_MS_DEFAULT: u64 = 30_000;
 /// Longest a produce may take.
 pub const PRODUCE_TIMEOUT_MS_MAX: u64 = 5 * 60 * 1000;
-/// How long a change to the cluster's metadata may take.
-pub const ADMIN_TIMEOUT_MS: u64 = 60_000;
+/// How long a change to the cluster's metadata may take: less than clients wait for an answer, so that they hear what is in the way.
+pub const ADMIN_TIMEOUT_MS: u64 = 25_000;
+/// How long new partitions are waited for before their creation is answered all the same. The same goes for it.
+pub const PARTITIONS_READY_WAIT_MS: u64 = 20_000;
 /// Most partitions of one fetch or subscription.
 pub const PARTITIONS_PER_REQUEST_MAX: usize = 10_000;
 /// Size of one push of a subscription, when the client does not say.

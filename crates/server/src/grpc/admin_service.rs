@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use highwater_broker::{
-    AddPartitions, AlterTopic, Broker, BrokerError, CreateTopic, ListTopics, PartitionDescription,
-    TopicDescription, TopicSummary,
+    AddPartitions, AddedPartitions, AlterTopic, Broker, BrokerError, CreateTopic, ListTopics,
+    PartitionDescription, TopicDescription, TopicSummary,
 };
 use highwater_proto::v1;
 use highwater_proto::v1::admin_service_server::AdminService;
@@ -32,6 +32,7 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::CreateTopicRequest>,
     ) -> Result<Response<v1::CreateTopicResponse>, Status> {
+        let wait_max = convert::wait_max(request.metadata());
         let request = request.into_inner();
         let create = CreateTopic {
             name: request.name,
@@ -39,6 +40,7 @@ impl AdminService for Admin {
             replication_factor: Some(request.replication_factor).filter(|&replicas| replicas != 0),
             configs: request.configs.into_iter().collect(),
             validate_only: request.validate_only,
+            wait_max,
         };
         let created = self.broker.create_topic(create).await.map_err(status)?;
         Ok(Response::new(v1::CreateTopicResponse {
@@ -46,6 +48,7 @@ impl AdminService for Admin {
             partitions: created.partitions,
             replication_factor: created.replication_factor,
             metadata_version: created.metadata_version,
+            partitions_pending: created.pending,
         }))
     }
 
@@ -117,14 +120,17 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::AddPartitionsRequest>,
     ) -> Result<Response<v1::AddPartitionsResponse>, Status> {
+        let wait_max = convert::wait_max(request.metadata());
         let request = request.into_inner();
         let add = AddPartitions {
             topic: convert::topic_ref(request.topic, &request.topic_id).map_err(status)?,
             total: request.total_partitions,
             validate_only: request.validate_only,
+            wait_max,
         };
-        let metadata_version = self.broker.add_partitions(add).await.map_err(status)?;
-        Ok(Response::new(v1::AddPartitionsResponse { metadata_version }))
+        let AddedPartitions { metadata_version, pending } =
+            self.broker.add_partitions(add).await.map_err(status)?;
+        Ok(Response::new(v1::AddPartitionsResponse { metadata_version, partitions_pending: pending }))
     }
 
     async fn delete_topic(

@@ -10,6 +10,7 @@ use highwater_proto::v1;
 use highwater_records::Header;
 use highwater_types::{Offset, TimestampMs, TopicId, limits};
 use tokio::time::Instant;
+use tonic::metadata::MetadataMap;
 use uuid::Uuid;
 
 /// A topic as a request names it.
@@ -30,6 +31,24 @@ pub(crate) fn topic_id(text: &str) -> Result<TopicId, BrokerError> {
         let shown: String = text.chars().take(40).collect();
         BrokerError::invalid_request(format!("topic_id '{shown}' is not a UUID"))
     })
+}
+
+/// How long a call may be kept waiting for what is not necessary for its answer: most of the time that its caller gives it, for the
+/// answer has to get there. `None` when that does not say, or cannot be read.
+pub(crate) fn wait_max(metadata: &MetadataMap) -> Option<Duration> {
+    let timeout = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (value, unit) = timeout.split_at_checked(timeout.len().checked_sub(1)?)?;
+    let value: u32 = value.parse().ok()?;
+    let unit = match unit {
+        "H" => Duration::from_secs(60 * 60),
+        "M" => Duration::from_secs(60),
+        "S" => Duration::from_secs(1),
+        "m" => Duration::from_millis(1),
+        "u" => Duration::from_micros(1),
+        "n" => Duration::from_nanos(1),
+        _ => return None,
+    };
+    Some(unit.checked_mul(value)? / 4 * 3)
 }
 
 /// When a produce request that came in now must be answered.

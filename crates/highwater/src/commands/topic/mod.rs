@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cli::OutputFormat;
 use crate::error::CliError;
-use crate::output::{Table, print_json, print_text, say};
+use crate::output::{Table, counted, print_json, print_text, say};
 
 /// What to do with topics.
 #[derive(Debug, Subcommand)]
@@ -126,17 +126,29 @@ async fn create(args: CreateArgs, client: &Client, format: OutputFormat) -> Resu
             "topic_id": created.topic_id,
             "partitions": created.partitions,
             "replication_factor": created.replication_factor,
+            "partitions_pending": created.partitions_pending,
             "validate_only": args.validate_only,
         }));
     }
     let did = if args.validate_only { "would create" } else { "created" };
     print_text(&format!(
-        "{did} topic {} with {} partition{}, replication factor {}\n",
+        "{did} topic {} with {}, replication factor {}\n{}",
         args.name,
-        created.partitions,
-        if created.partitions == 1 { "" } else { "s" },
-        created.replication_factor
+        counted(created.partitions.into(), "partition"),
+        created.replication_factor,
+        pending(created.partitions_pending)
     ))
+}
+
+/// What is not usable yet of a topic that was created or grew.
+fn pending(partitions: u32) -> String {
+    match partitions {
+        0 => String::new(),
+        partitions => format!(
+            "{} of it take no records yet and come up by themselves: `highwater cluster status` shows what is missing\n",
+            counted(partitions.into(), "partition")
+        ),
+    }
 }
 
 async fn list(args: ListArgs, client: &Client, format: OutputFormat) -> Result<(), CliError> {
@@ -199,8 +211,10 @@ async fn add_partitions(
         total_partitions: total,
         validate_only: false,
     };
-    client.admin().add_partitions(request).await?;
-    done(format, &format!("topic {name} has {total} partitions"), json!({ "name": name, "partitions": total }))
+    let added = client.admin().add_partitions(request).await?;
+    let text = format!("topic {name} has {total} partitions\n{}", pending(added.partitions_pending));
+    let json = json!({ "name": name, "partitions": total, "partitions_pending": added.partitions_pending });
+    done(format, text.trim_end(), json)
 }
 
 async fn delete_records(
