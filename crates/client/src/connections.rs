@@ -2,13 +2,15 @@
 //! about leaders; it knows which server has its turn for what any of them can answer.
 //!
 //! A channel connects at its first call and again after it broke; when it cannot, the call
-//! fails and the next server has its turn. Waiting between attempts is up to the caller.
+//! fails and the next server has its turn. What only reads goes to the next one already while this one is silent. Waiting between attempts is up to the caller.
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use highwater_proto::internal::v1::cluster_service_client::ClusterServiceClient;
 use highwater_proto::v1::admin_service_client::AdminServiceClient;
 use highwater_proto::v1::log_service_client::LogServiceClient;
@@ -25,6 +27,9 @@ use crate::error::ClientError;
 const WINDOW_BYTES: u32 = 8 << 20;
 /// How long a server that failed is passed over while there are others.
 const SUSPECT_FOR: Duration = Duration::from_secs(10);
+
+/// How long a server may be silent before the next one is asked too: a process that stands still keeps its connections.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// One server.
 #[derive(Debug, Clone)]
@@ -128,6 +133,24 @@ impl Connections {
         }
     }
 
+    /// Every server once, in the order of their turns from now on: those last that failed a moment ago.
+    fn in_turn(&self) -> Vec<Arc<str>> {
+        let now = Instant::now();
+        let pool = self.pool.lock();
+        let (later, first) = pool.turns.split_at(pool.current);
+        let mut in_turn: Vec<Arc<str>> = first.iter().chain(later).cloned().collect();
+        in_turn.sort_by_key(|address| pool.is_suspect(address, now));
+        in_turn
+    }
+
+    /// This server has its turn, if it is still one of them.
+    fn prefer(&self, address: &Arc<str>) {
+        let mut pool = self.pool.lock();
+        if let Some(index) = pool.turns.iter().position(|turn| turn == address) {
+            pool.current = index;
+        }
+    }
+
     /// Gives the next server its turn though this one did not fail, because what it says did not help.
     pub(crate) fn rotate(&self) {
         self.pool.lock().turn(Instant::now());
@@ -149,6 +172,46 @@ impl Connections {
         let Pool { dialled, turns, failed, .. } = &mut *pool;
         dialled.retain(|address, _| turns.contains(address));
         failed.retain(|address, _| turns.contains(address));
+    }
+
+    /// Makes one unary call that only reads, on each server in turn until one can be reached. The next is asked too when one is silent
+    /// for a moment; the first answer counts, and whoever gave it has its turn from then on.
+    pub(crate) async fn read_any<T, F>(&self, call: impl Fn(Server) -> F) -> Result<T, ClientError>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let (mut left, timeout) = (self.in_turn().into_iter(), self.config.request_timeout);
+        // Those without an answer, in the order in which they were asked.
+        let (mut asked, mut silent) = (FuturesUnordered::new(), Vec::<Arc<str>>::new());
+        let mut outcome = Err(ClientError::NoServers);
+        loop {
+            match left.next() {
+                Some(address) => {
+                    silent.push(Arc::clone(&address));
+                    let call = &call;
+                    asked.push(async move {
+                        let answer = self.call_at(&address, timeout, call).await;
+                        (address, answer)
+                    });
+                }
+                None if asked.is_empty() => return outcome,
+                None => {}
+            }
+            let next_turn = tokio::time::sleep(SILENCE);
+            tokio::select! {
+                Some((address, answer)) = asked.next() => {
+                    if !matches!(answer, Err(ClientError::Connection { .. })) {
+                        let longer = silent.iter().take_while(|asked| **asked != address);
+                        longer.for_each(|silent| self.move_on_from(silent));
+                        self.prefer(&address);
+                        return answer;
+                    }
+                    silent.retain(|asked| *asked != address);
+                    outcome = answer;
+                }
+                () = next_turn, if left.len() > 0 => {}
+            }
+        }
     }
 
     /// Makes one unary call, on each server in turn until one can be reached. Only for calls that may
@@ -204,12 +267,18 @@ impl Connections {
 impl Pool {
     /// The next that did not fail a moment ago; simply the next if all did.
     fn turn(&mut self, now: Instant) {
-        let is_suspect =
-            |address: &Arc<str>| self.failed.get(address).is_some_and(|failed| now < *failed + SUSPECT_FOR);
         let count = self.turns.len();
         let next = (1..=count).map(|step| (self.current + step) % count);
-        let next = next.clone().find(|index| !is_suspect(&self.turns[*index])).or_else(|| next.clone().next());
+        let next = next
+            .clone()
+            .find(|index| !self.is_suspect(&self.turns[*index], now))
+            .or_else(|| next.clone().next());
         self.current = next.unwrap_or(0);
+    }
+
+    /// Whether it failed a moment ago.
+    fn is_suspect(&self, address: &Arc<str>, now: Instant) -> bool {
+        self.failed.get(address).is_some_and(|failed| now < *failed + SUSPECT_FOR)
     }
 }
 

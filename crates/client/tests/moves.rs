@@ -3,11 +3,12 @@
 mod fake;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use fake::{FakeNode, Fault, Running, within_a_minute};
 use highwater_client::v1::{CreateTopicRequest, DeleteRecordsPartition, DeleteRecordsRequest, OffsetPlace};
 use highwater_client::{
-    Client, ConsumerConfig, Delivery, Producer, ProducerConfig, ProducerRecord, StartPosition,
+    Client, ClientConfig, ConsumerConfig, Delivery, Producer, ProducerConfig, ProducerRecord, StartPosition,
 };
 use highwater_types::{Offset, PartitionIndex};
 
@@ -275,4 +276,17 @@ async fn a_client_reads_its_own_changes_from_nodes_that_are_behind() {
     let state = node.state();
     assert!(state.calls.values().sum::<u64>() >= 3, "it asked until one had caught up: {:?}", state.calls);
     assert!(state.metadata_lag.values().any(|lag| *lag == 0));
+}
+
+#[tokio::test]
+async fn a_server_that_stands_still_is_passed_over_by_whoever_reads_and_whoever_changes() {
+    let (node, running) = cluster().await;
+    node.state().silent.insert(1);
+    let mut config = ClientConfig::new((1..=3).map(|id| running[&id].address.to_string()));
+    // Only its silence tells of it: its connection lives.
+    config.request_timeout = Duration::from_secs(60 * 60);
+    let admin = Client::with_config(config.clone()).expect("addresses").admin();
+    within_a_minute(admin.describe_topic("t", false)).await.expect("another one answers");
+    let admin = Client::with_config(config).expect("addresses").admin();
+    within_a_minute(admin.create_topic(CreateTopicRequest::default())).await.expect("it went to another one");
 }

@@ -9,6 +9,7 @@ mod by_leader;
 mod nodes;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use highwater_proto::v1::{
     AddPartitionsRequest, AddPartitionsResponse, AlterTopicConfigsRequest, AlterTopicConfigsResponse,
@@ -19,12 +20,16 @@ use highwater_proto::v1::{
     delete_records_result, describe_topics_result, offset_query, offset_result,
 };
 use highwater_types::{ErrorCode, Offset, PartitionIndex, TimestampMs};
+use tonic::Request;
 
 use crate::cluster::Cluster;
 use crate::connections::Server;
 use crate::error::ClientError;
 
 use by_leader::by_leader;
+
+/// A call tells its server how long it is waited for, with so much more that it is this client that says that nothing came.
+const TOLD_MORE_BY: Duration = Duration::from_millis(100);
 
 /// See the module. After a [`ClientError::Connection`] it is unknown whether a change took place.
 #[derive(Debug, Clone)]
@@ -43,7 +48,8 @@ macro_rules! change {
         /// What the cluster answers, or that it cannot be reached.
         pub async fn $name(&self, request: $request) -> Result<$response, ClientError> {
             let call = |server: Server| {
-                let request = request.clone();
+                let mut request = Request::new(request.clone());
+                request.set_timeout(self.cluster.config.request_timeout + TOLD_MORE_BY);
                 async move { server.admin().$name(request).await }
             };
             self.cluster.find_live().await?;
@@ -60,7 +66,8 @@ impl Admin {
     }
 
     change!(
-        /// Creates a topic. On return it takes records.
+        /// Creates a topic. On return it takes records, but for those of its partitions that the answer counts as pending: they come up
+        /// by themselves, and producers wait for them.
         create_topic, CreateTopicRequest, CreateTopicResponse
     );
     change!(
@@ -68,7 +75,7 @@ impl Admin {
         alter_topic_configs, AlterTopicConfigsRequest, AlterTopicConfigsResponse
     );
     change!(
-        /// Raises a topic's number of partitions.
+        /// Raises a topic's number of partitions. What is pending of them is told as of a creation.
         add_partitions, AddPartitionsRequest, AddPartitionsResponse
     );
     change!(
@@ -139,7 +146,7 @@ impl Admin {
                 let request = request.clone();
                 async move { server.admin().list_topics(request).await }
             };
-            let page = self.cluster.connections.call_any(call).await?;
+            let page = self.cluster.connections.read_any(call).await?;
             if page.topics.is_empty() && !page.next_page_token.is_empty() {
                 return Err(self.protocol("an empty page of topics that is not the last"));
             }

@@ -33,7 +33,9 @@ macro_rules! repeatable {
                 let request = request.clone();
                 async move { server.admin().$name(request).await }
             };
-            let response = self.any(call).await?;
+            // One that stands still is found out by a call that only reads.
+            self.cluster.find_live().await?;
+            let response = self.cluster.connections.call_any(call).await?;
             self.cluster.saw_metadata_version(response.metadata_version);
             Ok(response)
         }
@@ -68,7 +70,7 @@ impl Admin {
     /// What the cluster answers, or that it cannot be reached. A node that cannot be reached is in the answer.
     pub async fn cluster_status(&self) -> Result<GetClusterStatusResponse, ClientError> {
         let request = GetClusterStatusRequest { min_metadata_version: self.cluster.metadata_version_min() };
-        self.any(|server: Server| async move { server.admin().get_cluster_status(request).await }).await
+        self.read(|server: Server| async move { server.admin().get_cluster_status(request).await }).await
     }
 
     /// How a node is, and what its mode still waits for. Cancel-safe.
@@ -78,7 +80,7 @@ impl Admin {
     pub async fn describe_node(&self, node: NodeId) -> Result<DescribeNodeResponse, ClientError> {
         let min_metadata_version = self.cluster.metadata_version_min();
         let request = DescribeNodeRequest { node_id: node.0, min_metadata_version };
-        self.any(|server: Server| async move { server.admin().describe_node(request).await }).await
+        self.read(|server: Server| async move { server.admin().describe_node(request).await }).await
     }
 
     /// Plans how to move replicas, for [`Admin::apply_reassignment`]. Changes nothing. Cancel-safe.
@@ -95,7 +97,7 @@ impl Admin {
             let request = request.clone();
             async move { server.admin().plan_reassignment(request).await }
         };
-        self.any(call).await
+        self.read(call).await
     }
 
     /// The moves that are under way. Cancel-safe.
@@ -104,13 +106,13 @@ impl Admin {
     /// What the cluster answers, or that it cannot be reached.
     pub async fn list_reassignments(&self) -> Result<ListReassignmentsResponse, ClientError> {
         let request = ListReassignmentsRequest { min_metadata_version: self.cluster.metadata_version_min() };
-        self.any(|server: Server| async move { server.admin().list_reassignments(request).await }).await
+        self.read(|server: Server| async move { server.admin().list_reassignments(request).await }).await
     }
 
-    async fn any<T, F>(&self, call: impl Fn(Server) -> F) -> Result<T, ClientError>
+    async fn read<T, F>(&self, call: impl Fn(Server) -> F) -> Result<T, ClientError>
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        self.cluster.connections.call_any(call).await
+        self.cluster.connections.read_any(call).await
     }
 }

@@ -158,7 +158,7 @@ impl Cluster {
                 let request = request.clone();
                 async move { server.admin().describe_topics(request).await }
             };
-            self.connections.call_any(call).await
+            self.connections.read_any(call).await
         };
         let response = self.new_enough(ask, |response| response.metadata_version).await?;
         self.take_topics(&response);
@@ -170,7 +170,7 @@ impl Cluster {
         let call = |server: Server| async move {
             server.admin().describe_cluster(DescribeClusterRequest::default()).await
         };
-        let ask = || self.connections.call_any(call);
+        let ask = || self.connections.read_any(call);
         let response = self.new_enough(ask, |response| response.metadata_version).await?;
         self.take_nodes(&response);
         Ok(response)

@@ -16,6 +16,7 @@ fn not_here<T>() -> Answer<T> {
 #[tonic::async_trait]
 impl AdminService for FakeNode {
     async fn describe_topics(&self, request: Request<DescribeTopicsRequest>) -> Answer<DescribeTopicsResponse> {
+        self.until_not_silent().await;
         let mut state = self.state();
         let metadata_version = state.version_at(self.id);
         *state.calls.entry(self.id).or_default() += 1;
@@ -95,6 +96,7 @@ impl AdminService for FakeNode {
     }
 
     async fn describe_cluster(&self, _: Request<DescribeClusterRequest>) -> Answer<DescribeClusterResponse> {
+        self.until_not_silent().await;
         let state = self.state();
         let node = |(node_id, address): (&u64, &String)| NodeDescription {
             node_id: *node_id,

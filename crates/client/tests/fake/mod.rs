@@ -51,6 +51,8 @@ pub(crate) struct State {
     pub(crate) addresses: BTreeMap<u64, String>,
     /// Nodes that take requests and do nothing about them.
     pub(crate) frozen: BTreeSet<u64>,
+    /// Nodes that do not answer who asks about topics and nodes, though their connections live.
+    pub(crate) silent: BTreeSet<u64>,
     /// Whether a node that does not lead a partition says who does.
     pub(crate) gives_no_hints: bool,
     /// How many produce requests were forwarded to the leader, if nodes that do not lead do that.
@@ -222,6 +224,15 @@ impl State {
         let version = self.metadata_version - (*lag).min(self.metadata_version);
         *lag = lag.saturating_sub(1);
         version
+    }
+}
+
+impl FakeNode {
+    /// Never, of a node that is silent.
+    pub(crate) async fn until_not_silent(&self) {
+        if self.state().silent.contains(&self.id) {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
