@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::error::CliError;
 use crate::output::Progress;
@@ -16,6 +16,12 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// For how long the cluster may be out of reach before the wait ends, where no time was given.
 const OUTAGE_MAX: Duration = Duration::from_secs(60);
+
+/// What is said while no answer came at all.
+const UNANSWERED: &str = "waited for the cluster's first answer, which no server has given";
+/// What to do about it.
+const UNANSWERED_HINT: &str = "whether the cluster heard of it is unknown: type the command again, with more servers (--server) or \
+                               more time";
 
 /// Whether to wait for what was asked for, and how long.
 #[derive(Debug, Clone, Args)]
@@ -43,20 +49,43 @@ pub(crate) enum Look<T> {
     NotYet(String),
 }
 
-/// What is waited for.
+/// What is waited for. Its time begins when it is made: before the command's first call.
 #[derive(Debug, Clone)]
 pub(crate) struct Wait {
     /// What is not so when the time is over: `node 3 is not drained`.
-    pub(crate) unfinished: String,
+    unfinished: String,
     /// What to know and to type when the wait ended too early.
-    pub(crate) hint: String,
-    pub(crate) timeout: Option<Duration>,
+    hint: String,
+    began: Instant,
+    deadline: Option<Instant>,
 }
 
 impl Wait {
     /// A wait as the user wants it.
     pub(crate) fn new(args: &WaitArgs, unfinished: String, hint: String) -> Self {
-        Self { unfinished, hint, timeout: args.timeout }
+        Self::within(args.timeout, unfinished, hint)
+    }
+
+    /// A wait for so long at most.
+    pub(crate) fn within(timeout: Option<Duration>, unfinished: String, hint: String) -> Self {
+        let began = Instant::now();
+        Self { unfinished, hint, began, deadline: timeout.map(|timeout| began + timeout) }
+    }
+
+    /// What the cluster answers to a call, within the time of the whole command.
+    ///
+    /// # Errors
+    /// The time is over, the user had enough of it, or the call failed.
+    pub(crate) async fn answer<T>(
+        &self,
+        call: impl Future<Output = Result<T, CliError>>,
+    ) -> Result<T, CliError> {
+        let mut interrupts = signal(SignalKind::interrupt()).map_err(CliError::Start)?;
+        tokio::select! {
+            answered = call => answered,
+            () = self.until_deadline() => Err(self.not_in_time(UNANSWERED.to_owned(), UNANSWERED_HINT)),
+            _ = interrupts.recv() => Err(self.interrupted()),
+        }
     }
 
     /// Looks again and again until it is done. A node that goes away meanwhile is no reason to end: another one is asked.
@@ -69,40 +98,48 @@ impl Wait {
     ) -> Result<T, CliError> {
         let mut interrupts = signal(SignalKind::interrupt()).map_err(CliError::Start)?;
         let mut progress = Progress::start();
-        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
         let (mut pause, mut answered) = (PAUSE_MIN, Instant::now());
+        let mut state = UNANSWERED.to_owned();
         loop {
             let looked = tokio::select! {
                 looked = look() => looked,
+                () = self.until_deadline() => return Err(self.not_in_time(state, &self.hint)),
                 _ = interrupts.recv() => return Err(self.interrupted()),
             };
-            let state = match looked {
+            state = match looked {
                 Ok(Look::Done(done)) => return Ok(done),
                 Ok(Look::NotYet(state)) => {
                     answered = Instant::now();
                     state
                 }
                 Err(error) if error.is_passing() => {
-                    if deadline.is_none() && answered.elapsed() >= OUTAGE_MAX {
+                    if self.deadline.is_none() && answered.elapsed() >= OUTAGE_MAX {
                         return Err(error);
                     }
                     error.to_string()
                 }
                 Err(error) => return Err(error),
             };
-            let now = Instant::now();
-            if deadline.is_some_and(|deadline| now >= deadline) {
-                let (unfinished, hint) = (self.unfinished.clone(), self.hint.clone());
-                return Err(CliError::NotInTime { unfinished, waited: progress.elapsed(), state, hint });
-            }
             progress.show(&state);
-            let until_deadline = deadline.map_or(pause, |deadline| deadline - now);
             tokio::select! {
-                () = sleep(pause.min(until_deadline)) => {}
+                () = sleep(pause) => {}
+                () = self.until_deadline() => return Err(self.not_in_time(state, &self.hint)),
                 _ = interrupts.recv() => return Err(self.interrupted()),
             }
             pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+
+    async fn until_deadline(&self) {
+        match self.deadline {
+            Some(deadline) => sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn not_in_time(&self, state: String, hint: &str) -> CliError {
+        let (unfinished, hint) = (self.unfinished.clone(), hint.to_owned());
+        CliError::NotInTime { unfinished, waited: self.began.elapsed(), state, hint }
     }
 
     fn interrupted(&self) -> CliError {
@@ -116,7 +153,7 @@ mod tests {
     use highwater_client::ClientError;
 
     fn wait(timeout: Option<Duration>) -> Wait {
-        Wait { unfinished: "it is not done".to_owned(), hint: "go on".to_owned(), timeout }
+        Wait::within(timeout, "it is not done".to_owned(), "go on".to_owned())
     }
 
     fn out_of_reach() -> CliError {
@@ -145,6 +182,22 @@ mod tests {
         let error = wait(Some(Duration::from_secs(90))).until(look).await.expect_err("never done");
         assert_eq!(error.to_string(), "it is not done after 1m 30s: 2 replicas left");
         assert_eq!((error.exit_code(), error.hint()), (1, Some("go on".to_owned())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cluster_that_answers_nothing_ends_the_command_in_its_time_with_what_was_waited_for() {
+        let wait = wait(Some(Duration::from_secs(2)));
+        let error = wait.answer(std::future::pending::<Result<(), _>>()).await.expect_err("no answer");
+        let expected =
+            "it is not done after 2s: waited for the cluster's first answer, which no server has given";
+        assert_eq!(error.to_string(), expected);
+        let mut looks = 0;
+        let look = async || {
+            looks += 1;
+            if looks == 1 { Ok(Look::<()>::NotYet("half".to_owned())) } else { std::future::pending().await }
+        };
+        let error = self::wait(Some(Duration::from_secs(2))).until(look).await.expect_err("no second answer");
+        assert_eq!(error.to_string(), "it is not done after 2s: half");
     }
 
     #[tokio::test(start_paused = true)]

@@ -17,7 +17,7 @@ pub(crate) struct StatusArgs {
     /// Wait until the cluster is so, then show it
     #[arg(long, value_enum, value_name = "STATE")]
     wait: Option<Awaited>,
-    /// How long to wait
+    /// How long to wait, for an answer too
     #[arg(long, default_value = "5m", value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Duration,
 }
@@ -32,7 +32,12 @@ enum Awaited {
 /// Shows the status; fails unless the cluster is healthy.
 pub(super) async fn run(args: StatusArgs, client: &Client, format: OutputFormat) -> Result<(), CliError> {
     match args.wait {
-        None => show(&ask(client).await?, format),
+        None => {
+            let (unfinished, hint) =
+                ("how the cluster is, is not known", "name more servers with --server, or give it more time");
+            let wait = Wait::within(Some(args.timeout), unfinished.to_owned(), hint.to_owned());
+            show(&wait.answer(ask(client)).await?, format)
+        }
         Some(Awaited::Healthy) => wait(args.timeout, client, format).await,
     }
 }
@@ -42,11 +47,9 @@ async fn ask(client: &Client) -> Result<ClusterStatus, CliError> {
 }
 
 async fn wait(timeout: Duration, client: &Client, format: OutputFormat) -> Result<(), CliError> {
-    let wait = Wait {
-        unfinished: "the cluster is not healthy".to_owned(),
-        hint: "`highwater cluster status` shows what to do about it".to_owned(),
-        timeout: Some(timeout),
-    };
+    let (unfinished, hint) =
+        ("the cluster is not healthy", "`highwater cluster status` shows what to do about it");
+    let wait = Wait::within(Some(timeout), unfinished.to_owned(), hint.to_owned());
     let mut last = None;
     let outcome = wait
         .until(async || {

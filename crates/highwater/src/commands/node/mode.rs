@@ -6,15 +6,19 @@ use highwater_client::{Client, v1};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{ModeArgs, look_at};
+use super::{Described, ModeArgs, look_at};
 use crate::cli::OutputFormat;
 use crate::commands::waiting::{Look, Wait};
 use crate::error::CliError;
 use crate::output::{print_json, print_text};
-use crate::views::{NodeMode, NodeProgress};
+use crate::views::{NodeMode, NodeProgress, NodeView};
 
 /// For how long nothing may move before it is said that nothing can: a plan is made anew every few seconds.
 const STUCK_FOR: Duration = Duration::from_secs(10);
+
+/// What to type for a node that holds nothing.
+const REFILL_HINT: &str = "it holds no replicas: `highwater reassign plan --balance --file plan.json` plans which are to move to it, and \
+     `highwater reassign apply plan.json` moves them\n";
 
 /// What `--output json` prints.
 #[derive(Debug, Serialize)]
@@ -33,14 +37,14 @@ pub(super) async fn set(
     format: OutputFormat,
 ) -> Result<(), CliError> {
     let node = args.node;
-    client.admin().set_node_mode(v1::SetNodeModeRequest { node_id: node, mode: mode.into() }).await?;
     let words = Words::of(node, mode);
-    let described = look_at(node, client).await?;
+    let wait = Wait::new(&args.wait, words.unfinished.clone(), words.hint.clone());
+    let described = wait.answer(begin(node, mode, client)).await?;
     // A node that does not answer cannot lead again before it is started, which nobody here can wait for.
     let waits = args.wait.is_wanted() && (mode != v1::NodeMode::Active || described.node.is_reachable);
     let mut progress = described.progress;
     if waits {
-        progress = wait(args, &words, client).await?;
+        progress = until_done(&wait, node, client).await?;
     }
     if format == OutputFormat::Json {
         return print_json(&Outcome { node_id: node, mode: mode.into(), progress });
@@ -50,7 +54,14 @@ pub(super) async fn set(
             print_text(&format!("node {node} is active, and does not answer: it leads again when it is up\n"))
         }
         (true, _) => match progress.unavailable() {
-            None => print_text(&format!("{}\n", words.done)),
+            None => {
+                let rest = if mode == v1::NodeMode::Active {
+                    refill_hint(&described.node, &wait, client).await
+                } else {
+                    ""
+                };
+                print_text(&format!("{}\n{rest}", words.done))
+            }
             Some(unavailable) => print_text(&format!(
                 "node {node} has handed over what others can lead, and can be restarted; {unavailable}\n\
                  when it is up again: `highwater node activate {node}`\n"
@@ -60,23 +71,37 @@ pub(super) async fn set(
     }
 }
 
-async fn wait(args: &ModeArgs, words: &Words, client: &Client) -> Result<NodeProgress, CliError> {
-    let node = args.node;
+/// A node that was drained stays empty until replicas are moved to it: says so where there are some.
+async fn refill_hint(node: &NodeView, wait: &Wait, client: &Client) -> &'static str {
+    if node.replicas > 0 {
+        return "";
+    }
+    // Without an answer nothing is said: the node is active all the same.
+    let status = wait.answer(async { Ok(client.admin().cluster_status().await?) }).await;
+    if status.is_ok_and(|status| status.partitions > 0) { REFILL_HINT } else { "" }
+}
+
+/// Says what is wanted of the node, and looks how far it is.
+async fn begin(node: u64, mode: v1::NodeMode, client: &Client) -> Result<Described, CliError> {
+    client.admin().set_node_mode(v1::SetNodeModeRequest { node_id: node, mode: mode.into() }).await?;
+    look_at(node, client).await
+}
+
+async fn until_done(wait: &Wait, node: u64, client: &Client) -> Result<NodeProgress, CliError> {
     let mut stuck_since: Option<Instant> = None;
-    Wait::new(&args.wait, words.unfinished.clone(), words.hint.clone())
-        .until(async || {
-            let progress = look_at(node, client).await?.progress;
-            if progress.is_done {
-                return Ok(Look::Done(progress));
-            }
-            if !progress.is_stuck() {
-                stuck_since = None;
-            } else if stuck_since.get_or_insert_with(Instant::now).elapsed() >= STUCK_FOR {
-                return Err(CliError::DrainStuck { node, stuck: progress.stuck });
-            }
-            Ok(Look::NotYet(format!("node {node}: {}", progress.summary())))
-        })
-        .await
+    wait.until(async || {
+        let progress = look_at(node, client).await?.progress;
+        if progress.is_done {
+            return Ok(Look::Done(progress));
+        }
+        if !progress.is_stuck() {
+            stuck_since = None;
+        } else if stuck_since.get_or_insert_with(Instant::now).elapsed() >= STUCK_FOR {
+            return Err(CliError::DrainStuck { node, stuck: progress.stuck });
+        }
+        Ok(Look::NotYet(format!("node {node}: {}", progress.summary())))
+    })
+    .await
 }
 
 /// What is said about a mode.

@@ -37,7 +37,10 @@ pub(super) async fn run(args: &ApplyArgs, client: &Client, format: OutputFormat)
     }
     let validate_only = args.validate_only;
     let request = v1::ApplyReassignmentRequest { plan: Some((&plan).into()), validate_only };
-    client.admin().apply_reassignment(request).await?;
+    let hint = "the cluster goes on with it: `highwater reassign status` shows how far, `highwater reassign cancel` \
+                turns it around";
+    let wait = Wait::new(&args.wait, "the plan is not carried out".to_owned(), hint.to_owned());
+    wait.answer(async { Ok(client.admin().apply_reassignment(request).await?) }).await?;
     if validate_only {
         return done(&plan, format, false, &format!("would move {count}\n"));
     }
@@ -45,11 +48,7 @@ pub(super) async fn run(args: &ApplyArgs, client: &Client, format: OutputFormat)
         let text = format!("moving {count}; `highwater reassign status` shows how far\n");
         return done(&plan, format, false, &text);
     }
-    let hint = "the cluster goes on with it: `highwater reassign status` shows how far, `highwater reassign cancel` \
-                turns it around";
-    Wait::new(&args.wait, "the plan is not carried out".to_owned(), hint.to_owned())
-        .until(async || look(&plan, client).await)
-        .await?;
+    wait.until(async || look(&plan, client).await).await?;
     let rest = plan.rest().map(|rest| format!("{rest}\n")).unwrap_or_default();
     done(&plan, format, true, &format!("moved {count}\n{rest}"))
 }
