@@ -58,7 +58,9 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Reassign(command) => {
             block_on(async { reassign::run(command, &connect(&global)?, global.output).await })
         }
-        Command::Produce(args) => block_on(async { produce::run(args, &connect(&global)?).await }),
+        Command::Produce(args) => {
+            block_on(async { produce::run(args, &connect(&global)?, global.output).await })
+        }
         Command::Consume(args) => block_on(async { consume::run(args, &connect(&global)?).await }),
     }
 }
@@ -78,7 +80,10 @@ fn has_json(command: &Command) -> Result<(), CliError> {
         Command::Dev(_) => ("dev", None),
         Command::Tour => ("tour", None),
         Command::Health(_) => ("health", None),
-        Command::Produce(_) => ("produce", Some("`--format json` reads records as JSON")),
+        Command::Produce(args) if args.print_acks => return Ok(()),
+        Command::Produce(_) => {
+            ("produce", Some("`--format json` reads records as JSON, `--print-acks` has one"))
+        }
         Command::Consume(_) => ("consume", Some("`--format json` prints records as JSON")),
     };
     Err(CliError::NoJson { command, instead })

@@ -3,6 +3,7 @@
 //! Reading, encoding and sending run side by side with bounded queues between them; no record waits for the
 //! acknowledgement of the one before.
 
+mod acks;
 mod input;
 pub(crate) mod json_record;
 mod progress;
@@ -14,9 +15,11 @@ use clap::{Args, ValueEnum};
 use highwater_client::{Client, Compression, Producer, ProducerConfig};
 use tokio::time::Instant;
 
+use crate::cli::OutputFormat;
 use crate::error::CliError;
 use crate::output::{bytes, counted, say};
 
+use acks::Acks;
 use input::Input;
 use progress::Progress;
 
@@ -39,7 +42,10 @@ pub(crate) struct ProduceArgs {
     /// How batches are compressed: none, gzip, snappy, lz4 or zstd
     #[arg(long, default_value = "none", value_name = "CODEC", value_parser = parse_compression)]
     compression: Compression,
-    /// Print nothing but errors
+    /// Print a line for each record once it is acknowledged: its partition and offset; with --output json as an object
+    #[arg(long)]
+    pub(crate) print_acks: bool,
+    /// Print nothing but errors, and what --print-acks asks for
     #[arg(long, short)]
     quiet: bool,
 }
@@ -56,7 +62,7 @@ pub(crate) enum InputFormat {
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: ProduceArgs, client: &Client) -> Result<(), CliError> {
+pub(crate) async fn run(args: ProduceArgs, client: &Client, format: OutputFormat) -> Result<(), CliError> {
     // Tells at once when the topic does not exist or nobody answers; only from here on it is worth waiting.
     client.admin().describe_topic(&args.topic, false).await?;
     let config = ProducerConfig {
@@ -68,9 +74,11 @@ pub(crate) async fn run(args: ProduceArgs, client: &Client) -> Result<(), CliErr
     let mut progress = Progress::new(args.quiet);
     let started = Instant::now();
     let mut input = Input::open(args.files, args.format);
-    let sent = send_all(&producer, &args.topic, &mut input, &mut progress).await;
+    let acks = if args.print_acks { Acks::print(args.topic.clone(), format) } else { Acks::none() };
+    let sent = send_all(&producer, &args.topic, &mut input, &acks, &mut progress).await;
     // What was read before an error is delivered all the same.
     let flushed = progress.while_waiting(&producer, producer.flush()).await;
+    let printed = progress.while_waiting(&producer, acks.finish()).await;
     progress.finish();
     let stats = producer.stats();
     if !args.quiet {
@@ -86,7 +94,7 @@ pub(crate) async fn run(args: ProduceArgs, client: &Client) -> Result<(), CliErr
         let total = stats.records_acked + stats.records_failed;
         return Err(CliError::Undelivered { failed: stats.records_failed, total, cause });
     }
-    sent
+    sent.and(printed)
 }
 
 /// Hands everything to the producer; stops at the first record that failed.
@@ -94,13 +102,15 @@ async fn send_all(
     producer: &Producer,
     topic: &str,
     input: &mut Input,
+    acks: &Acks,
     progress: &mut Progress,
 ) -> Result<(), CliError> {
     let mut count: u64 = 0;
     while let Some(record) = progress.while_waiting(producer, input.next()).await {
         let record = record?;
         progress.count(&record);
-        progress.while_waiting(producer, producer.send(topic, record)).await?;
+        let delivery = progress.while_waiting(producer, producer.send(topic, record)).await?;
+        progress.while_waiting(producer, acks.take(delivery)).await;
         count += 1;
         if count.is_multiple_of(FAILURE_CHECK_RECORDS) && producer.stats().records_failed > 0 {
             break;
