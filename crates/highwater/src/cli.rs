@@ -1,6 +1,6 @@
 //! What can be typed. Each command's own arguments stand with the command.
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::commands;
 
@@ -12,6 +12,32 @@ pub(crate) struct Cli {
     pub(crate) global: GlobalArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// The commands that talk to no server that is named with --server: it is no part of their help.
+const WITHOUT_SERVER: [&str; 6] = ["dev", "serve", "tour", "inspect", "recover", "health"];
+
+/// What was typed. Ends the process when that is no command, or a question about commands.
+pub(crate) fn parse() -> Cli {
+    let matches = command().get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// The command line with the help that each command has.
+fn command() -> clap::Command {
+    let mut command = Cli::command();
+    // What is global reaches the commands only then.
+    command.build();
+    WITHOUT_SERVER.into_iter().fold(command, |command, name| command.mut_subcommand(name, hide_server))
+}
+
+fn hide_server(command: clap::Command) -> clap::Command {
+    let names: Vec<String> = command.get_subcommands().map(|inner| inner.get_name().to_owned()).collect();
+    let command = names
+        .into_iter()
+        .filter(|name| name != "help")
+        .fold(command, |command, name| command.mut_subcommand(name, hide_server));
+    command.mut_arg("server", |server| server.hide(true))
 }
 
 /// What every command that talks to a node takes.
@@ -83,7 +109,7 @@ impl Command {
         match self {
             Self::Serve(_) => None,
             // A node is quiet as long as all is well, and says in its own words what is not.
-            Self::Dev(_) => Some("warn,openraft=error"),
+            Self::Dev(_) => Some("warn"),
             // A node is killed on purpose; what comes of it is in the account.
             Self::Tour => Some("error"),
             _ => Some("warn"),
@@ -94,10 +120,27 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_shows_the_server_of_those_commands_alone_that_talk_to_it() {
+        let help = |names: &[&str]| {
+            let mut command = names
+                .iter()
+                .fold(command(), |command, name| command.find_subcommand(name).expect(name).clone());
+            command.render_long_help().to_string()
+        };
+        for names in
+            [&["serve"][..], &["dev"], &["dev", "kill"], &["inspect"], &["tour"], &["recover"], &["health"]]
+        {
+            assert!(!help(names).contains("--server"), "{names:?}");
+        }
+        for names in [&["topic", "list"][..], &["cluster", "status"], &["produce"], &["consume"]] {
+            assert!(help(names).contains("--server"), "{names:?}");
+        }
     }
 }

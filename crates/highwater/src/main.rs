@@ -14,14 +14,10 @@ mod views;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use cli::Cli;
 use error::CliError;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match commands::run(cli) {
+    match commands::run(cli::parse()) {
         // Whoever read our output has enough of it.
         Ok(()) | Err(CliError::OutputClosed) => ExitCode::SUCCESS,
         Err(error) => {

@@ -101,6 +101,44 @@ fn what_is_produced_is_consumed_byte_for_byte() {
 }
 
 #[test]
+fn each_record_has_a_line_with_its_place_once_it_is_acknowledged() {
+    let (_folder, node) = started();
+    node.stdout(&["topic", "create", "lines"]);
+    let output = node.feed(&["produce", "lines", "--print-acks"], b"a\nb\n");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(output.stdout, b"lines-0 0\nlines-0 1\n");
+    assert!(stderr(&output).starts_with("2 records, "), "{}", stderr(&output));
+    let output = node.feed(&["produce", "lines", "--print-acks", "--quiet", "--output", "json"], b"c\n");
+    assert_eq!(output.stdout, b"{\"topic\":\"lines\",\"partition\":0,\"offset\":2}\n");
+    assert!(output.stderr.is_empty(), "{}", stderr(&output));
+    let many = "x\n".repeat(50_000);
+    let printed = node.feed(&["produce", "lines", "--print-acks", "-q"], many.as_bytes()).stdout;
+    let expected: String = (3..50_003).map(|offset| format!("lines-0 {offset}\n")).collect();
+    assert!(printed == expected.as_bytes(), "each record once, in order");
+}
+
+#[test]
+fn a_command_ends_in_its_time_before_any_server_answered_and_says_what_it_waited_for() {
+    // It takes connections, and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let server = silent.local_addr().expect("it is bound").to_string();
+    for (command, unfinished) in [
+        ("node drain 1", "node 1 is not drained"),
+        ("node maintenance 1", "node 1 still leads"),
+        ("cluster status", "how the cluster is, is not known"),
+        ("cluster status --wait healthy", "the cluster is not healthy"),
+    ] {
+        let mut process = Command::new(BINARY);
+        process.args(command.split(' ')).args(["--timeout", "1s", "--server", &server]);
+        let output = process.stdin(Stdio::null()).output().expect("the binary runs");
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{command}: {said}");
+        let expected = " after 1s: waited for the cluster's first answer, which no server has given";
+        assert!(said.contains(unfinished) && said.contains(expected), "{command}: {said}");
+    }
+}
+
+#[test]
 fn what_is_consumed_as_json_can_be_produced_again() {
     let (_folder, node) = started();
     node.stdout(&["topic", "create", "a", "--partitions", "3"]);

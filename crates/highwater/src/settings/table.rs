@@ -197,9 +197,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
         name: "log.level",
         kind: Kind::LogFilter,
-        default: Is("info,openraft=error"),
-        example: "warn,highwater_storage=debug,openraft=error",
-        documentation: "What is logged to standard error.",
+        default: Is("info"),
+        example: "warn,highwater_storage=debug,openraft=warn",
+        documentation: "What is logged to standard error. Nothing of the library that does Raft, openraft, unless it is \
+                        named: what matters of it the node says in its own words.",
         store: |config, value| config.log_level = value.text(),
     },
     Setting {

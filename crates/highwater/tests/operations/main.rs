@@ -25,6 +25,11 @@ struct Shell {
 }
 
 impl Shell {
+    fn of(cluster: &Cluster) -> Self {
+        let port = first_port(cluster);
+        Self { servers: format!("127.0.0.1:{port},127.0.0.1:{},127.0.0.1:{}", port + 10, port + 20) }
+    }
+
     fn run(&self, line: &str) -> Output {
         let mut command = Command::new(BINARY);
         command.args(line.split(' ')).env("HIGHWATER_SERVER", &self.servers).stdin(Stdio::null());
@@ -98,8 +103,8 @@ fn first_port(cluster: &Cluster) -> u64 {
 fn a_cluster_is_operated_through_a_kill_a_maintenance_a_move_and_a_removal_and_nothing_is_lost() {
     let mut cluster = Cluster::start();
     let port = first_port(&cluster);
-    let servers = format!("127.0.0.1:{port},127.0.0.1:{},127.0.0.1:{}", port + 10, port + 20);
-    let shell = Shell { servers: servers.clone() };
+    let shell = Shell::of(&cluster);
+    let servers = shell.servers.clone();
     shell.ok("topic create orders --partitions 6 --replication-factor 3");
     shell.wait_until_healthy();
     let load = Load::start("orders", &servers);
@@ -119,7 +124,8 @@ fn a_cluster_is_operated_through_a_kill_a_maintenance_a_move_and_a_removal_and_n
     shell.wait_until_healthy();
     let status = shell.ok("cluster status");
     assert!(status.contains("node 2 is in maintenance"), "{status}");
-    shell.ok(&format!("node maintenance 2 --off --timeout {TIMEOUT}"));
+    let back = shell.ok(&format!("node maintenance 2 --off --timeout {TIMEOUT}"));
+    assert!(!back.contains("reassign"), "it has its replicas: {back}");
 
     shell.ok("partition transfer orders-0 --to 3");
     assert_eq!(shell.json("partition describe orders-0")["leader_node_id"], 3);
@@ -139,6 +145,9 @@ fn a_cluster_is_operated_through_a_kill_a_maintenance_a_move_and_a_removal_and_n
     assert_eq!(early.status.code(), Some(1), "{}", text(&early.stderr));
     let drained = shell.ok(&format!("node drain 1 --timeout {TIMEOUT}"));
     assert!(drained.contains("highwater node remove 1"), "{drained}");
+    let empty = shell.ok(&format!("node activate 1 --timeout {TIMEOUT}"));
+    assert!(empty.contains("highwater reassign plan --balance"), "{empty}");
+    shell.ok(&format!("node drain 1 --timeout {TIMEOUT}"));
     shell.ok("node remove 1");
     wait_for("the node that was removed ends by itself", || cluster.pid_of(1).is_none());
     wait_for("the others know it", || shell.json("node list").as_array().map(Vec::len) == Some(3));
@@ -156,4 +165,46 @@ fn a_cluster_is_operated_through_a_kill_a_maintenance_a_move_and_a_removal_and_n
     load.settle();
     cluster.parent.kill().expect("killed");
     cluster.wait_until_none_runs();
+}
+
+#[test]
+fn a_topic_that_is_deleted_and_a_leader_that_is_killed_leave_no_error_in_the_logs_of_the_others() {
+    let cluster = Cluster::start();
+    let shell = Shell::of(&cluster);
+    shell.ok("topic create orders --partitions 12 --replication-factor 3");
+    shell.ok("topic create brief --partitions 12 --replication-factor 3");
+    shell.wait_until_healthy();
+    shell.ok("topic delete brief");
+    let leader = shell.json("cluster describe")["controller_node_id"].as_u64().expect("somebody leads");
+    let leader = u8::try_from(leader).expect("one of three");
+    cluster.play("kill", leader);
+    wait_for("the others lead", || {
+        let status = serde_json::from_slice::<Value>(&shell.run("cluster status --output json").stdout);
+        status.is_ok_and(|now| {
+            now["unavailable"]["count"] == 0 && now["controller_node_id"] != Value::from(leader)
+        })
+    });
+    cluster.play("start", leader);
+    shell.wait_until_healthy();
+    for other in (1..=3).filter(|node| *node != leader) {
+        let log = std::fs::read_to_string(cluster.data.join(format!("node-{other}.log"))).expect("its log");
+        let errors: Vec<&str> = log.lines().filter(|line| line.contains(" ERROR ")).collect();
+        assert!(errors.is_empty(), "node {other}: {errors:#?}");
+    }
+}
+
+#[test]
+fn a_first_server_that_stands_still_does_not_keep_the_others_from_answering() {
+    let cluster = Cluster::start();
+    let shell = Shell::of(&cluster);
+    shell.ok("topic create orders --partitions 3 --replication-factor 3");
+    shell.wait_until_healthy();
+    cluster.play("pause", 1);
+    wait_for("the others lead", || {
+        let status = serde_json::from_slice::<Value>(&shell.run("cluster status --output json").stdout);
+        status.is_ok_and(|now| now["unavailable"]["count"] == 0 && now["controller_node_id"].is_u64())
+    });
+    shell.ok("topic create payments --partitions 6 --replication-factor 3");
+    assert!(shell.ok("topic list").contains("payments"));
+    cluster.play("resume", 1);
 }
