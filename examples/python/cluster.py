@@ -20,6 +20,13 @@ PASSING = {
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
+# How long one call may take before another node is asked. A node that stands still keeps its connections and says nothing, so only
+# this tells of it, and it is the pause that its callers notice: a little more than what they let a node wait on purpose
+# (`max_wait_ms` of a fetch), and no more than an election takes. That a call is made again changes nothing for one that reads. A
+# produce that was cut off here may have been appended all the same, and its lines are there twice then: the shorter this is, the more
+# often. Whoever cannot have that builds batches with a producer id and sequence numbers; those may be sent again and again. What
+# changes topics or nodes is better given more time.
+CALL_SECONDS = 1.5
 DEFAULT_SERVERS = os.environ.get("HIGHWATER_SERVER", "127.0.0.1:7400")
 
 
@@ -35,11 +42,11 @@ class Cluster:
         self._current = 0
         self._give_up_after = give_up_after
 
-    def log(self, method: str, request, timeout: float = 5.0):
+    def log(self, method: str, request, timeout: float = CALL_SECONDS):
         """Calls a method of LogService, at one node after another until one answers."""
         return self._call(self._logs, method, request, timeout)
 
-    def admin(self, method: str, request, timeout: float = 5.0):
+    def admin(self, method: str, request, timeout: float = CALL_SECONDS):
         """Calls a method of AdminService in the same way."""
         return self._call(self._admins, method, request, timeout)
 

@@ -3,7 +3,7 @@
 
     ./consumer.py lines --servers 127.0.0.1:7400 [--until-end]
 
-It reads with Fetch, a long poll: an answer comes when there is something to read, or after a second. What was read is
+It reads with Fetch, a long poll: an answer comes when there is something to read, or after half a second. What was read is
 committed, and stays at its offset for ever.
 """
 
@@ -30,7 +30,7 @@ def main():
                 log_service_pb2.FetchPartition(topic=arguments.topic, partition=partition, offset=offset)
                 for partition, offset in offsets.items()
             ],
-            max_wait_ms=1000,
+            max_wait_ms=500,
             format=records_pb2.RECORD_FORMAT_RECORDS,
         )
         for result in cluster.log("Fetch", request).results:
