@@ -180,9 +180,7 @@ fn a_topic_that_is_deleted_and_a_leader_that_is_killed_leave_no_error_in_the_log
     cluster.play("kill", leader);
     wait_for("the others lead", || {
         let status = serde_json::from_slice::<Value>(&shell.run("cluster status --output json").stdout);
-        status.is_ok_and(|now| {
-            now["unavailable"]["count"] == 0 && now["controller_node_id"] != Value::from(leader)
-        })
+        status.is_ok_and(|now| now["unavailable"]["count"] == 0 && now["controller_node_id"] != leader)
     });
     cluster.play("start", leader);
     shell.wait_until_healthy();

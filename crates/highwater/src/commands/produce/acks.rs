@@ -21,7 +21,13 @@ const LINES_AT_ONCE_MAX: usize = 1024;
 
 /// See the module. Prints nothing when nobody wants it.
 pub(super) struct Acks {
-    printing: Option<(mpsc::Sender<Delivery>, JoinHandle<Result<(), CliError>>)>,
+    printing: Option<Printing>,
+}
+
+/// The task that prints, and the way to it.
+struct Printing {
+    records: mpsc::Sender<Delivery>,
+    ended: JoinHandle<Result<(), CliError>>,
 }
 
 impl Acks {
@@ -32,15 +38,16 @@ impl Acks {
 
     /// Prints the acknowledgements of a topic's records. Must be called within a Tokio runtime.
     pub(super) fn print(topic: String, format: OutputFormat) -> Self {
-        let (sender, receiver) = mpsc::channel(RECORDS_MAX);
-        Self { printing: Some((sender, tokio::spawn(print_all(topic, format, receiver)))) }
+        let (records, taken) = mpsc::channel(RECORDS_MAX);
+        let ended = tokio::spawn(print_all(topic, format, taken));
+        Self { printing: Some(Printing { records, ended }) }
     }
 
     /// Takes a record on its way. Nothing more is printed when nobody reads the lines any more: the records go on.
     pub(super) async fn take(&self, delivery: Delivery) {
-        if let Some((sender, _)) = &self.printing {
-            // The printing ended; why, it says at the end.
-            let _ = sender.send(delivery).await;
+        if let Some(printing) = &self.printing {
+            // It may have ended; why, it says at the end.
+            let _ = printing.records.send(delivery).await;
         }
     }
 
@@ -49,9 +56,9 @@ impl Acks {
     /// # Errors
     /// When they could not be written.
     pub(super) async fn finish(self) -> Result<(), CliError> {
-        let Some((sender, printing)) = self.printing else { return Ok(()) };
-        drop(sender);
-        printing.await.map_err(|ended| CliError::Output(io::Error::other(ended)))?
+        let Some(Printing { records, ended }) = self.printing else { return Ok(()) };
+        drop(records);
+        ended.await.map_err(|ended| CliError::Output(io::Error::other(ended)))?
     }
 }
 
