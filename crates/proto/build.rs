@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "highwater/internal/v1/cluster_service.proto",
     "highwater/v1/admin_service.proto",
     "highwater/v1/errors.proto",
+    "highwater/v1/group_service.proto",
     "highwater/v1/log_service.proto",
     "highwater/v1/records.proto",
 ];
