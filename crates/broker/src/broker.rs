@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::stream::BoxStream;
 use highwater_consensus::{ConsensusError, Group, GroupHost, Origin};
 use highwater_controller::MetadataImage;
+use highwater_groups::GroupsConfig;
 use highwater_storage::{Durability, GroupOptions};
 use highwater_types::{Clock, ClusterId, ErrorCode, GroupId, Incarnation, NodeId, Random, limits};
 use tokio::sync::{Mutex, watch};
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::budget::{ByteBudget, BytesPermit};
 use crate::damage::Damage;
 use crate::error::BrokerError;
+use crate::groups::{ClusterTopics, GroupsParts};
 use crate::hosting::Hosting;
 use crate::known_nodes::KnownNodes;
 use crate::leaders::Leaders;
@@ -61,6 +63,10 @@ pub struct BrokerOptions {
     pub default_partitions: u32,
     /// Replicas of a topic that is created without saying how many. None: as many as the cluster has nodes, three at most.
     pub default_replication_factor: Option<u32>,
+    /// Shards that the cluster's consumer groups are divided into, if this node creates them.
+    pub group_shards: u32,
+    /// Times and sizes of the consumer groups that this node coordinates.
+    pub groups: GroupsConfig,
     /// How often retention and other upkeep look at every partition.
     pub maintenance_interval: Duration,
     /// How many bytes a second the scrub reads; 0 for no scrub.
@@ -86,6 +92,8 @@ pub struct Broker {
     /// Whether records were deleted whose segments a checkpoint can free.
     pub(crate) log_starts_moved: AtomicBool,
     pub(crate) damage: Damage,
+    /// Held while the shards of consumer groups are created.
+    pub(crate) creating_shards: Mutex<()>,
     budget: ByteBudget,
     /// Why the cluster does not take this node back, once it said so.
     pub(crate) refused: watch::Sender<Option<String>>,
@@ -112,8 +120,17 @@ impl Broker {
         let metadata = known.metadata;
         host.catch_up().set(options.catch_up_bytes_per_second);
         let metadata_group = start_metadata(&host, &metadata, options.founder).await?;
-        let hosting = Arc::new(Hosting::new(options.node, host, Arc::clone(&clock)));
-        let broker = Arc::new(Self {
+        let stopping = CancellationToken::new();
+        let broker = Arc::new_cyclic(|broker| Self {
+            hosting: {
+                let topics = ClusterTopics { metadata: metadata.clone(), broker: broker.clone() };
+                let groups = GroupsParts {
+                    topics: Arc::new(topics),
+                    config: options.groups.clone(),
+                    stopping: stopping.clone(),
+                };
+                Arc::new(Hosting::new(options.node, host, Arc::clone(&clock), groups))
+            },
             options,
             clock,
             random,
@@ -121,12 +138,12 @@ impl Broker {
             leaders: Leaders::new(),
             metadata,
             metadata_group,
-            hosting,
             producer_ids: ProducerIds::default(),
-            stopping: CancellationToken::new(),
+            stopping,
             started_at: Instant::now(),
             log_starts_moved: AtomicBool::new(false),
             damage: Damage::default(),
+            creating_shards: Mutex::default(),
             budget: ByteBudget::new(limits::NODE_IN_FLIGHT_BYTES_MAX),
             refused: watch::Sender::new(None),
             failure: watch::Sender::new(None),

@@ -14,6 +14,11 @@ pub(crate) fn group_options(config: &TopicConfig) -> GroupOptions {
     }
 }
 
+/// How a shard of consumer groups stores its log: in the journal alone, until a checkpoint takes its state in.
+pub(crate) fn shard_options() -> GroupOptions {
+    GroupOptions { durability: LogDurability::Fsync, segments: None }
+}
+
 /// How a partition of such a topic cuts its log into segments.
 pub(crate) fn segment_options(config: &TopicConfig) -> SegmentOptions {
     SegmentOptions {

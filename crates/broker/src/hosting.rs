@@ -7,6 +7,7 @@
 //!   (R10). A partition that the metadata does not mention is left alone.
 //! - Whoever starts a partition or takes it out of service claims it first ([`slot`]).
 
+mod hosted;
 mod retiring;
 mod slot;
 mod starting;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, stream};
 use highwater_consensus::{ConsensusError, Group, GroupHost};
 use highwater_controller::TopicRecord;
+use highwater_coordinator::Shard;
 use highwater_partition::Partition;
 use highwater_types::{
     Clock, ErrorCode, GroupId, NodeId, PartitionId, PartitionIndex, TopicConfig, TopicId, limits,
@@ -26,6 +28,8 @@ use tokio::sync::watch;
 
 use crate::error::BrokerError;
 use crate::group_options::group_options;
+use crate::groups::GroupsParts;
+use hosted::Hosted;
 use slot::Slot;
 
 /// A partition with its Raft group.
@@ -36,6 +40,7 @@ pub(crate) struct Hosting {
     node: NodeId,
     host: Arc<GroupHost>,
     clock: Arc<dyn Clock>,
+    groups: GroupsParts,
     /// In order, as their partitions are: what is done to all of them has one order in every run.
     topics: RwLock<BTreeMap<TopicId, HostedTopic>>,
 }
@@ -47,16 +52,37 @@ struct HostedTopic {
 }
 
 impl Hosting {
-    pub(crate) fn new(node: NodeId, host: Arc<GroupHost>, clock: Arc<dyn Clock>) -> Self {
-        Self { node, host, clock, topics: RwLock::default() }
+    pub(crate) fn new(node: NodeId, host: Arc<GroupHost>, clock: Arc<dyn Clock>, groups: GroupsParts) -> Self {
+        Self { node, host, clock, groups, topics: RwLock::default() }
     }
 
     /// The running partition, or why there is none here.
     pub(crate) fn partition(&self, id: PartitionId) -> Result<HostedPartition, BrokerError> {
+        match self.hosted(id)? {
+            Hosted::Records(partition, _) => Ok(partition),
+            Hosted::Groups(..) => {
+                let message = "the topic is the cluster's own and holds no records: see the calls about groups";
+                Err(BrokerError::invalid_request(message))
+            }
+        }
+    }
+
+    /// The running shard of consumer groups, or why there is none here.
+    pub(crate) fn shard(&self, id: PartitionId) -> Result<Shard<Group>, BrokerError> {
+        match self.hosted(id)? {
+            Hosted::Groups(hosted, _) => Ok(hosted.shard),
+            Hosted::Records(..) => {
+                let message = format!("{id} is no shard of consumer groups");
+                Err(BrokerError::new(ErrorCode::Internal, message))
+            }
+        }
+    }
+
+    fn hosted(&self, id: PartitionId) -> Result<Hosted, BrokerError> {
         let topics = self.topics.read();
         let slot = topics.get(&id.topic).and_then(|topic| topic.partitions.get(&id.index));
-        if let Some(Slot::Running(partition, _)) = slot {
-            return Ok(partition.clone());
+        if let Some(Slot::Running(hosted)) = slot {
+            return Ok(hosted.clone());
         }
         Err(match slot.and_then(Slot::failure) {
             Some(failure) => {
@@ -72,16 +98,21 @@ impl Hosting {
         })
     }
 
-    /// All running partitions.
+    /// All running partitions of records.
     pub(crate) fn running(&self) -> Vec<HostedPartition> {
-        let topics = self.topics.read();
-        let slots = topics.values().flat_map(|topic| topic.partitions.values());
-        slots
-            .filter_map(|slot| match slot {
-                Slot::Running(partition, _) => Some(partition.clone()),
-                Slot::Starting(_) | Slot::Failed(_) | Slot::Leaving => None,
-            })
-            .collect()
+        let found = self.find(|slot| match slot {
+            Slot::Running(Hosted::Records(partition, _)) => Some(partition.clone()),
+            Slot::Running(Hosted::Groups(..)) | Slot::Starting(_) | Slot::Failed(_) | Slot::Leaving => None,
+        });
+        found.into_iter().map(|(_, partition)| partition).collect()
+    }
+
+    /// All running shards of consumer groups.
+    pub(crate) fn shards(&self) -> Vec<(PartitionId, Shard<Group>)> {
+        self.find(|slot| match slot {
+            Slot::Running(Hosted::Groups(hosted, _)) => Some(hosted.shard.clone()),
+            Slot::Running(Hosted::Records(..)) | Slot::Starting(_) | Slot::Failed(_) | Slot::Leaving => None,
+        })
     }
 
     /// The topics with partitions that could not be started for a reason that may have passed.
@@ -97,7 +128,7 @@ impl Hosting {
         let Some(hosted) = topics.get(&topic.id) else { return };
         hosted.config.send_replace(Arc::new(topic.config.clone()));
         for slot in hosted.partitions.values() {
-            if let Some(group) = slot.group() {
+            if let Slot::Running(Hosted::Records(_, group)) = slot {
                 group.log().set_options(group_options(&topic.config));
             }
         }
@@ -109,9 +140,9 @@ impl Hosting {
         let Some(hosted) = hosted else { return };
         let stops = hosted.partitions.into_iter().map(|(index, slot)| async move {
             self.host.stop_group(GroupId::Partition(PartitionId { topic, index })).await;
-            if let Slot::Running(partition, _) = slot {
+            if let Slot::Running(hosted) = slot {
                 // Its readers look again, and find it gone.
-                partition.wake_waiters();
+                hosted.wake_waiters();
             }
         });
         stream::iter(stops).buffer_unordered(limits::PARTITION_STARTS_MAX).collect::<()>().await;

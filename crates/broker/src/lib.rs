@@ -20,11 +20,13 @@ mod broker;
 mod budget;
 mod cluster;
 mod damage;
+mod describing;
 mod draining;
 mod error;
 mod fetch;
 mod gathered;
 mod group_options;
+mod groups;
 mod handing_over;
 mod hosting;
 mod known_nodes;
@@ -62,6 +64,10 @@ pub use broker::{Broker, BrokerOptions, CLIENT_LISTENER, PEER_LISTENER};
 pub use budget::{ByteBudget, BytesPermit};
 pub use damage::{DamageFigures, DamagedPartition};
 pub use error::{BrokerError, LeaderHint};
+pub use groups::{
+    CommitOffsets, FetchedOffset, GroupDescription, GroupPartitionRef, GroupSummary, Membership,
+    MembershipChange, NewOffset,
+};
 pub use highwater_controller::NodeMode;
 pub use highwater_partition::NewRecord;
 pub use known_nodes::{KnownNodes, NodeStanding};

@@ -26,12 +26,15 @@ use crate::error::BrokerError;
 pub(crate) struct Metadata {
     state: Arc<Mutex<MetadataState>>,
     images: watch::Sender<MetadataImage>,
+    /// The version of the last image with other topics than before.
+    topics: watch::Sender<u64>,
 }
 
 impl Metadata {
     /// The state before the first entry.
     pub(crate) fn new() -> Self {
-        Self { state: Arc::default(), images: watch::Sender::new(MetadataImage::default()) }
+        let images = watch::Sender::new(MetadataImage::default());
+        Self { state: Arc::default(), images, topics: watch::Sender::new(0) }
     }
 
     /// What the group's log calls.
@@ -47,6 +50,19 @@ impl Metadata {
     /// Sees every later image, or the last of several.
     pub(crate) fn watch(&self) -> watch::Receiver<MetadataImage> {
         self.images.subscribe()
+    }
+
+    /// Changes when topics may have.
+    pub(crate) fn watch_topics(&self) -> watch::Receiver<u64> {
+        self.topics.subscribe()
+    }
+
+    /// Shows an image.
+    fn publish(&self, image: &MetadataImage) {
+        let before = self.images.send_replace(image.clone());
+        if !before.shares_topics_with(image) {
+            self.topics.send_replace(image.version().0);
+        }
     }
 
     /// Waits until the metadata have this version or a newer one.
@@ -144,7 +160,7 @@ impl Applier for MetadataApplier {
             panic!("metadata entry {} cannot be applied by this version: {error}", entry.id)
         });
         if delta.from != delta.to {
-            self.metadata.images.send_replace(state.image().clone());
+            self.metadata.publish(state.image());
         }
         Applied { response, log_start: None }
     }
@@ -161,7 +177,7 @@ impl Applier for MetadataApplier {
         };
         let mut state = self.metadata.state.lock();
         *state = restored;
-        self.metadata.images.send_replace(state.image().clone());
+        self.metadata.publish(state.image());
         Ok(())
     }
 }

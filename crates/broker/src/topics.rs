@@ -7,17 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use highwater_controller::{
-    ConfigChange, MetadataCommand, MetadataError, MetadataImage, NodeMode, PartitionPhase, PartitionRecord,
-    Recovery, TopicRecord, place,
+    ConfigChange, MetadataCommand, MetadataError, MetadataImage, NodeMode, PartitionPhase, Recovery,
+    TopicRecord, place,
 };
-use highwater_partition::PartitionError;
 use highwater_types::limits::{PARTITIONS_PER_TOPIC_MAX, PARTITIONS_READY_WAIT_MS};
-use highwater_types::{ErrorCode, NodeId, PartitionId, PartitionIndex, TopicId, TopicName};
+use highwater_types::{ErrorCode, NodeId, TopicId, TopicName};
 use tokio::time::{Instant, timeout_at};
 
 use crate::admin::{
     AddPartitions, AddedPartitions, AlterTopic, CreateTopic, CreatedTopic, ListTopics, ListedTopics,
-    PartitionDescription, PartitionOffsets, TopicDescription, TopicSummary,
+    TopicSummary,
 };
 use crate::broker::{Broker, CLIENT_LISTENER, stopping};
 use crate::error::BrokerError;
@@ -35,13 +34,23 @@ impl Broker {
     pub async fn create_topic(&self, request: CreateTopic) -> Result<CreatedTopic, BrokerError> {
         let name = request.name.clone();
         let answer_by = answer_by(request.wait_max);
-        let created = self.create_unnamed(request, answer_by).await;
+        let created = self.create_unnamed(request, false, answer_by).await;
         created.map_err(|error| error.with_topic(name))
+    }
+
+    /// The same of one of the cluster's own, which nobody but the cluster writes to.
+    pub(crate) async fn create_internal_topic(
+        &self,
+        request: CreateTopic,
+        answer_by: Instant,
+    ) -> Result<CreatedTopic, BrokerError> {
+        self.create_unnamed(request, true, answer_by).await
     }
 
     async fn create_unnamed(
         &self,
         request: CreateTopic,
+        internal: bool,
         answer_by: Instant,
     ) -> Result<CreatedTopic, BrokerError> {
         TopicName::new(&request.name)?;
@@ -57,7 +66,7 @@ impl Broker {
             name: request.name,
             placement: self.place(&image, partitions, replication_factor)?,
             overrides: request.configs,
-            internal: false,
+            internal,
             at: self.clock.now(),
         };
         if request.validate_only {
@@ -128,82 +137,6 @@ impl Broker {
         ListedTopics { topics, more, metadata_version: image.version().0 }
     }
 
-    /// A topic with its partitions and configs. The watermarks of a partition that another node leads are `NOT_LEADER` with a
-    /// hint: only its leader knows them.
-    ///
-    /// # Errors
-    /// When there is no topic of that name.
-    pub fn describe_topic(&self, name: &str, include_offsets: bool) -> Result<TopicDescription, BrokerError> {
-        let image = self.image();
-        let topic = find_topic(&image, &TopicRef::named(name))?;
-        let indexes = (0..topic.partition_count()).map(PartitionIndex);
-        let partitions = indexes
-            .zip(&topic.partitions)
-            .map(|(index, record)| self.describe_partition(&image, topic, index, record, include_offsets))
-            .collect();
-        let configs = topic.overrides.clone();
-        Ok(TopicDescription { summary: summary(topic), partitions, configs })
-    }
-
-    fn describe_partition(
-        &self,
-        image: &MetadataImage,
-        topic: &Arc<TopicRecord>,
-        index: PartitionIndex,
-        record: &PartitionRecord,
-        include_offsets: bool,
-    ) -> PartitionDescription {
-        let (replicas, leaving) = (record.replicas.to_vec(), record.leaving().to_vec());
-        let id = PartitionId { topic: topic.id, index };
-        let states = if include_offsets { self.replica_states(id, record) } else { Vec::new() };
-        let route = match self.route_within(image, topic, index) {
-            Ok(route) => route,
-            Err(error) => {
-                let led = self.leaders.led(id);
-                let (leader, leader_epoch) = led.map_or((None, 0), |(term, node)| (Some(node), term.0));
-                // Only a replica can tell the offsets; that is no failure of the partition.
-                let is_elsewhere = error.code == ErrorCode::NotLeader;
-                let offsets = (!is_elsewhere || include_offsets).then_some(Err(error));
-                return PartitionDescription {
-                    partition: index,
-                    leader,
-                    leader_epoch,
-                    replicas,
-                    leaving,
-                    states,
-                    offsets,
-                };
-            }
-        };
-        let described = route.partition.describe();
-        let offsets = match described.quarantined {
-            Some(reason) => {
-                let message = format!("the partition is quarantined: {reason}");
-                let error = BrokerError::new(ErrorCode::Quarantined, message);
-                Some(Err(error.with_topic(topic.name.as_str()).with_partition(index)))
-            }
-            None if !include_offsets => None,
-            None if !described.is_leader => {
-                let not_leader = PartitionError::NotLeader { leader: described.leader };
-                Some(Err(self.explain(&not_leader, &route)))
-            }
-            None => Some(Ok(PartitionOffsets {
-                log_start: described.watermarks.log_start(),
-                high_watermark: described.watermarks.high_watermark(),
-                size_bytes: described.size_bytes,
-            })),
-        };
-        PartitionDescription {
-            partition: index,
-            leader: described.leader,
-            leader_epoch: described.term.0,
-            replicas,
-            leaving,
-            states,
-            offsets,
-        }
-    }
-
     /// Changes a topic's configs: all of the change, or nothing. Returns the metadata version
     /// that shows it.
     ///
@@ -213,7 +146,7 @@ impl Broker {
         let name = request.topic.name.clone();
         let about = |error: BrokerError| error.with_topic(&name);
         let image = self.image();
-        let topic = find_topic(&image, &request.topic)?.id;
+        let topic = of_clients(find_topic(&image, &request.topic)?)?.id;
         if let Some(both) = request.reset.iter().find(|name| request.set.contains_key(*name)) {
             let message = format!("'{both}' is both set and reset");
             return Err(about(BrokerError::invalid_request(message)));
@@ -234,7 +167,7 @@ impl Broker {
         let name = request.topic.name.clone();
         let about = |error: BrokerError| error.with_topic(&name);
         let image = self.image();
-        let topic = find_topic(&image, &request.topic)?;
+        let topic = of_clients(find_topic(&image, &request.topic)?)?;
         let (before, total) = (topic.partition_count(), request.total);
         if total <= before || total > PARTITIONS_PER_TOPIC_MAX {
             let message = format!(
@@ -259,11 +192,7 @@ impl Broker {
     /// Why it was not deleted; after `TIMEOUT` that is unknown.
     pub async fn delete_topic(&self, topic: &TopicRef) -> Result<u64, BrokerError> {
         let image = self.image();
-        let record = find_topic(&image, topic)?;
-        if record.name.is_internal() {
-            let message = format!("'{}' is the cluster's own topic and stays", topic.name);
-            return Err(BrokerError::invalid_request(message).with_topic(&topic.name));
-        }
+        let record = of_clients(find_topic(&image, topic)?)?;
         let delete = MetadataCommand::DeleteTopic { topic: record.id, at: self.clock.now() };
         let deleted = self.check_or_propose(&delete, false).await;
         deleted.map_err(|error| error.with_topic(&topic.name))
@@ -302,8 +231,17 @@ impl Broker {
     }
 }
 
+/// The topic, unless it is the cluster's own: which shard a group belongs to must not change, nor what it is stored with.
+fn of_clients(topic: &Arc<TopicRecord>) -> Result<&Arc<TopicRecord>, BrokerError> {
+    if topic.name.is_internal() {
+        let message = format!("'{}' is the cluster's own topic and stays as it is", topic.name);
+        return Err(BrokerError::invalid_request(message).with_topic(topic.name.as_str()));
+    }
+    Ok(topic)
+}
+
 /// When a creation is answered, whatever is pending then.
-fn answer_by(wait_max: Option<Duration>) -> Instant {
+pub(crate) fn answer_by(wait_max: Option<Duration>) -> Instant {
     let wait = Duration::from_millis(PARTITIONS_READY_WAIT_MS);
     Instant::now() + wait_max.map_or(wait, |max| wait.min(max))
 }
@@ -329,7 +267,8 @@ fn refused(error: &MetadataError) -> BrokerError {
     BrokerError::new(error.code(), error.to_string())
 }
 
-fn summary(topic: &TopicRecord) -> TopicSummary {
+/// A topic in short.
+pub(crate) fn summary(topic: &TopicRecord) -> TopicSummary {
     TopicSummary {
         name: topic.name.as_str().to_owned(),
         id: topic.id,

@@ -15,8 +15,10 @@ impl FeatureLevel {
     pub const ONE_NODE: Self = Self(1);
     /// Modes of nodes, their removal and return, and partitions that move between them.
     pub const SEVERAL_NODES: Self = Self(2);
+    /// Topics of the cluster's own: the shards of consumer groups.
+    pub const CONSUMER_GROUPS: Self = Self(3);
     /// The newest level that this build knows; it knows all levels from 1 to this one.
-    pub const NEWEST: Self = Self::SEVERAL_NODES;
+    pub const NEWEST: Self = Self::CONSUMER_GROUPS;
 
     /// Whether this build knows the level.
     pub fn is_supported(self) -> bool {

@@ -159,7 +159,7 @@ impl MetadataImage {
     }
 
     /// Whether the two share their topics or tombstones, so that a comparison can be saved.
-    pub(crate) fn shares_topics_with(&self, other: &Self) -> bool {
+    pub fn shares_topics_with(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.topics, &other.topics) && Arc::ptr_eq(&self.tombstones, &other.tombstones)
     }
 

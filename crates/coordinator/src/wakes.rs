@@ -17,10 +17,13 @@ pub(crate) struct Wakes {
 }
 
 impl Wakes {
-    /// Waits for a member from here on. A second one for the same member takes the place of the first.
+    /// Waits for a member from here on. A second one for the same member takes the place of the first, which is woken.
     pub(crate) fn wait_for(self: &Arc<Self>, member: Wake) -> Woken {
         let notify = Arc::new(Notify::new());
-        self.waiting.lock().insert(member.clone(), Arc::downgrade(&notify));
+        let before = self.waiting.lock().insert(member.clone(), Arc::downgrade(&notify));
+        if let Some(before) = before.and_then(|before| before.upgrade()) {
+            before.notify_one();
+        }
         Woken { wakes: Arc::clone(self), member, notify }
     }
 

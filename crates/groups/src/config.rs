@@ -21,11 +21,19 @@ pub struct GroupsConfig {
     pub members_max: usize,
 }
 
+impl GroupsConfig {
+    /// The same with another session timeout, and five heartbeats in each.
+    #[must_use]
+    pub fn with_session_timeout(self, session_timeout: Duration) -> Self {
+        Self { session_timeout, heartbeat_interval: session_timeout / 5, ..self }
+    }
+}
+
 impl Default for GroupsConfig {
     fn default() -> Self {
         Self {
-            session_timeout: Duration::from_secs(45),
-            heartbeat_interval: Duration::from_secs(5),
+            session_timeout: Duration::from_secs(15),
+            heartbeat_interval: Duration::from_secs(3),
             assignment_interval: Duration::from_millis(50),
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
             offsets_check_interval: Duration::from_secs(10 * 60),

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use highwater_groups::GroupsConfig;
 use highwater_storage::journal::JournalOptions;
 use highwater_types::{NodeId, limits};
 
@@ -53,6 +54,10 @@ pub struct NodeConfig {
     /// Replicas of a topic that is created without saying how many; without it as many as the cluster has nodes when the topic is
     /// created, three at most.
     pub default_replication_factor: Option<u32>,
+    /// Shards that the cluster's consumer groups are divided into, if this node creates them.
+    pub group_shards: u32,
+    /// Times and sizes of the consumer groups that this node coordinates.
+    pub groups: GroupsConfig,
     /// The journal's sizes.
     pub journal: JournalOptions,
     /// How many bytes a second the scrub reads; 0 for no scrub.
@@ -92,6 +97,8 @@ impl NodeConfig {
             maintenance_interval: Duration::from_secs(10),
             default_partitions: 1,
             default_replication_factor: None,
+            group_shards: limits::GROUP_SHARDS,
+            groups: GroupsConfig::default(),
             journal: JournalOptions::default(),
             scrub_bytes_per_second: limits::SCRUB_BYTES_PER_SECOND,
             catch_up_bytes_per_second: limits::CATCH_UP_BYTES_PER_SECOND,

@@ -9,6 +9,8 @@ mod delete_records;
 mod fetch;
 mod format;
 mod forward;
+mod group_service;
+mod groups;
 mod leader_offsets;
 mod list_offsets;
 mod log_service;
@@ -29,6 +31,7 @@ use highwater_broker::{Broker, BrokerError, ByteBudget};
 use highwater_proto::DESCRIPTORS;
 use highwater_proto::internal::v1::cluster_service_server::ClusterServiceServer;
 use highwater_proto::v1::admin_service_server::AdminServiceServer;
+use highwater_proto::v1::group_service_server::GroupServiceServer;
 use highwater_proto::v1::log_service_server::LogServiceServer;
 use highwater_types::{ErrorCode, limits};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +46,7 @@ use tower_layer::{Identity, Stack};
 use self::admin_service::Admin;
 use self::cluster_service::Cluster;
 pub(crate) use self::forward::Forwarding;
+use self::group_service::GroupCalls;
 use self::log_service::Log;
 use crate::connection::{ClientStream, Connection};
 use crate::date::DateLayer;
@@ -99,6 +103,10 @@ impl Grpc {
         let log = LogServiceServer::new(log)
             .max_decoding_message_size(limits::GRPC_REQUEST_BYTES_MAX)
             .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX);
+        let groups = GroupCalls { broker: Arc::clone(&broker), forwarding: forwarding.clone() };
+        let groups = GroupServiceServer::new(groups)
+            .max_decoding_message_size(limits::GRPC_REQUEST_BYTES_MAX)
+            .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX);
         let router = Server::builder()
             .max_concurrent_streams(limits::STREAMS_PER_CONNECTION_MAX)
             .max_frame_size(limits::HTTP2_FRAME_BYTES)
@@ -112,6 +120,7 @@ impl Grpc {
             .layer(OutboundLayer)
             .layer(InboundLayer::new(InboundBudget::new(limits::NODE_INBOUND_BYTES_MAX)))
             .add_service(log)
+            .add_service(groups)
             .add_service(ClusterServiceServer::new(Cluster {
                 broker: Arc::clone(&broker),
                 introduction,
@@ -133,9 +142,17 @@ impl Grpc {
     }
 }
 
+/// What health is told of: each service, and the node as a whole, whose name is empty.
+const SERVICES: [&str; 4] = [
+    "",
+    LogServiceServer::<Log>::NAME,
+    AdminServiceServer::<Admin>::NAME,
+    GroupServiceServer::<GroupCalls>::NAME,
+];
+
 /// Reports the health of each service, and of the node as a whole, whose name is empty.
 async fn report(reporter: &HealthReporter, health: ServingStatus) {
-    for service in ["", LogServiceServer::<Log>::NAME, AdminServiceServer::<Admin>::NAME] {
+    for service in SERVICES {
         reporter.set_service_status(service, health).await;
     }
 }

@@ -200,10 +200,18 @@ pub const GROUP_NAME_BYTES_MAX: usize = 249;
 pub const MEMBER_ID_BYTES_MAX: usize = 255;
 /// Longest text that a member says about itself (its client's id, its host), in bytes; the rest is cut off.
 pub const MEMBER_TEXT_BYTES_MAX: usize = 255;
+/// Shards that a cluster's consumer groups are divided into, unless the node that creates them is configured otherwise.
+pub const GROUP_SHARDS: u32 = 16;
 /// Most consumer groups of one coordinator.
 pub const GROUPS_MAX: usize = 10_000;
 /// Most members of one group.
 pub const GROUP_MEMBERS_MAX: usize = 10_000;
+/// Groups in one page of a list, unless fewer are asked for.
+pub const GROUPS_PER_PAGE_MAX: usize = 1000;
+/// How long a member may take to give up partitions, unless it says.
+pub const REBALANCE_TIMEOUT_MS_DEFAULT: u32 = 60_000;
+/// How long a call about a group may take at its coordinator, in milliseconds, beside what it waits for.
+pub const GROUP_CALL_TIMEOUT_MS: u64 = 6_000;
 /// Most topics that one member subscribes to.
 pub const GROUP_SUBSCRIPTION_TOPICS_MAX: usize = 1000;
 /// Most partitions that one group has offsets of: all of the cluster.

@@ -14,6 +14,9 @@ use crate::limits::TOPIC_NAME_BYTES_MAX;
 /// How the names of the cluster's own topics start.
 const INTERNAL_PREFIX: &str = "__";
 
+/// The topic of the cluster's own whose partitions are the shards of its consumer groups.
+pub const GROUPS_TOPIC: &str = "__groups";
+
 /// A topic name that obeys the rules. Clones share the text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicName(Arc<str>);

@@ -22,9 +22,9 @@ impl Hosting {
             hosted.partitions.insert(id.index, Slot::Leaving)
         };
         self.host.stop_group(GroupId::Partition(id)).await;
-        if let Some(Slot::Running(partition, _)) = was {
+        if let Some(Slot::Running(hosted)) = was {
             // Its readers look again, and find it gone.
-            partition.wake_waiters();
+            hosted.wake_waiters();
         }
         true
     }

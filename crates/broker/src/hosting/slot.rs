@@ -7,14 +7,14 @@ use highwater_consensus::{ConsensusError, Group};
 use highwater_controller::TopicRecord;
 use highwater_types::{ErrorCode, PartitionId};
 
-use super::HostedPartition;
+use super::hosted::Hosted;
 
 /// A partition of this node.
 #[derive(Clone)]
 pub(super) enum Slot {
     /// It is being started; with why that failed before, if it did.
     Starting(Option<StartFailure>),
-    Running(HostedPartition, Group),
+    Running(Hosted),
     Failed(StartFailure),
     /// Its group is stopped, and its data goes unless it is placed here again.
     Leaving,
@@ -49,7 +49,7 @@ impl Slot {
     /// The group, of a partition that runs.
     pub(super) fn group(&self) -> Option<&Group> {
         match self {
-            Self::Running(_, group) => Some(group),
+            Self::Running(hosted) => Some(hosted.group()),
             Self::Starting(_) | Self::Failed(_) | Self::Leaving => None,
         }
     }
@@ -58,14 +58,14 @@ impl Slot {
     pub(super) fn failure(&self) -> Option<&StartFailure> {
         match self {
             Self::Failed(failure) | Self::Starting(Some(failure)) => Some(failure),
-            Self::Starting(None) | Self::Running(..) | Self::Leaving => None,
+            Self::Starting(None) | Self::Running(_) | Self::Leaving => None,
         }
     }
 
     /// Why the partition is out of service, when its data is damaged.
     pub(super) fn damage(&self) -> Option<String> {
         match self {
-            Self::Running(_, group) => group.status().quarantined,
+            Self::Running(hosted) => hosted.group().status().quarantined,
             _ => self.failure().filter(|failure| !failure.passes()).map(|failure| failure.reason.clone()),
         }
     }
@@ -78,7 +78,7 @@ impl Slot {
     pub(super) fn report(&self, id: PartitionId, topic: &TopicRecord, is_again: bool) {
         let topic = &topic.name;
         match self {
-            Self::Running(..) if is_again => {
+            Self::Running(_) if is_again => {
                 tracing::info!(partition = %id, %topic, "a partition that could not be started before is started now");
             }
             Self::Failed(failure) if is_again => {
@@ -87,7 +87,7 @@ impl Slot {
             Self::Failed(failure) => {
                 tracing::error!(partition = %id, %topic, error = failure.reason, "a partition could not be started");
             }
-            Self::Running(..) | Self::Starting(_) | Self::Leaving => {}
+            Self::Running(_) | Self::Starting(_) | Self::Leaving => {}
         }
     }
 }

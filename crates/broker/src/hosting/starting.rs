@@ -7,16 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use highwater_consensus::{Group, Member, Origin};
+use highwater_consensus::{ConsensusError, Group, Member, Origin};
 use highwater_controller::{PartitionPhase, PartitionRecord, TopicRecord};
+use highwater_coordinator::{AppliedGroups, Shard, ShardParts};
 use highwater_partition::{Partition, PartitionApplier};
+use highwater_storage::{Applier, GroupOptions};
+use highwater_types::topic_name::GROUPS_TOPIC;
 use highwater_types::{GroupId, Incarnation, NodeId, PartitionId, PartitionIndex, TopicConfig, limits, mutant};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::hosted::{Hosted, HostedShard};
 use super::slot::{Slot, StartFailure};
 use super::{HostedTopic, Hosting};
-use crate::group_options::group_options;
+use crate::group_options::{group_options, shard_options};
 
 /// How long a start waits for a partition's leader.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(10);
@@ -84,20 +88,56 @@ impl Hosting {
         placed: &PartitionRecord,
         config: watch::Receiver<Arc<TopicConfig>>,
     ) -> Slot {
+        let started = if topic.name.as_str() == GROUPS_TOPIC {
+            self.start_shard(id, placed).await
+        } else {
+            self.start_records(id, topic, placed, config).await
+        };
+        started.map_or_else(|error| Slot::Failed(StartFailure::new(&error)), Slot::Running)
+    }
+
+    async fn start_records(
+        &self,
+        id: PartitionId,
+        topic: &TopicRecord,
+        placed: &PartitionRecord,
+        config: watch::Receiver<Arc<TopicConfig>>,
+    ) -> Result<Hosted, ConsensusError> {
         let (applier, applied) = PartitionApplier::new();
-        let options = group_options(&topic.config);
-        let group = GroupId::Partition(id);
+        let group = self.start_group(id, placed, group_options(&topic.config), Box::new(applier)).await?;
+        let partition = Partition::new(id, group.clone(), applied, config, Arc::clone(&self.clock));
+        Ok(Hosted::Records(partition, group))
+    }
+
+    /// Starts a shard of consumer groups: a log of control entries, whose state is kept in snapshots.
+    async fn start_shard(&self, id: PartitionId, placed: &PartitionRecord) -> Result<Hosted, ConsensusError> {
+        let applied = AppliedGroups::default();
+        let options = shard_options();
+        let group = self.start_group(id, placed, options, applied.applier()).await?;
+        let stopping = self.groups.stopping.child_token();
+        let shard = Shard::start(ShardParts {
+            replica: Arc::new(group.clone()),
+            applied,
+            topics: Arc::clone(&self.groups.topics),
+            clock: Arc::clone(&self.clock),
+            config: self.groups.config.clone(),
+            stopping: stopping.clone(),
+        });
+        Ok(Hosted::Groups(HostedShard { shard, _ends: Arc::new(stopping.drop_guard()) }, group))
+    }
+
+    async fn start_group(
+        &self,
+        id: PartitionId,
+        placed: &PartitionRecord,
+        options: GroupOptions,
+        applier: Box<dyn Applier>,
+    ) -> Result<Group, ConsensusError> {
         let origin = origin(self.host.member(), placed);
         let is_new = matches!(origin, Origin::New(_));
-        match self.host.start_group(group, options, origin, Box::new(applier)).await {
-            Ok(group) => {
-                wait_until_settled(id, &group, is_new).await;
-                let clock = Arc::clone(&self.clock);
-                let partition = Partition::new(id, group.clone(), applied, config, clock);
-                Slot::Running(partition, group)
-            }
-            Err(error) => Slot::Failed(StartFailure::new(&error)),
-        }
+        let group = self.host.start_group(GroupId::Partition(id), options, origin, applier).await?;
+        wait_until_settled(id, &group, is_new).await;
+        Ok(group)
     }
 }
 
@@ -141,7 +181,10 @@ async fn wait_until_settled(id: PartitionId, group: &Group, is_new: bool) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Weak;
+
     use highwater_consensus::{GroupHost, HostParts, NoPeers};
+    use highwater_groups::GroupsConfig;
     use highwater_storage::disk::SimDisk;
     use highwater_storage::journal::JournalOptions;
     use highwater_storage::{Store, StoreOptions};
@@ -149,8 +192,11 @@ mod tests {
         ConfigOverrides, ProcessEpoch, SystemClock, SystemRandom, TimestampMs, TopicId, TopicName,
     };
     use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::groups::{ClusterTopics, GroupsParts};
+    use crate::metadata::Metadata;
 
     fn hosting() -> Hosting {
         let options = StoreOptions {
@@ -169,7 +215,12 @@ mod tests {
             random: Arc::new(SystemRandom),
             transport: Arc::new(NoPeers),
         });
-        Hosting::new(NodeId(3), host, Arc::new(SystemClock))
+        let groups = GroupsParts {
+            topics: Arc::new(ClusterTopics { metadata: Metadata::new(), broker: Weak::new() }),
+            config: GroupsConfig::default(),
+            stopping: CancellationToken::new(),
+        };
+        Hosting::new(NodeId(3), host, Arc::new(SystemClock), groups)
     }
 
     #[tokio::test(start_paused = true)]

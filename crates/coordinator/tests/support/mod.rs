@@ -258,7 +258,7 @@ pub(crate) fn start(
         applied,
         topics: Arc::new(topics.clone()),
         clock: Arc::new(SystemClock),
-        config: GroupsConfig::default(),
+        config: GroupsConfig::default().with_session_timeout(Duration::from_secs(45)),
         stopping: stopping.clone(),
     });
     (shard, stopping)

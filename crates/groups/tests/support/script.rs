@@ -46,7 +46,12 @@ pub(crate) struct Script {
 
 impl Default for Script {
     fn default() -> Self {
-        let config = GroupsConfig { members_max: 3, ..GroupsConfig::default() };
+        let config = GroupsConfig {
+            session_timeout: Duration::from_secs(45),
+            heartbeat_interval: Duration::from_secs(5),
+            members_max: 3,
+            ..GroupsConfig::default()
+        };
         Self { cluster: Cluster::new(config), topics: Topics::default(), members: BTreeMap::new() }
     }
 }

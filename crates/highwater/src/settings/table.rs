@@ -137,6 +137,52 @@ pub(crate) const SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        name: "groups.session_timeout",
+        kind: Kind::Duration { min: Duration::from_millis(100), max: Duration::from_secs(30 * 60) },
+        default: Is("15s"),
+        example: "45s",
+        documentation: "After how much silence a member of a consumer group is taken for dead and its partitions go to \
+                        others. Members are asked for five signs of life in that time. Of a group the node counts \
+                        that coordinates it, so it is best the same on all.",
+        store: |config, value| {
+            config.node.groups = config.node.groups.clone().with_session_timeout(value.duration());
+        },
+    },
+    Setting {
+        name: "groups.offsets_retention",
+        kind: Kind::Duration {
+            min: Duration::from_secs(60),
+            max: Duration::from_secs(10 * 365 * 24 * 60 * 60),
+        },
+        default: Is("7days"),
+        example: "30days",
+        documentation: "How long the offsets of a consumer group are kept after its last member is gone, or after the \
+                        last commit where it has none.",
+        store: |config, value| config.node.groups.offsets_retention = value.duration(),
+    },
+    Setting {
+        name: "groups.members_max",
+        kind: Kind::Number { min: 1, max: limits::GROUP_MEMBERS_MAX as u64 },
+        default: Is("10000"),
+        example: "100",
+        documentation: "Most members of one consumer group.",
+        store: |config, value| {
+            config.node.groups.members_max =
+                usize::try_from(value.number()).expect("the setting's largest value fits");
+        },
+    },
+    Setting {
+        name: "groups.shards",
+        kind: Kind::Number { min: 1, max: 1000 },
+        default: Is("16"),
+        example: "64",
+        documentation: "Shards that the cluster's consumer groups are divided into, each with a coordinator. Counts on the \
+                        node that the cluster's first group is met at, and then stays.",
+        store: |config, value| {
+            config.node.group_shards = u32::try_from(value.number()).expect("the setting's largest value fits");
+        },
+    },
+    Setting {
         name: "limits.connections",
         kind: Kind::Number { min: 1, max: 1_000_000 },
         default: Is("10000"),

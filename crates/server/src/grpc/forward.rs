@@ -17,6 +17,7 @@ use std::time::Duration;
 use highwater_broker::{Broker, BrokerError, LeaderHint};
 use highwater_proto::v1;
 use highwater_proto::v1::admin_service_client::AdminServiceClient;
+use highwater_proto::v1::group_service_client::GroupServiceClient;
 use highwater_proto::v1::log_service_client::LogServiceClient;
 use highwater_types::{ErrorCode, NodeId, PartitionIndex, limits};
 use tokio::time::{Instant, timeout_at};
@@ -107,6 +108,18 @@ impl Forwarding {
     ) -> Result<Caller<AdminServiceClient<Channel>>, BrokerError> {
         let (channel, slot) = self.pool.channel(&leader.address)?;
         let client = AdminServiceClient::new(channel).max_decoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX);
+        Ok(Caller { client, slot })
+    }
+
+    /// For calls about consumer groups.
+    pub(crate) fn groups(
+        &self,
+        leader: &LeaderHint,
+    ) -> Result<Caller<GroupServiceClient<Channel>>, BrokerError> {
+        let (channel, slot) = self.pool.channel(&leader.address)?;
+        let client = GroupServiceClient::new(channel)
+            .max_encoding_message_size(limits::GRPC_REQUEST_BYTES_MAX)
+            .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX);
         Ok(Caller { client, slot })
     }
 }

@@ -11,8 +11,6 @@ use futures_util::stream::BoxStream;
 use highwater_broker::BrokerError;
 use highwater_proto::internal::v1;
 use highwater_proto::internal::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
-use highwater_proto::v1::admin_service_server::AdminServiceServer;
-use highwater_proto::v1::log_service_server::LogServiceServer;
 use highwater_types::{Clock, ErrorCode, limits};
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService as _;
@@ -22,11 +20,9 @@ use tonic_health::ServingStatus;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::admin_service::Admin;
 use super::cluster_service::{birth, identify};
-use super::log_service::Log;
 use super::status::status;
-use super::{HEADER_LIST_BYTES_MAX, PENDING_RESETS_MAX};
+use super::{HEADER_LIST_BYTES_MAX, PENDING_RESETS_MAX, SERVICES};
 use crate::connection::{ClientStream, Connection};
 use crate::date::DateLayer;
 use crate::introduction::Introduction;
@@ -39,7 +35,7 @@ pub(crate) async fn serve<IO: ClientStream>(
     stopping: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
-    for service in ["", LogServiceServer::<Log>::NAME, AdminServiceServer::<Admin>::NAME] {
+    for service in SERVICES {
         reporter.set_service_status(service, ServingStatus::NotServing).await;
     }
     Server::builder()

@@ -143,6 +143,8 @@ fn broker_options(config: &NodeConfig, directory: &DataDirectory, addresses: Add
         founder: identity.founder,
         default_partitions: config.default_partitions,
         default_replication_factor: config.default_replication_factor,
+        group_shards: config.group_shards,
+        groups: config.groups.clone(),
         maintenance_interval: config.maintenance_interval,
         scrub_bytes_per_second: config.scrub_bytes_per_second,
         catch_up_bytes_per_second: config.catch_up_bytes_per_second,

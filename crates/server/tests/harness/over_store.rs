@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::stream;
 use highwater_broker::{Alone, Broker, BrokerOptions, KnownNodes};
 use highwater_consensus::{GroupHost, HostParts, Member, NoPeers};
+use highwater_groups::GroupsConfig;
 use highwater_server::serve_grpc;
 use highwater_storage::disk::Disk;
 use highwater_storage::journal::JournalOptions;
@@ -59,6 +60,8 @@ pub(crate) async fn serve(store: Arc<Store>, cluster: ClusterId) -> Channel {
         founder: true,
         default_partitions: 1,
         default_replication_factor: None,
+        group_shards: 1,
+        groups: GroupsConfig::default(),
         maintenance_interval: Duration::from_secs(3600),
         scrub_bytes_per_second: 0,
         catch_up_bytes_per_second: 0,

@@ -1,0 +1,119 @@
+//! Consumer groups: each call goes to the file of its own.
+
+use std::sync::Arc;
+
+use highwater_broker::Broker;
+use highwater_proto::v1;
+use highwater_proto::v1::group_service_server::GroupService;
+use tonic::{Request, Response, Status};
+
+use super::forward::{Forwarding, Origin};
+use super::groups::Groups;
+use super::status::status;
+use crate::connection::ConnectionInfo;
+
+/// The service over a broker.
+pub(crate) struct GroupCalls {
+    pub(crate) broker: Arc<Broker>,
+    /// The way to the coordinators of other groups, and to the leaders of what this node does not lead.
+    pub(crate) forwarding: Forwarding,
+}
+
+impl GroupCalls {
+    fn groups<T>(&self, request: &Request<T>) -> Groups {
+        Groups::new(Arc::clone(&self.broker), self.forwarding.clone(), Origin::of(request))
+    }
+}
+
+#[tonic::async_trait]
+impl GroupService for GroupCalls {
+    type GroupSessionStream = futures_util::stream::Empty<Result<v1::GroupSessionResponse, Status>>;
+
+    async fn group_session(
+        &self,
+        _request: Request<tonic::Streaming<v1::GroupSessionRequest>>,
+    ) -> Result<Response<Self::GroupSessionStream>, Status> {
+        Err(Status::unimplemented("this version does not serve GroupSession yet; join with JoinGroup"))
+    }
+
+    async fn join_group(
+        &self,
+        request: Request<v1::JoinGroupRequest>,
+    ) -> Result<Response<v1::JoinGroupResponse>, Status> {
+        let host = request.extensions().get::<ConnectionInfo>().and_then(|connection| connection.peer);
+        let groups = self.groups(&request);
+        groups.join(host, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<v1::HeartbeatRequest>,
+    ) -> Result<Response<v1::HeartbeatResponse>, Status> {
+        let groups = self.groups(&request);
+        groups.heartbeat(request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn leave_group(
+        &self,
+        request: Request<v1::LeaveGroupRequest>,
+    ) -> Result<Response<v1::LeaveGroupResponse>, Status> {
+        let groups = self.groups(&request);
+        groups.leave(request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn commit_offsets(
+        &self,
+        request: Request<v1::CommitOffsetsRequest>,
+    ) -> Result<Response<v1::CommitOffsetsResponse>, Status> {
+        let groups = self.groups(&request);
+        groups.commit(request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn fetch_offsets(
+        &self,
+        request: Request<v1::FetchOffsetsRequest>,
+    ) -> Result<Response<v1::FetchOffsetsResponse>, Status> {
+        let groups = self.groups(&request);
+        groups.fetch_offsets(request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn reset_offsets(
+        &self,
+        request: Request<v1::ResetOffsetsRequest>,
+    ) -> Result<Response<v1::ResetOffsetsResponse>, Status> {
+        let groups = self.groups(&request);
+        groups.reset_offsets(request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn delete_offsets(
+        &self,
+        request: Request<v1::DeleteOffsetsRequest>,
+    ) -> Result<Response<v1::DeleteOffsetsResponse>, Status> {
+        let groups = self.groups(&request);
+        groups.delete_offsets(request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn list_groups(
+        &self,
+        request: Request<v1::ListGroupsRequest>,
+    ) -> Result<Response<v1::ListGroupsResponse>, Status> {
+        let groups = self.groups(&request);
+        Ok(Response::new(groups.list(request.into_inner()).await))
+    }
+
+    async fn describe_group(
+        &self,
+        request: Request<v1::DescribeGroupRequest>,
+    ) -> Result<Response<v1::DescribeGroupResponse>, Status> {
+        let groups = self.groups(&request);
+        groups.describe(request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn delete_group(
+        &self,
+        request: Request<v1::DeleteGroupRequest>,
+    ) -> Result<Response<v1::DeleteGroupResponse>, Status> {
+        let groups = self.groups(&request);
+        groups.delete(request.into_inner()).await.map(Response::new).map_err(status)
+    }
+}
