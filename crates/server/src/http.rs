@@ -7,6 +7,7 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt as _};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -44,7 +45,7 @@ pub(crate) enum Health {
 }
 
 /// Gives the figures of a node that has started.
-type Figures = Arc<OnceLock<Box<dyn Fn() -> String + Send + Sync>>>;
+type Figures = Arc<OnceLock<Box<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>>>;
 
 /// How far the node serves, now. Clones share it.
 #[derive(Clone, Default)]
@@ -59,13 +60,16 @@ impl Readiness {
     }
 
     /// From here on `/metrics` shows these.
-    pub(crate) fn set_figures(&self, figures: impl Fn() -> String + Send + Sync + 'static) {
+    pub(crate) fn set_figures(&self, figures: impl Fn() -> BoxFuture<'static, String> + Send + Sync + 'static) {
         // A node starts once.
         let _ = self.figures.set(Box::new(figures));
     }
 
-    fn figures(&self) -> String {
-        self.figures.get().map(|figures| figures()).unwrap_or_default()
+    async fn figures(&self) -> String {
+        match self.figures.get() {
+            Some(figures) => figures().await,
+            None => String::new(),
+        }
     }
 
     fn health(&self) -> Health {
@@ -96,8 +100,8 @@ async fn serve_connection<IO: ClientStream>(
     stopping: CancellationToken,
 ) {
     let answer = service_fn(move |request| {
-        let response = respond(&request, &readiness);
-        std::future::ready(Ok::<_, Infallible>(response))
+        let readiness = readiness.clone();
+        async move { Ok::<_, Infallible>(respond(&request, &readiness).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -119,8 +123,8 @@ async fn serve_connection<IO: ClientStream>(
     }
 }
 
-fn respond(request: &Request<Incoming>, readiness: &Readiness) -> Response<String> {
-    let (status, text) = answer(request.method(), request.uri().path(), readiness);
+async fn respond(request: &Request<Incoming>, readiness: &Readiness) -> Response<String> {
+    let (status, text) = answer(request.method(), request.uri().path(), readiness).await;
     let body = if request.method() == Method::HEAD { String::new() } else { text };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -129,7 +133,7 @@ fn respond(request: &Request<Incoming>, readiness: &Readiness) -> Response<Strin
     response
 }
 
-fn answer(method: &Method, path: &str, readiness: &Readiness) -> (StatusCode, String) {
+async fn answer(method: &Method, path: &str, readiness: &Readiness) -> (StatusCode, String) {
     let (status, text) = match path {
         "/healthz" | "/readyz" | "/metrics" if !matches!(*method, Method::GET | Method::HEAD) => {
             (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".to_owned())
@@ -143,7 +147,7 @@ fn answer(method: &Method, path: &str, readiness: &Readiness) -> (StatusCode, St
                 (StatusCode::SERVICE_UNAVAILABLE, format!("degraded, for reading only: {reason}\n"))
             }
         },
-        "/metrics" => (StatusCode::OK, readiness.figures()),
+        "/metrics" => (StatusCode::OK, readiness.figures().await),
         _ => (StatusCode::NOT_FOUND, "there is /healthz, /readyz and /metrics\n".to_owned()),
     };
     (status, text)
@@ -151,25 +155,27 @@ fn answer(method: &Method, path: &str, readiness: &Readiness) -> (StatusCode, St
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
-    #[test]
-    fn a_node_is_alive_before_it_is_ready() {
+    #[tokio::test]
+    async fn a_node_is_alive_before_it_is_ready() {
         let readiness = Readiness::default();
-        let status = |path| answer(&Method::GET, path, &readiness).0;
-        assert_eq!(status("/healthz"), StatusCode::OK);
-        assert_eq!(status("/readyz"), StatusCode::SERVICE_UNAVAILABLE);
+        let status = async |path| answer(&Method::GET, path, &readiness).await.0;
+        assert_eq!(status("/healthz").await, StatusCode::OK);
+        assert_eq!(status("/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
         readiness.set(Health::Ready);
-        assert_eq!(status("/readyz"), StatusCode::OK);
-        assert_eq!(answer(&Method::GET, "/metrics", &readiness), (StatusCode::OK, String::new()));
-        readiness.set_figures(|| "highwater_scrub_rounds_total 3\n".to_owned());
-        assert!(answer(&Method::GET, "/metrics", &readiness).1.contains("rounds_total 3"));
+        assert_eq!(status("/readyz").await, StatusCode::OK);
+        assert_eq!(answer(&Method::GET, "/metrics", &readiness).await, (StatusCode::OK, String::new()));
+        readiness.set_figures(|| std::future::ready("highwater_scrub_rounds_total 3\n".to_owned()).boxed());
+        assert!(answer(&Method::GET, "/metrics", &readiness).await.1.contains("rounds_total 3"));
         readiness.set(Health::ReadOnly("the journal is damaged".to_owned()));
-        let (degraded, why) = answer(&Method::GET, "/readyz", &readiness);
+        let (degraded, why) = answer(&Method::GET, "/readyz", &readiness).await;
         assert_eq!(degraded, StatusCode::SERVICE_UNAVAILABLE);
         assert!(why.contains("the journal is damaged"), "{why}");
-        assert_eq!(status("/healthz"), StatusCode::OK);
-        assert_eq!(status("/elsewhere"), StatusCode::NOT_FOUND);
-        assert_eq!(answer(&Method::POST, "/healthz", &readiness).0, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(status("/healthz").await, StatusCode::OK);
+        assert_eq!(status("/elsewhere").await, StatusCode::NOT_FOUND);
+        assert_eq!(answer(&Method::POST, "/healthz", &readiness).await.0, StatusCode::METHOD_NOT_ALLOWED);
     }
 }

@@ -1,15 +1,20 @@
 //! A node's figures in the text form that Prometheus reads. Names and meanings stay; figures are added.
 
+mod groups;
+
 use std::fmt::Write as _;
 
 use highwater_broker::{Broker, DamageFigures, DamagedPartition};
+
+use crate::grpc::Groups;
 
 /// One figure: its name, whether it only ever grows, what it is, and its value.
 type Figure = (&'static str, bool, &'static str, u64);
 
 /// All figures of a node.
-pub(crate) fn of(broker: &Broker) -> String {
-    damage(&broker.damage_figures()) + &damaged_partitions(&broker.damaged_partitions())
+pub(crate) async fn of(broker: &Broker, groups: &Groups) -> String {
+    let own = damage(&broker.damage_figures()) + &damaged_partitions(&broker.damaged_partitions());
+    own + &groups::render(&groups.figures().await)
 }
 
 /// Figures about damage and its repair.

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use highwater_broker::Broker;
 use highwater_storage::directory::{DataDirectory, Shutdown};
 use highwater_storage::disk::blocking;
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::NodeConfig;
 use crate::error::{NodeFailure, ShutdownError, StartError};
-use crate::grpc::{Forwarding, Grpc};
+use crate::grpc::{Forwarding, Groups, Grpc, Origin};
 use crate::http::{self, Health, Readiness};
 use crate::introduction::{Introduction, Stage};
 use crate::metrics;
@@ -116,14 +116,16 @@ impl Node {
             broker.warn_of_power_loss();
         }
         let health = broker.read_only().map_or(Health::Ready, Health::ReadOnly);
-        let server = Grpc::build(Arc::clone(&broker), introduction, forwarding, stopping.clone()).await?;
+        let calls = forwarding.clone();
+        let server = Grpc::build(Arc::clone(&broker), introduction, calls, stopping.clone()).await?;
         let grpc_task = tokio::spawn(watch_listener(
             "gRPC",
             async move { server.serve(incoming).await.map_err(|error| error.to_string()) },
             report.clone(),
             stopping.clone(),
         ));
-        watch(&broker, &readiness, &report, &stopping);
+        watch(&broker, &report, &stopping);
+        show_figures(&broker, forwarding, &readiness);
         readiness.set(health);
         undo.disarm();
         stop_http.disarm();
@@ -220,17 +222,24 @@ async fn first_failure(mut failure: watch::Receiver<Option<NodeFailure>>) -> Nod
     }
 }
 
-/// Has failures of the running node reported, and its figures told.
-fn watch(
-    broker: &Arc<Broker>,
-    readiness: &Readiness,
-    report: &watch::Sender<Option<NodeFailure>>,
-    stopping: &CancellationToken,
-) {
+/// Has failures of the running node reported.
+fn watch(broker: &Arc<Broker>, report: &watch::Sender<Option<NodeFailure>>, stopping: &CancellationToken) {
     tokio::spawn(watch_standing(Arc::clone(broker), report.clone(), stopping.clone()));
     tokio::spawn(watch_disk(Arc::clone(broker), report.clone(), stopping.clone()));
+}
+
+/// Has the figures of the running node told.
+fn show_figures(broker: &Arc<Broker>, forwarding: Forwarding, readiness: &Readiness) {
     let watched = Arc::downgrade(broker);
-    readiness.set_figures(move || watched.upgrade().map(|broker| metrics::of(&broker)).unwrap_or_default());
+    readiness.set_figures(move || {
+        let (watched, forwarding) = (watched.clone(), forwarding.clone());
+        async move {
+            let Some(broker) = watched.upgrade() else { return String::new() };
+            let groups = Groups::new(Arc::clone(&broker), forwarding, Origin::Client);
+            metrics::of(&broker, &groups).await
+        }
+        .boxed()
+    });
 }
 
 /// Runs a listener, and reports when it ends before it was told to.

@@ -315,6 +315,14 @@ async fn an_administrator_sees_lag_and_resets_only_what_nobody_reads() {
         described.partitions.iter().map(|partition| (partition.partition, partition.lag)).collect();
     assert_eq!(lags, [(0, Some(3)), (1, Some(5))]);
     assert!(described.partitions.iter().all(|partition| partition.member_id == "a"));
+    let (_, figures) = node.http("/metrics").await;
+    for figure in [
+        "highwater_group_members{group=\"g\"} 1\n",
+        "highwater_group_lag_records{group=\"g\",topic=\"orders\",partition=\"1\"} 5\n",
+        "highwater_group_topic_lag_records{group=\"g\",topic=\"orders\"} 8\n",
+    ] {
+        assert!(figures.contains(figure), "{figure} is not in {figures}");
+    }
 
     let reset = |offset| v1::ResetOffsetsRequest {
         group: "g".to_owned(),

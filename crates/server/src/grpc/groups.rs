@@ -3,6 +3,7 @@
 
 mod convert;
 mod describe;
+pub(crate) mod lags;
 mod list;
 mod membership;
 mod offsets;

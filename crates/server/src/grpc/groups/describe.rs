@@ -1,22 +1,14 @@
 //! A group in full, with how far it lags behind the partitions' leaders.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use highwater_broker::{BrokerError, GroupDescription};
 use highwater_groups::{Group, Member, MemberState};
 use highwater_proto::v1;
-use highwater_proto::v1::offset_query::Query;
-use highwater_proto::v1::offset_result::Result as Found;
-use highwater_types::{PartitionId, limits};
+use highwater_types::PartitionId;
 
-use super::super::forward::{Caller, Effect, Origin, answered, incomplete};
-use super::super::list_offsets::list_offsets;
-use super::super::status::detail;
-use super::{Groups, convert, deadline};
-
-/// Where a partition begins and ends, or why that is not known.
-type Bounds = Result<(i64, i64), Box<v1::ErrorDetail>>;
+use super::super::forward::{Caller, Effect, Origin, answered};
+use super::{Groups, convert, deadline, lags};
 
 impl Groups {
     /// Describes a group.
@@ -34,12 +26,14 @@ impl Groups {
             self.render(&self.broker.describe_group(group).await?)
         };
         if with_lag {
-            self.fill_lag(&mut described.partitions).await;
+            let bounds = self.bounds(&described.partitions).await;
+            described.partitions.iter_mut().for_each(|partition| lags::put_in(partition, &bounds));
         }
         Ok(described)
     }
 
-    fn render(&self, description: &GroupDescription) -> v1::DescribeGroupResponse {
+    /// The group as the API shows it, without lag.
+    pub(super) fn render(&self, description: &GroupDescription) -> v1::DescribeGroupResponse {
         let GroupDescription { name, group, coordinator, partitions } = description;
         let mut partitions: Vec<_> = partitions.iter().map(|id| self.partition(group, *id)).collect();
         partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
@@ -86,86 +80,5 @@ impl Groups {
             metadata: committed.map(|committed| committed.metadata.clone()).unwrap_or_default(),
             ..v1::GroupPartition::default()
         }
-    }
-
-    /// Puts in where the partitions end and how far behind that the group is, or why that is not known.
-    async fn fill_lag(&self, partitions: &mut [v1::GroupPartition]) {
-        let mut topics: BTreeMap<(String, String), Vec<u32>> = BTreeMap::new();
-        for partition in partitions.iter().filter(|partition| !partition.topic.is_empty()) {
-            let topic = (partition.topic.clone(), partition.topic_id.clone());
-            topics.entry(topic).or_default().push(partition.partition);
-        }
-        let mut bounds: BTreeMap<(String, u32), Bounds> = BTreeMap::new();
-        for ((topic, topic_id), indexes) in topics {
-            // Two queries for each partition.
-            for indexes in indexes.chunks(limits::PARTITIONS_PER_REQUEST_MAX / 2) {
-                let found = self.bounds(&topic, &topic_id, indexes).await;
-                bounds.extend(found.into_iter().map(|(index, found)| ((topic_id.clone(), index), found)));
-            }
-        }
-        for partition in partitions {
-            match bounds.remove(&(partition.topic_id.clone(), partition.partition)) {
-                Some(Ok((start, end))) => {
-                    partition.log_start_offset = Some(start);
-                    partition.high_watermark = Some(end);
-                    partition.lag = Some(lag(partition.committed_offset, start, end));
-                }
-                Some(Err(error)) => partition.error = Some(*error),
-                None => {}
-            }
-        }
-    }
-
-    async fn bounds(&self, topic: &str, topic_id: &str, partitions: &[u32]) -> Vec<(u32, Bounds)> {
-        let places = [v1::OffsetPlace::Earliest, v1::OffsetPlace::Latest];
-        let queries = partitions.iter().flat_map(|partition| {
-            places
-                .map(|place| v1::OffsetQuery { partition: *partition, query: Some(Query::Place(place.into())) })
-        });
-        let request = v1::ListOffsetsRequest {
-            topic: topic.to_owned(),
-            topic_id: topic_id.to_owned(),
-            queries: queries.collect(),
-        };
-        match list_offsets(&self.broker, &self.forwarding, self.origin, request).await {
-            Ok(listed) => listed
-                .results
-                .chunks_exact(places.len())
-                .map(|pair| {
-                    (pair[0].partition, found(&pair[0]).and_then(|start| Ok((start, found(&pair[1])?))))
-                })
-                .collect(),
-            Err(error) => {
-                let error = Box::new(detail(error));
-                partitions.iter().map(|partition| (*partition, Err(error.clone()))).collect()
-            }
-        }
-    }
-}
-
-fn found(result: &v1::OffsetResult) -> Result<i64, Box<v1::ErrorDetail>> {
-    match &result.result {
-        Some(Found::Found(found)) => Ok(found.offset.unwrap_or_default()),
-        Some(Found::Error(error)) => Err(Box::new(error.clone())),
-        None => Err(Box::new(detail(incomplete()))),
-    }
-}
-
-/// Records from what is committed, or the log's start where that is higher or nothing is committed, to the end.
-fn lag(committed: Option<i64>, start: i64, end: i64) -> u64 {
-    let from = committed.map_or(start, |committed| committed.max(start));
-    u64::try_from(end - from).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lag_counts_what_exists_and_is_not_committed() {
-        assert_eq!(lag(None, 10, 25), 15, "nothing is committed");
-        assert_eq!(lag(Some(20), 10, 25), 5);
-        assert_eq!(lag(Some(5), 10, 25), 15, "retention took what was not read");
-        assert_eq!(lag(Some(30), 10, 25), 0, "what was reset beyond the end");
     }
 }
