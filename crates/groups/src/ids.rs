@@ -55,7 +55,7 @@ name!(
 );
 name!(
     /// One member. Whoever joins draws it, so that a join whose answer was lost can be repeated; no two
-    /// processes ever use the same, nor does one that has left use it again. Clones share the text.
+    /// processes ever use the same, nor does one that has left, or was told that it is unknown, use it again. Clones share the text.
     MemberId,
     "a member's id",
     MEMBER_ID_BYTES_MAX

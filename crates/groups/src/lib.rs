@@ -2,6 +2,8 @@
 //! far the group has got. The protocol is KIP-848's: the server assigns, members say what they own, and a partition is
 //! given to a member only when its last owner gave it up or is gone.
 //!
+//! [`Coordinator`] is the group's side, [`Membership`] a member's.
+//!
 //! Everything here is pure: no IO, no clock, no randomness. Time and ids are passed in.
 //!
 //! ```text
@@ -32,6 +34,7 @@ pub mod decision;
 pub mod error;
 pub mod group;
 pub mod ids;
+pub mod membership;
 pub mod partition_set;
 mod reconcile;
 pub mod record;
@@ -49,6 +52,7 @@ pub use decision::{Decision, MemberAnswer, Wake};
 pub use error::GroupsError;
 pub use group::{Group, GroupPhase, Member};
 pub use ids::{Epoch, GroupName, InstanceId, MemberId, Revision};
+pub use membership::Membership;
 pub use partition_set::PartitionSet;
 pub use record::{CommittedOffset, GroupChange, GroupHead, GroupKind, GroupRecord, MemberDescription};
 pub use request::{CommitRequest, Committer, HeartbeatRequest, JoinRequest, Leave, LeaveRequest, OffsetCommit};

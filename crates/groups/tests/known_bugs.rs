@@ -27,6 +27,7 @@ fn each_known_bug_is_found() {
         (Mutant::GiveBeforeRevoke, none),
         (Mutant::CommitUnfenced, Faults { commits: 1, ..none }),
         (Mutant::OffsetsOfPredecessor, Faults { commits: 1, topics: 1, joins: 1, ..none }),
+        (Mutant::TimeFromHearing, Faults { ticks: 3, losses: 1, ..none }),
     ];
     for (bug, faults) in bugs {
         activate(bug);

@@ -48,11 +48,13 @@ pub enum Mutant {
     CommitUnfenced,
     /// An offset is looked up by the partition's number alone, so that one of a deleted topic applies to its successor.
     OffsetsOfPredecessor,
+    /// A member's time runs from when it hears an answer, and not from when it asked.
+    TimeFromHearing,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::AckBeforeFsync,
         Self::AckBeforeMajority,
         Self::LeaderRestore,
@@ -74,6 +76,7 @@ impl Mutant {
         Self::GiveBeforeRevoke,
         Self::CommitUnfenced,
         Self::OffsetsOfPredecessor,
+        Self::TimeFromHearing,
     ];
 }
 

@@ -70,7 +70,10 @@ fn faults_for(mutant: Mutant) -> Vec<Kind> {
         Mutant::LogStartForgotten | Mutant::PurgePastStart => vec![Kind::Restart, Kind::Kill],
         Mutant::RecycledEarly => vec![Kind::Blackout, Kind::SlowDisk, Kind::Isolate],
         Mutant::IndexOffByOne => vec![Kind::Isolate, Kind::Kill],
-        Mutant::GiveBeforeRevoke | Mutant::CommitUnfenced | Mutant::OffsetsOfPredecessor => Vec::new(),
+        Mutant::GiveBeforeRevoke
+        | Mutant::CommitUnfenced
+        | Mutant::OffsetsOfPredecessor
+        | Mutant::TimeFromHearing => Vec::new(),
         Mutant::InitializeTwice => vec![Kind::EmptyDisk, Kind::Kill, Kind::Isolate],
     }
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use highwater_groups::{Group, GroupPhase};
 use highwater_types::PartitionId;
 
-use crate::client::{Ask, Presence};
 use crate::world::{World, group};
 
 /// What is wrong with a world, or with the step that led to it.
@@ -35,7 +34,7 @@ fn twice_owned(world: &World) -> Option<PartitionId> {
         .clients
         .iter()
         .enumerate()
-        .flat_map(|(n, client)| client.owned().into_iter().map(move |p| (p, n)));
+        .flat_map(|(n, client)| client.owned().iter().map(move |p| (p, n)).collect::<Vec<_>>());
     owned.into_iter().find_map(|(partition, member)| owners.insert(partition, member).map(|_| partition))
 }
 
@@ -87,11 +86,9 @@ pub(crate) fn never_rests(world: &World) -> Option<String> {
     let mut world = world.clone();
     for _ in 0..ROUNDS {
         for member in 0..world.clients.len() {
-            world.clients[member].busy.clear();
-            match world.clients[member].presence {
-                Presence::Out => {}
-                Presence::Joining => world.ask(member, Ask::Join),
-                Presence::In => world.beat(member),
+            world.clients[member].give_up();
+            if world.clients[member].membership.is_some() {
+                world.ask(member);
             }
         }
         while !world.messages.is_empty() {
@@ -109,7 +106,7 @@ pub(crate) fn never_rests(world: &World) -> Option<String> {
 }
 
 fn unrest(world: &World) -> Option<String> {
-    let inside = world.clients.iter().filter(|client| client.presence == Presence::In).count();
+    let inside = world.clients.iter().filter(|client| client.is_member()).count();
     let state = world.coordinator.state().group(&group());
     let members = state.map_or(0, |group| group.members().len());
     if members != inside {
@@ -119,7 +116,7 @@ fn unrest(world: &World) -> Option<String> {
         return None;
     }
     let is_owned =
-        |partition: &PartitionId| world.clients.iter().any(|client| client.assigned.contains(partition));
+        |partition: &PartitionId| world.clients.iter().any(|client| client.processes.contains(partition));
     if let Some(partition) = world.partitions().into_iter().find(|partition| !is_owned(partition)) {
         return Some(format!("{partition} never comes to be owned"));
     }

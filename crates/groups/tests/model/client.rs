@@ -1,24 +1,21 @@
-//! A member as it sees itself, and the messages between it and the coordinator. Times are whole seconds.
+//! A member, which is the real one, and the messages between it and the coordinator. Times are whole seconds.
 
-use std::collections::BTreeSet;
+use std::time::Duration;
 
-use highwater_groups::{Epoch, MemberAnswer, Revision};
-use highwater_types::PartitionId;
+use highwater_groups::membership::{Ask as MemberAsk, Change, Sent, Verdict};
+use highwater_groups::{Epoch, MemberAnswer, Membership, PartitionSet, Revision, Uptime};
+use highwater_types::{ErrorCode, PartitionId};
 
 /// How long a member may go without an answer.
 pub(crate) const SESSION: u64 = 3;
 /// How long a member may take to give up partitions.
 pub(crate) const REBALANCE: u64 = 2;
 
-/// What a member asks.
+/// What a client asks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Ask {
-    Join,
-    Beat {
-        epoch: Epoch,
-        seen: Revision,
-        owned: BTreeSet<PartitionId>,
-    },
+    /// As a member says it.
+    Member(MemberAsk),
     Leave,
     /// With how often the partition had had another owner when it was sent.
     Commit {
@@ -32,8 +29,8 @@ pub(crate) enum Ask {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Body {
     Request(Ask),
-    /// To a join or a heartbeat; none is a refusal.
-    Answer(Option<Told>),
+    Answer(Told),
+    Refusal(&'static str),
 }
 
 /// What a member is told.
@@ -41,117 +38,139 @@ pub(crate) enum Body {
 pub(crate) struct Told {
     epoch: Epoch,
     revision: Revision,
-    assignment: Option<BTreeSet<PartitionId>>,
+    assignment: Option<PartitionSet>,
     is_to_give_up: bool,
 }
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Message {
-    /// The member: its place in the world.
-    pub(crate) member: usize,
+    /// The client: its place in the world.
+    pub(crate) client: usize,
     /// The member's id when it asked.
     pub(crate) id: u32,
-    /// The member's life when it asked: it joins again under the same id unless it left.
-    pub(crate) life: u32,
-    /// Counts what the member asked in this life.
-    pub(crate) number: u32,
-    /// When the request was sent.
-    pub(crate) sent_at: u64,
+    pub(crate) sent: Sent,
     pub(crate) body: Body,
 }
 
-/// Whether a member is in its group, as it knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub(crate) enum Presence {
-    #[default]
-    Out,
-    Joining,
-    In,
-}
-
-/// What a member knows of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// A process that wants to be a member.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Client {
-    pub(crate) presence: Presence,
+    /// Which id it has by now.
     pub(crate) id: u32,
-    pub(crate) life: u32,
-    pub(crate) number: u32,
-    pub(crate) epoch: Epoch,
-    pub(crate) seen: Revision,
-    /// What it was told to own.
-    pub(crate) assigned: BTreeSet<PartitionId>,
-    /// What it was told to give up and is still busy with.
-    pub(crate) busy: BTreeSet<PartitionId>,
-    /// When it sent the last request that was answered.
-    pub(crate) answered_at: u64,
-    /// When it sent the request whose answer told it to give up, until it hears that the coordinator knows that it did.
-    pub(crate) told_at: Option<u64>,
+    /// What it knows of itself. None before it came, and after it left.
+    pub(crate) membership: Option<Membership>,
+    /// What it asked last, as a member.
+    pub(crate) last: Option<Sent>,
+    /// What it may process, by the changes that it was told: everything but what it gave up or lost.
+    pub(crate) processes: Vec<PartitionId>,
 }
 
 impl Client {
+    /// Whether it is in its group, as it knows.
+    pub(crate) fn is_member(&self) -> bool {
+        self.membership.as_ref().is_some_and(Membership::is_member)
+    }
+
     /// All that it owns in its own view.
-    pub(crate) fn owned(&self) -> BTreeSet<PartitionId> {
-        self.assigned.union(&self.busy).copied().collect()
+    pub(crate) fn owned(&self) -> PartitionSet {
+        self.membership.as_ref().map(Membership::owned).unwrap_or_default()
     }
 
-    /// It owns nothing any more.
-    pub(crate) fn drop_out(&mut self) {
-        *self = Self { id: self.id, life: self.life, ..Self::default() };
+    /// What it is still busy with.
+    pub(crate) fn giving_up(&self) -> PartitionSet {
+        self.membership.as_ref().map(Membership::giving_up).unwrap_or_default()
     }
 
-    /// It begins another life.
-    pub(crate) fn begin(&mut self, now: u64) {
-        self.drop_out();
-        self.life += 1;
-        self.presence = Presence::Joining;
-        self.answered_at = now;
+    /// Whether the message belongs to what it is now.
+    pub(crate) fn is_mine(&self, message: &Message) -> bool {
+        let is_life = |membership: &Membership| membership.life() == message.sent.life;
+        message.id == self.id && self.membership.as_ref().is_some_and(is_life)
+    }
+
+    /// What it sends as a member. It comes if it is not there yet.
+    pub(crate) fn request(&mut self, now: u64) -> (Sent, Ask) {
+        let new = || Membership::new(Duration::from_secs(REBALANCE));
+        let request = self.membership.get_or_insert_with(new).request(uptime(now));
+        self.last = Some(request.sent);
+        (request.sent, Ask::Member(request.ask))
+    }
+
+    /// It ends what it was told to.
+    pub(crate) fn give_up(&mut self) {
+        let giving_up = self.giving_up();
+        let Some(membership) = &mut self.membership else { return };
+        let change = membership.released(&giving_up);
+        self.processes.retain(|partition| !giving_up.contains(*partition));
+        self.follow(&change);
+    }
+
+    /// It is a process like others that never was a member.
+    pub(crate) fn go(&mut self) {
+        *self = Self { id: self.id + 1, ..Self::default() };
     }
 
     /// By its own clock its time may be over.
     pub(crate) fn look_at_clock(&mut self, now: u64) {
-        let is_late = self.told_at.is_some_and(|told_at| now >= told_at + REBALANCE);
-        if self.presence != Presence::Out && (now >= self.answered_at + SESSION || is_late) {
-            self.drop_out();
+        if let Some(membership) = &mut self.membership {
+            let change = membership.tick(uptime(now));
+            self.follow(&change);
         }
     }
 
-    /// It hears an answer. A refusal counts for the last request only, and what is older than what it heard does not.
-    pub(crate) fn hear(&mut self, message: &Message, answer: Option<&Told>) {
-        if self.presence == Presence::Out || message.life != self.life {
-            return;
-        }
-        let Some(told) = answer else {
-            if message.number == self.number {
-                self.drop_out();
+    pub(crate) fn hear(&mut self, message: &Message, now: u64) {
+        let Some(membership) = self.membership.as_mut().filter(|_| message.id == self.id) else { return };
+        let change = match &message.body {
+            Body::Answer(told) => {
+                let session = Duration::from_secs(SESSION);
+                membership.answered(message.sent, uptime(now), &answer_of(told), session)
             }
-            return;
+            Body::Refusal(code) => {
+                match membership.refused(message.sent, ErrorCode::from_name(code).unwrap()) {
+                    Verdict::JoinAs { is_new_id, lost } => {
+                        self.id += u32::from(is_new_id);
+                        Change { lost, ..Change::default() }
+                    }
+                    Verdict::Outdated => return,
+                    verdict => panic!("{verdict:?}"),
+                }
+            }
+            Body::Request(_) => return,
         };
-        if told.revision < self.seen || told.epoch < self.epoch {
-            return;
-        }
-        self.presence = Presence::In;
-        self.answered_at = self.answered_at.max(message.sent_at);
-        self.epoch = told.epoch;
-        self.told_at = match told.is_to_give_up {
-            true if told.revision == self.seen => self.told_at.or(Some(message.sent_at)),
-            true => Some(message.sent_at),
-            false => None,
-        };
-        if let Some(assignment) = &told.assignment {
-            self.busy = self.owned().difference(assignment).copied().collect();
-            self.assigned.clone_from(assignment);
-            self.seen = told.revision;
-        }
+        self.follow(&change);
     }
+
+    fn follow(&mut self, change: &Change) {
+        self.processes.retain(|partition| !change.lost.contains(*partition));
+        for partition in change.assigned.iter() {
+            assert!(!self.processes.contains(&partition), "{partition} begins twice");
+            self.processes.push(partition);
+        }
+        self.processes.sort_unstable();
+        let revoked_too_early = change.revoked.iter().find(|partition| !self.processes.contains(partition));
+        assert_eq!(revoked_too_early, None, "revoked though it was never begun");
+    }
+}
+
+fn uptime(seconds: u64) -> Uptime {
+    Uptime(Duration::from_secs(seconds))
 }
 
 /// An answer as a message carries it.
 pub(crate) fn body_of(answer: &MemberAnswer) -> Body {
-    Body::Answer(Some(Told {
+    Body::Answer(Told {
         epoch: answer.epoch,
         revision: answer.revision,
-        assignment: answer.assignment.as_ref().map(|assignment| assignment.iter().collect()),
+        assignment: answer.assignment.clone(),
         is_to_give_up: answer.is_to_give_up,
-    }))
+    })
+}
+
+fn answer_of(told: &Told) -> MemberAnswer {
+    MemberAnswer {
+        epoch: told.epoch,
+        revision: told.revision,
+        assignment: told.assignment.clone(),
+        is_to_give_up: told.is_to_give_up,
+    }
 }

@@ -5,14 +5,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use highwater_groups::codec::encode_records;
+use highwater_groups::membership::{Ask as MemberAsk, Sent};
 use highwater_groups::{
     CommitRequest, Committer, Coordinator, Decision, GroupName, GroupsConfig, GroupsState, HeartbeatRequest,
-    JoinRequest, Leave, LeaveRequest, MemberAnswer, MemberId, Now, OffsetCommit, Subscription, TopicCatalog,
-    TopicsChange, Uptime,
+    JoinRequest, Leave, LeaveRequest, MemberAnswer, MemberId, Membership, Now, OffsetCommit, Subscription,
+    TopicCatalog, TopicsChange, Uptime,
 };
 use highwater_types::{Offset, PartitionId, PartitionIndex, TimestampMs, TopicName};
 
-use crate::client::{Ask, Body, Client, Message, Presence, REBALANCE, SESSION, body_of};
+use crate::client::{Ask, Body, Client, Message, REBALANCE, SESSION, body_of};
 use crate::topics::Topics;
 
 const TOPIC: &str = "t";
@@ -95,17 +96,16 @@ impl World {
         let mut events = Vec::new();
         for (member, client) in self.clients.iter().enumerate() {
             let is_waiting = self.is_waiting(member);
-            match client.presence {
-                Presence::Out => events.extend((faults.joins > 0).then_some(Event::Join(member))),
-                Presence::Joining => {}
-                Presence::In => {
-                    events.extend((!is_waiting || faults.resends > 0).then_some(Event::Beat(member)));
-                    events.extend((!client.busy.is_empty()).then_some(Event::GiveUp(member)));
-                    events.extend((faults.leaves > 0).then_some(Event::Leave(member)));
-                    let owned = client.owned().into_iter().filter(|_| faults.commits > 0);
-                    events.extend(owned.map(|partition| Event::Commit(member, partition)));
-                }
+            if !client.is_member() {
+                events.extend((!is_waiting && faults.joins > 0).then_some(Event::Join(member)));
+                continue;
             }
+            events.extend((!is_waiting || faults.resends > 0).then_some(Event::Beat(member)));
+            events.extend((!client.giving_up().is_empty()).then_some(Event::GiveUp(member)));
+            events.extend((faults.leaves > 0).then_some(Event::Leave(member)));
+            let owned = client.owned();
+            let owned = owned.iter().filter(|_| faults.commits > 0);
+            events.extend(owned.map(|partition| Event::Commit(member, partition)));
         }
         for number in 0..self.messages.len() {
             events.push(Event::Deliver(number));
@@ -123,25 +123,23 @@ impl World {
         match event {
             Event::Join(member) => {
                 self.faults.joins -= 1;
-                self.clients[member].begin(self.now);
-                self.ask(member, Ask::Join);
+                self.ask(member);
             }
             Event::Leave(member) => {
                 self.faults.leaves -= 1;
-                self.ask(member, Ask::Leave);
-                self.clients[member].drop_out();
-                self.clients[member].id += 1;
+                self.send(member, Ask::Leave);
+                self.clients[member].go();
             }
             Event::Beat(member) => {
                 self.faults.resends -= usize::from(self.is_waiting(member));
-                self.beat(member);
+                self.ask(member);
             }
-            Event::GiveUp(member) => self.clients[member].busy.clear(),
+            Event::GiveUp(member) => self.clients[member].give_up(),
             Event::Commit(member, partition) => {
                 self.faults.commits -= 1;
                 let owners = self.owners.get(&partition).map_or(0, |(_, count)| *count);
-                let epoch = self.clients[member].epoch;
-                self.ask(member, Ask::Commit { epoch, partition, owners });
+                let epoch = self.clients[member].membership.as_ref().and_then(Membership::epoch).unwrap();
+                self.send(member, Ask::Commit { epoch, partition, owners });
             }
             Event::Deliver(number) => {
                 let message = self.messages.remove(number);
@@ -170,47 +168,49 @@ impl World {
 
     /// Whether a join or a heartbeat of the member, or the answer to it, is under way.
     fn is_waiting(&self, member: usize) -> bool {
-        let life = self.clients[member].life;
-        let mut its = self.messages.iter().filter(|message| message.member == member && message.life == life);
-        its.any(|message| !is_commit(message))
+        let its = self.messages.iter().filter(|message| message.client == member);
+        its.filter(|message| self.clients[member].is_mine(message)).any(|message| !is_commit(message))
     }
 
-    pub(crate) fn beat(&mut self, member: usize) {
-        let client = &self.clients[member];
-        let ask = Ask::Beat { epoch: client.epoch, seen: client.seen, owned: client.owned() };
-        self.ask(member, ask);
+    /// The member says what it has to say now.
+    pub(crate) fn ask(&mut self, member: usize) {
+        let (sent, ask) = self.clients[member].request(self.now);
+        self.post(member, sent, ask);
     }
 
-    pub(crate) fn ask(&mut self, member: usize, ask: Ask) {
-        let client = &mut self.clients[member];
-        client.number += u32::from(!matches!(ask, Ask::Commit { .. }));
-        let (id, life, number) = (client.id, client.life, client.number);
-        let sent_at = self.now;
-        self.messages.push(Message { member, id, life, number, sent_at, body: Body::Request(ask) });
+    /// The member says something that does not concern its membership.
+    fn send(&mut self, member: usize, ask: Ask) {
+        let sent = self.clients[member].last.unwrap();
+        self.post(member, Sent { at: self.time().uptime, ..sent }, ask);
+    }
+
+    fn post(&mut self, member: usize, sent: Sent, ask: Ask) {
+        let id = self.clients[member].id;
+        self.messages.push(Message { client: member, id, sent, body: Body::Request(ask) });
     }
 
     pub(crate) fn deliver(&mut self, message: &Message) {
         match &message.body {
-            Body::Answer(answer) => self.clients[message.member].hear(message, answer.as_ref()),
             Body::Request(ask) => self.serve(message, ask),
+            Body::Answer(_) | Body::Refusal(_) => self.clients[message.client].hear(message, self.now),
         }
     }
 
     fn serve(&mut self, message: &Message, ask: &Ask) {
-        let (now, id) = (self.time(), member_id(message.member, message.id));
+        let (now, id) = (self.time(), member_id(message.client, message.id));
         match ask {
-            Ask::Join => {
+            Ask::Member(MemberAsk::Join) => {
                 let decision = self.coordinator.join(now, &self.topics, &join(id.clone()));
                 self.reply(message, &id, &decision);
             }
-            Ask::Beat { epoch, seen, owned } => {
+            Ask::Member(MemberAsk::Heartbeat { epoch, seen, owned }) => {
                 let request = HeartbeatRequest {
                     group: group(),
                     member: id.clone(),
                     instance: None,
                     epoch: *epoch,
                     seen: *seen,
-                    owned: Some(owned.iter().copied().collect()),
+                    owned: owned.clone(),
                     subscription: None,
                 };
                 let decision = self.coordinator.heartbeat(now, &self.topics, &request);
@@ -244,7 +244,7 @@ impl World {
                 self.heard_at.insert(id.clone(), self.now);
                 body_of(answer)
             }
-            Err(_) => Body::Answer(None),
+            Err(refusal) => Body::Refusal(refusal.code().name()),
         };
         self.messages.push(Message { body, ..message.clone() });
     }
@@ -287,7 +287,7 @@ impl World {
     /// Notes who owns what by now, to tell commits of owners before.
     pub(crate) fn note_owners(&mut self) {
         for (member, client) in self.clients.iter().enumerate() {
-            for partition in client.owned() {
+            for partition in client.owned().iter() {
                 let last = self.owners.entry(partition).or_insert((member, 0));
                 if last.0 != member {
                     *last = (member, last.1 + 1);
@@ -309,19 +309,21 @@ impl World {
             .messages
             .iter()
             .map(|message| {
-                let client = &self.clients[message.member];
-                let is_last = message.number == client.number;
-                let is_mine = message.life == client.life;
-                (message.member, message.id, is_mine, is_last, age(message.sent_at), &message.body)
+                let client = &self.clients[message.client];
+                let (is_mine, is_last) = (client.is_mine(message), client.last == Some(message.sent));
+                let sent_at = message.sent.at.0.as_secs();
+                (message.client, message.id, is_mine, is_last, age(sent_at), &message.body)
             })
             .collect();
         messages.sort();
         let mut hasher = DefaultHasher::new();
         messages.hash(&mut hasher);
+        let left = |until: Uptime| until.0.checked_sub(self.time().uptime.0);
         for client in &self.clients {
-            (client.presence, client.id, client.epoch, client.seen).hash(&mut hasher);
-            (&client.assigned, &client.busy).hash(&mut hasher);
-            (age(client.answered_at), client.told_at.map(age)).hash(&mut hasher);
+            (client.id, &client.processes).hash(&mut hasher);
+            let Some(known) = &client.membership else { continue };
+            (known.epoch(), known.seen(), known.owned(), known.giving_up()).hash(&mut hasher);
+            (known.session_until().map(left), known.release_by().map(left)).hash(&mut hasher);
         }
         let heard: Vec<_> = self.heard_at.iter().map(|(id, at)| (id, age(*at))).collect();
         (heard, self.faults, self.coordinator.state()).hash(&mut hasher);
