@@ -52,8 +52,10 @@ pub struct Membership {
     seen: Revision,
     assigned: BTreeSet<PartitionId>,
     giving_up: BTreeSet<PartitionId>,
-    /// Whether the coordinator waits for what it was not told yet.
-    is_due: bool,
+    /// Whether the coordinator has not heard what it owns since it gave something up, or was asked for what it does not have.
+    is_unheard: bool,
+    /// The first request that said it.
+    said_in: Option<u32>,
 }
 
 impl Membership {
@@ -69,23 +71,24 @@ impl Membership {
             seen: Revision::default(),
             assigned: BTreeSet::new(),
             giving_up: BTreeSet::new(),
-            is_due: false,
+            is_unheard: false,
+            said_in: None,
         }
     }
 
-    /// What to send now. A member always has a request under way: the next one follows when the last is answered or given up,
-    /// and at once when one [is due](Membership::is_due).
+    /// What to send now: a heartbeat interval after the last one at most, and at once when one [is due](Membership::is_due). Whoever
+    /// lets the answers wait for news sends the next one when the last is answered.
     pub fn request(&mut self, now: Uptime) -> MemberRequest {
-        self.asked = self.asked.wrapping_add(1);
-        self.is_due = false;
+        self.asked = self.asked.saturating_add(1);
         let ask = match self.is_member() {
             false => Ask::Join,
-            true => Ask::Heartbeat {
-                epoch: self.epoch,
-                seen: self.seen,
-                // What it owns matters to a coordinator that waits for it to give something up, and to no other.
-                owned: self.told_at.is_some().then(|| self.owned()),
-            },
+            true => {
+                let owned = self.is_unheard.then(|| self.owned());
+                if self.is_unheard {
+                    self.said_in.get_or_insert(self.asked);
+                }
+                Ask::Heartbeat { epoch: self.epoch, seen: self.seen, owned }
+            }
         };
         MemberRequest { sent: Sent { life: self.life, number: self.asked, at: now }, ask }
     }
@@ -115,8 +118,11 @@ impl Membership {
             None => Change::default(),
         };
         self.seen = answer.revision;
+        if self.said_in.is_some_and(|said_in| said_in <= sent.number) {
+            (self.is_unheard, self.said_in) = (false, None);
+        }
         // What the coordinator waits for may never have come here: then it has to hear that.
-        self.is_due |= is_newly_asked && self.giving_up.is_empty();
+        self.is_unheard |= is_newly_asked && self.giving_up.is_empty();
         if self.is_over(now) {
             self.begin_anew();
             change = Change { lost: before, ..Change::default() };
@@ -144,7 +150,9 @@ impl Membership {
     pub fn released(&mut self, partitions: &PartitionSet) -> Change {
         let freed: Vec<PartitionId> =
             partitions.iter().filter(|partition| self.giving_up.remove(partition)).collect();
-        self.is_due |= !freed.is_empty() && self.told_at.is_some();
+        if !freed.is_empty() {
+            (self.is_unheard, self.said_in) = (true, None);
+        }
         let assigned = freed.into_iter().filter(|partition| self.assigned.contains(partition)).collect();
         Change { assigned, ..Change::default() }
     }
@@ -173,15 +181,9 @@ impl Membership {
         Some(self.told_at?.plus(self.rebalance_timeout))
     }
 
-    /// Whether a heartbeat is to be sent now, though another one may be waiting for its answer.
+    /// Whether a heartbeat is to be sent now, though another one may be waiting for its answer: the coordinator waits for it.
     pub fn is_due(&self) -> bool {
-        self.is_due
-    }
-
-    /// How long the answer to a heartbeat may wait for something new, when the coordinator wants to be asked this often. What
-    /// it waits is taken from the time to give up what the answer revokes.
-    pub fn wait_max(&self, heartbeat_interval: Duration) -> Duration {
-        heartbeat_interval.min(self.rebalance_timeout / 2)
+        self.is_unheard && self.said_in.is_none()
     }
 
     /// Whether it is a member, as far as it knows.
@@ -249,7 +251,7 @@ impl Membership {
     /// It owns nothing any more and is to join. Says what it owned.
     fn begin_anew(&mut self) -> PartitionSet {
         let lost = self.owned();
-        let (life, asked) = (self.life.wrapping_add(1), self.asked);
+        let (life, asked) = (self.life.saturating_add(1), self.asked);
         *self = Self { life, asked, ..Self::new(self.rebalance_timeout) };
         lost
     }

@@ -77,17 +77,18 @@ fn an_answer_that_comes_when_its_session_is_over_makes_no_member() {
 }
 
 #[test]
-fn a_heartbeat_says_what_is_owned_only_while_something_is_to_be_given_up() {
+fn what_was_given_up_is_said_until_it_was_heard() {
     let mut member = member_giving_up();
     let heartbeat = |owned| Ask::Heartbeat { epoch: Epoch(2), seen: Revision(2), owned };
-    assert_eq!(member.request(at(11)).ask, heartbeat(Some(set(&[0, 1]))));
-    assert!(!member.is_due());
+    let MemberRequest { sent: early, ask } = member.request(at(11));
+    assert_eq!(ask, heartbeat(None), "it has given nothing up");
     assert!(member.released(&set(&[1])).is_empty());
     assert!(member.is_due());
     assert_eq!(member.request(at(12)).ask, heartbeat(Some(set(&[0]))));
-    // It was not heard, as far as the member knows: it says so again.
+    assert!(!member.is_due(), "it is on its way");
+    assert!(hear(&mut member, early, 12, &answer(2, None, true)).is_empty());
     let MemberRequest { sent, ask } = member.request(at(13));
-    assert_eq!(ask, heartbeat(Some(set(&[0]))));
+    assert_eq!(ask, heartbeat(Some(set(&[0]))), "what was answered was sent before");
     assert!(hear(&mut member, sent, 13, &answer(2, None, false)).is_empty());
     assert_eq!(member.request(at(14)).ask, heartbeat(None));
 }
@@ -198,11 +199,4 @@ fn a_place_that_is_taken_can_be_had_later_and_what_is_invalid_never() {
     let sent = member.request(at(0)).sent;
     assert_eq!(member.refused(sent, ErrorCode::InstanceInUse), Verdict::PlaceTaken);
     assert_eq!(member.refused(sent, ErrorCode::InvalidRequest), Verdict::Fatal);
-}
-
-#[test]
-fn an_answer_waits_for_half_the_time_to_give_up_at_most() {
-    let interval = Duration::from_secs(5);
-    assert_eq!(Membership::new(REBALANCE).wait_max(interval), interval);
-    assert_eq!(Membership::new(Duration::from_secs(4)).wait_max(interval), Duration::from_secs(2));
 }

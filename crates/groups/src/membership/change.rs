@@ -35,7 +35,7 @@ pub enum Ask {
         epoch: Epoch,
         /// The revision of that answer.
         seen: Revision,
-        /// What it owns, while the coordinator waits for it to give something up.
+        /// What it owns, when that is less than what the coordinator has heard.
         owned: Option<PartitionSet>,
     },
 }

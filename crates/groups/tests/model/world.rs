@@ -310,9 +310,11 @@ impl World {
             .iter()
             .map(|message| {
                 let client = &self.clients[message.client];
-                let (is_mine, is_last) = (client.is_mine(message), client.last == Some(message.sent));
+                let is_mine = client.is_mine(message);
+                let last = client.last.filter(|_| is_mine && !is_commit(message)).map_or(0, |last| last.number);
+                let asked_since = last.saturating_sub(message.sent.number);
                 let sent_at = message.sent.at.0.as_secs();
-                (message.client, message.id, is_mine, is_last, age(sent_at), &message.body)
+                (message.client, message.id, is_mine, asked_since, age(sent_at), &message.body)
             })
             .collect();
         messages.sort();
@@ -322,7 +324,8 @@ impl World {
         for client in &self.clients {
             (client.id, &client.processes).hash(&mut hasher);
             let Some(known) = &client.membership else { continue };
-            (known.epoch(), known.seen(), known.owned(), known.giving_up()).hash(&mut hasher);
+            (known.clone().request(self.time().uptime).ask, known.is_due()).hash(&mut hasher);
+            (known.owned(), known.giving_up()).hash(&mut hasher);
             (known.session_until().map(left), known.release_by().map(left)).hash(&mut hasher);
         }
         let heard: Vec<_> = self.heard_at.iter().map(|(id, at)| (id, age(*at))).collect();
