@@ -135,6 +135,16 @@ impl ClientError {
         }
     }
 
+    /// The partition that it is about, if it is about one.
+    pub(crate) fn partition(&self) -> Option<highwater_types::PartitionIndex> {
+        let partition = match self {
+            Self::Api(detail) | Self::OutcomeUnknown(detail) => detail.partition,
+            Self::NoSuchPartition { partition, .. } | Self::CorruptBatch { partition, .. } => Some(*partition),
+            _ => None,
+        };
+        partition.map(highwater_types::PartitionIndex)
+    }
+
     /// What a failed call says.
     pub(crate) fn from_status(status: &Status, server: &str) -> Self {
         if let Some(detail) = ErrorDetail::from_status(status) {

@@ -15,6 +15,7 @@ mod error;
 mod founding;
 mod partitioner;
 mod producer;
+mod reader;
 mod topic;
 
 pub use admin::Admin;

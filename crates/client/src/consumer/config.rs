@@ -5,6 +5,8 @@ use std::time::Duration;
 use highwater_proto::v1;
 use highwater_types::{Offset, TimestampMs};
 
+use crate::reader::ReaderConfig;
+
 /// Where reading a partition starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartPosition {
@@ -67,6 +69,15 @@ impl ConsumerConfig {
             credit_bytes: 8 << 20,
             push_bytes_max: 0,
             retry_for: None,
+        }
+    }
+
+    pub(crate) fn reader(&self) -> ReaderConfig {
+        ReaderConfig {
+            out_of_range: self.out_of_range,
+            credit_bytes: self.credit_bytes,
+            push_bytes_max: self.push_bytes_max,
+            retry_for: self.retry_for,
         }
     }
 }

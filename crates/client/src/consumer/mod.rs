@@ -1,34 +1,21 @@
 //! Reads partitions of a topic as they grow, batch by batch, through breaks of the connection.
 
 mod config;
-mod push_stream;
-mod reading;
-mod subscription;
-mod taken;
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use highwater_proto::v1::SubscribePush;
-use highwater_records::{Record, split_batches};
+use highwater_records::Record;
 use highwater_types::{Offset, PartitionIndex};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio_stream::Stream;
 
 use crate::cluster::Cluster;
 use crate::error::ClientError;
-
-use subscription::{Pushed, Subscription};
-use taken::Taken;
+use crate::reader::{ReadBatch, ReadEnd, ReadSet, Reader, ReadingId};
 
 pub use config::{ConsumerConfig, OutOfRange, StartPosition};
-
-/// Pushes that wait for the user; the credit bounds their bytes.
-const PUSHES_MAX: usize = 64;
 
 /// Records of one partition, in order, as they were stored together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,20 +30,6 @@ pub struct ConsumedBatch {
     pub high_watermark: Offset,
 }
 
-/// A push that is being handed out, batch by batch.
-#[derive(Debug)]
-struct Current {
-    partition: PartitionIndex,
-    /// Stored bytes, each with one or more batches.
-    bytes: VecDeque<Bytes>,
-    /// Where the user is.
-    next_offset: Offset,
-    /// Where the user is after all of the push.
-    end_offset: Offset,
-    high_watermark: Offset,
-    charged_bytes: u64,
-}
-
 /// Reads some partitions of a topic. A [`Stream`] of batches; in order and without gaps or repeats within each
 /// partition. Dropping it ends it.
 ///
@@ -66,13 +39,12 @@ struct Current {
 /// An error with a partition ends that partition, and the others go on. The stream ends after the last one.
 #[derive(Debug)]
 pub struct Consumer {
-    pushes: mpsc::Receiver<Pushed>,
-    current: Option<Current>,
+    reader: Reader,
+    /// What is still read.
+    readings: BTreeMap<ReadingId, PartitionIndex>,
     /// Where the user is in each partition, by number.
     positions: Vec<Option<Offset>>,
     partitions: Vec<PartitionIndex>,
-    taken: Arc<Taken>,
-    task: JoinHandle<()>,
 }
 
 impl Consumer {
@@ -92,12 +64,12 @@ impl Consumer {
         }
         partitions.sort_unstable();
         partitions.dedup();
-        let (out, pushes) = mpsc::channel(PUSHES_MAX);
-        let taken = Arc::new(Taken::default());
+        let set = Arc::new(ReadSet::default());
+        let add = |partition: &PartitionIndex| (set.add(topic.key(*partition), config.start), *partition);
+        let readings = partitions.iter().map(add).collect();
+        let reader = Reader::start(cluster, config.reader(), set);
         let positions = vec![None; usize::try_from(topic.partitions).unwrap_or(usize::MAX)];
-        let subscription = Subscription::new(cluster, config, topic, &partitions, out, Arc::clone(&taken));
-        let task = tokio::spawn(subscription.run());
-        Ok(Self { pushes, current: None, positions, partitions, taken, task })
+        Ok(Self { reader, readings, positions, partitions })
     }
 
     /// The partitions that this consumer was told to read.
@@ -119,80 +91,24 @@ impl Consumer {
         std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await.transpose()
     }
 
-    /// Starts on the next push.
-    fn take_push(&mut self, push: SubscribePush) {
-        let data = push.data.unwrap_or_default();
-        let end_offset = Offset(data.next_offset);
-        let partition = PartitionIndex(push.partition);
-        // A push without records says where the partition is, even if that is elsewhere than expected.
-        let position = if data.batches.is_empty() { Some(end_offset) } else { self.position(partition) };
-        self.current = Some(Current {
-            partition,
-            bytes: data.batches.into(),
-            next_offset: position.unwrap_or(Offset::ZERO),
-            end_offset,
-            high_watermark: Offset(data.high_watermark),
-            charged_bytes: push.charged_bytes,
-        });
+    fn hand_out(&mut self, batch: ReadBatch) -> Option<ConsumedBatch> {
+        let partition = *self.readings.get(&batch.id)?;
+        let ReadBatch { records, next_offset, high_watermark, .. } = batch;
+        if let Some(position) = usize::try_from(partition.0).ok().and_then(|i| self.positions.get_mut(i)) {
+            *position = Some(next_offset);
+        }
+        Some(ConsumedBatch { partition, records, next_offset, high_watermark })
     }
 
-    /// The next batch of the current push. `None` when there is none left.
-    fn next_of_current(&mut self) -> Option<Result<ConsumedBatch, ClientError>> {
-        let mut current = self.current.take()?;
-        let records = match current.next_records() {
-            Ok(records) => records,
-            Err(error) => {
-                // What is behind damage cannot be trusted; the consumer ends.
-                self.pushes.close();
-                return Some(Err(error));
+    fn end(&mut self, end: ReadEnd) -> ClientError {
+        if end.error.partition().is_some() {
+            for id in end.ids {
+                self.readings.remove(&id);
             }
-        };
-        let batch = ConsumedBatch {
-            partition: current.partition,
-            records,
-            next_offset: current.next_offset,
-            high_watermark: current.high_watermark,
-        };
-        if let Some(position) =
-            usize::try_from(current.partition.0).ok().and_then(|i| self.positions.get_mut(i))
-        {
-            *position = Some(current.next_offset);
-        }
-        if current.bytes.is_empty() {
-            self.taken.add(current.partition, current.charged_bytes);
         } else {
-            self.current = Some(current);
+            self.readings.clear();
         }
-        Some(Ok(batch))
-    }
-}
-
-impl Current {
-    /// Decodes one batch. Leaves `next_offset` after it.
-    fn next_records(&mut self) -> Result<Vec<Record>, ClientError> {
-        let (partition, from) = (self.partition.0, self.next_offset);
-        let corrupt = |source| ClientError::CorruptBatch { partition, offset: from, source };
-        let mut records = Vec::new();
-        if let Some(bytes) = self.bytes.pop_front() {
-            let length = bytes.len();
-            let mut batches = split_batches(bytes.clone());
-            if let Some(batch) = batches.next().transpose().map_err(corrupt)? {
-                batch.verify().map_err(corrupt)?;
-                if length > batch.size_in_bytes() {
-                    self.bytes.push_front(bytes.slice(batch.size_in_bytes()..));
-                }
-                if !batch.is_control() && batch.next_offset() > from {
-                    let is_new =
-                        |record: &Result<Record, _>| record.as_ref().map_or(true, |r| r.offset >= from);
-                    records = batch.records().filter(is_new).collect::<Result<_, _>>().map_err(corrupt)?;
-                }
-                self.next_offset = from.max(batch.next_offset());
-            }
-        }
-        if self.bytes.is_empty() {
-            self.next_offset = self.end_offset.max(self.next_offset);
-        }
-        Ok(records)
+        end.error
     }
 }
 
@@ -200,21 +116,17 @@ impl Stream for Consumer {
     type Item = Result<ConsumedBatch, ClientError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            if let Some(batch) = self.next_of_current() {
-                return Poll::Ready(Some(batch));
-            }
-            match ready!(self.pushes.poll_recv(context)) {
-                Some(Ok(push)) => self.take_push(push),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => return Poll::Ready(None),
+        while !self.readings.is_empty() {
+            match ready!(self.reader.poll_next(context)) {
+                Some(Ok(batch)) => {
+                    if let Some(batch) = self.hand_out(batch) {
+                        return Poll::Ready(Some(Ok(batch)));
+                    }
+                }
+                Some(Err(end)) => return Poll::Ready(Some(Err(self.end(end)))),
+                None => break,
             }
         }
-    }
-}
-
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        self.task.abort();
+        Poll::Ready(None)
     }
 }

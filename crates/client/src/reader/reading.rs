@@ -7,8 +7,9 @@ use highwater_types::Offset;
 use tokio::time::Instant;
 
 use crate::cluster::Whereabouts;
-use crate::consumer::config::StartPosition;
-use crate::consumer::push_stream::StreamId;
+use crate::consumer::StartPosition;
+use crate::reader::push_stream::StreamId;
+use crate::topic::PartitionKey;
 
 /// After so long without a leader a partition is asked for at any other node. Longer than an election.
 const DETOUR_AFTER: Duration = Duration::from_secs(3);
@@ -19,6 +20,7 @@ const QUICK_MOVES: u32 = 3;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Reading {
+    pub(crate) key: PartitionKey,
     /// Where it goes on. Moves only when the push before it was handed over.
     pub(crate) position: StartPosition,
     /// The stream that it comes from. Pushes of another are not taken.
@@ -38,8 +40,9 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    pub(crate) fn new(position: StartPosition) -> Self {
+    pub(crate) fn new(key: PartitionKey, position: StartPosition) -> Self {
         Self {
+            key,
             position,
             stream: None,
             unconsumed: 0,
@@ -98,6 +101,12 @@ impl Reading {
         self.retry_at = Some(retry_at);
     }
 
+    /// It is read over another stream, from now on.
+    pub(crate) fn reopen(&mut self) {
+        self.stream = None;
+        self.retry_at = None;
+    }
+
     /// Its leader is believed to be at this address: if that is news, it is read from there at once.
     pub(crate) fn follow(&mut self, leader: &Arc<str>) {
         if self.leader.as_ref() == Some(leader) || self.tried.is_none() {
@@ -106,8 +115,7 @@ impl Reading {
         self.leader = Some(Arc::clone(leader));
         if self.tried.as_ref() != Some(leader) && self.moves < QUICK_MOVES {
             self.moves += 1;
-            self.stream = None;
-            self.retry_at = None;
+            self.reopen();
         }
     }
 
@@ -124,6 +132,12 @@ impl Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use highwater_types::PartitionIndex;
+
+    fn earliest() -> Reading {
+        let key = PartitionKey { topic: "t".into(), topic_id: "id".into(), partition: PartitionIndex(0) };
+        Reading::new(key, StartPosition::Earliest)
+    }
 
     fn at(address: &str) -> Whereabouts {
         Whereabouts::At(address.into())
@@ -135,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_leader_that_cannot_be_reached_is_gone_round_after_a_while() {
-        let (mut reading, now) = (Reading::new(StartPosition::Earliest), Instant::now());
+        let (mut reading, now) = (earliest(), Instant::now());
         assert_eq!(choose(&mut reading, &at("a:1"), now).as_deref(), Some("a:1"));
         reading.start(StreamId(0), &"a:1".into());
         reading.stop(now, now, true);
@@ -151,7 +165,7 @@ mod tests {
 
     #[test]
     fn only_news_of_the_leader_moves_a_partition_and_only_so_often_without_a_push() {
-        let (mut reading, now) = (Reading::new(StartPosition::Earliest), Instant::now());
+        let (mut reading, now) = (earliest(), Instant::now());
         let open = |reading: &mut Reading, address: &str| {
             reading.choose(&at(address), "any:1".into(), now);
             reading.start(StreamId(0), &address.into());

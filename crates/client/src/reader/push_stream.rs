@@ -1,7 +1,7 @@
 //! One Subscribe stream to one node, for some partitions: a task that opens it and passes its messages on, and the credit
 //! that the node has. It decides nothing; when either side ends, it is over.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::connections::{Server, no_answer};
 use crate::error::ClientError;
+use crate::reader::read_set::ReadingId;
 
 /// Messages to the node that wait to be written.
 const REQUESTS_MAX: usize = 16;
@@ -33,8 +34,9 @@ pub(crate) type StreamEvent = (StreamId, Result<subscribe_response::Message, Cli
 #[derive(Debug)]
 pub(crate) struct PushStream {
     pub(crate) address: Arc<str>,
+    pub(crate) topic_id: Arc<str>,
     /// What it was opened for, whether or not it still is read here.
-    pub(crate) asked: BTreeSet<PartitionIndex>,
+    pub(crate) asked: BTreeMap<PartitionIndex, ReadingId>,
     /// What the node may still send. It goes below 0 by a push.
     pub(crate) credit: i64,
     pub(crate) silence: Silence,
@@ -83,18 +85,19 @@ impl PushStream {
         id: StreamId,
         server: Server,
         start: SubscribeStart,
+        asked: BTreeMap<PartitionIndex, ReadingId>,
         timeout: Duration,
         silence: Silence,
         events: mpsc::Sender<StreamEvent>,
     ) -> Self {
         let address = Arc::clone(&server.address);
-        let asked = start.partitions.iter().map(|asked| PartitionIndex(asked.partition)).collect();
+        let topic_id = start.topic_id.as_str().into();
         let credit = i64::try_from(start.credit_bytes).unwrap_or(i64::MAX);
         let (requests, outgoing) = mpsc::channel(REQUESTS_MAX);
         let first = SubscribeRequest { message: Some(subscribe_request::Message::Start(start)) };
         requests.try_send(first).expect("a new queue has room");
         let task = tokio::spawn(run(id, server, ReceiverStream::new(outgoing), timeout, events));
-        Self { address, asked, credit, silence, requests, task }
+        Self { address, topic_id, asked, credit, silence, requests, task }
     }
 
     /// Gives the node more credit, unless so much waits to be written that it has to go with the next.
