@@ -13,6 +13,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use highwater_proto::internal::v1::cluster_service_client::ClusterServiceClient;
 use highwater_proto::v1::admin_service_client::AdminServiceClient;
+use highwater_proto::v1::group_service_client::GroupServiceClient;
 use highwater_proto::v1::log_service_client::LogServiceClient;
 use highwater_types::limits::{GRPC_MESSAGE_BYTES_MAX, HTTP2_FRAME_BYTES};
 use parking_lot::Mutex;
@@ -48,6 +49,12 @@ impl Server {
 
     pub(crate) fn cluster(&self) -> ClusterServiceClient<Channel> {
         ClusterServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn groups(&self) -> GroupServiceClient<Channel> {
+        GroupServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(GRPC_MESSAGE_BYTES_MAX)
     }
 
     pub(crate) fn admin(&self) -> AdminServiceClient<Channel> {

@@ -13,6 +13,7 @@ mod connections;
 mod consumer;
 mod error;
 mod founding;
+mod group;
 mod partitioner;
 mod producer;
 mod reader;
@@ -24,6 +25,10 @@ pub use config::{ClientConfig, Dial};
 pub use consumer::{ConsumedBatch, Consumer, ConsumerConfig, OutOfRange, StartPosition};
 pub use error::ClientError;
 pub use founding::{Contact, Introduced, NodeState};
+pub use group::{
+    CommittedOffset, GroupDescription, GroupList, GroupPartition, GroupState, GroupSummary, MemberDescription,
+    OffsetCommit, TopicPartition,
+};
 pub use partitioner::{murmur2, partition_for_key};
 pub use producer::{Delivered, Delivery, Producer, ProducerConfig, ProducerRecord, ProducerStats};
 

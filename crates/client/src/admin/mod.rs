@@ -6,6 +6,7 @@
 //! whoever administers wants to know.
 
 mod by_leader;
+mod groups;
 mod nodes;
 
 use std::sync::Arc;
