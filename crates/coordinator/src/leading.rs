@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use highwater_groups::{Coordinator, GroupsState, Now, TopicsChange, Uptime, codec};
-use highwater_types::Term;
+use highwater_types::{Term, mutant};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -205,6 +205,9 @@ impl<R: Replica> Leading<R> {
     async fn conclude(&self, term: Term, mut turn: Vec<Decided>) -> Result<(), CoordinatorError> {
         let records: Vec<_> =
             turn.iter_mut().flat_map(|decided| std::mem::take(&mut decided.records)).collect();
+        if mutant!(AnsweredBeforeReplicated) {
+            turn.drain(..).for_each(|decided| (decided.deliver)(Ok(())));
+        }
         let outcome = match records.is_empty() {
             true => self.still_serves(term),
             false => self.log(term, codec::encode_records(&records)).await,

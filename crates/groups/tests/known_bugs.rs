@@ -7,6 +7,9 @@
 #[allow(dead_code, reason = "scenarios use the rest")]
 mod topics;
 
+#[allow(dead_code, reason = "scenarios use the rest")]
+mod support;
+
 #[path = "model/checks.rs"]
 mod checks;
 #[path = "model/client.rs"]
@@ -18,6 +21,7 @@ mod world;
 
 use highwater_types::mutant::{Mutant, activate};
 use search::search;
+use support::script::play;
 use world::{Faults, World};
 
 #[test]
@@ -35,4 +39,8 @@ fn each_known_bug_is_found() {
         println!("{bug:?}: {}", found.as_ref().err().map_or("not found", String::as_str));
         assert!(found.is_err(), "{bug:?} is not noticed");
     }
+    // What no state is wrong of by itself, a scenario shows.
+    activate(Mutant::StickinessForgotten);
+    let scenario = include_str!("scenarios/25-sticky-across-a-failover.txt");
+    assert_ne!(play(scenario), scenario, "StickinessForgotten is not noticed");
 }

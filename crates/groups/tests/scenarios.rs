@@ -10,27 +10,13 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::script::Script;
+use support::script::play;
 
 fn scenarios() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
     let mut paths: Vec<PathBuf> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths
-}
-
-/// The scenario with the outcomes that it has now.
-fn play(text: &str) -> String {
-    let mut script = Script::default();
-    let mut played = String::new();
-    for line in text.lines().filter(|line| !line.starts_with("  ")) {
-        writeln!(played, "{line}").unwrap();
-        let step = line.split('#').next().unwrap_or_default().trim();
-        if !step.is_empty() {
-            script.play(step).iter().for_each(|outcome| writeln!(played, "  {outcome}").unwrap());
-        }
-    }
-    played
 }
 
 /// The lines in which two texts differ, with what is around them.

@@ -50,11 +50,15 @@ pub enum Mutant {
     OffsetsOfPredecessor,
     /// A member's time runs from when it hears an answer, and not from when it asked.
     TimeFromHearing,
+    /// What members were to hold is the coordinator's memory alone: the next one deals everything anew.
+    StickinessForgotten,
+    /// A coordinator answers before its entry is committed.
+    AnsweredBeforeReplicated,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::AckBeforeFsync,
         Self::AckBeforeMajority,
         Self::LeaderRestore,
@@ -77,6 +81,8 @@ impl Mutant {
         Self::CommitUnfenced,
         Self::OffsetsOfPredecessor,
         Self::TimeFromHearing,
+        Self::StickinessForgotten,
+        Self::AnsweredBeforeReplicated,
     ];
 }
 

@@ -73,7 +73,9 @@ fn faults_for(mutant: Mutant) -> Vec<Kind> {
         Mutant::GiveBeforeRevoke
         | Mutant::CommitUnfenced
         | Mutant::OffsetsOfPredecessor
-        | Mutant::TimeFromHearing => Vec::new(),
+        | Mutant::TimeFromHearing
+        | Mutant::StickinessForgotten => Vec::new(),
+        Mutant::AnsweredBeforeReplicated => vec![Kind::Isolate, Kind::Kill, Kind::Minority],
         Mutant::InitializeTwice => vec![Kind::EmptyDisk, Kind::Kill, Kind::Isolate],
     }
 }

@@ -2,6 +2,7 @@
 //! over plain lists.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use highwater_types::{PartitionId, PartitionIndex, TopicId, TopicName};
 
@@ -73,6 +74,15 @@ impl<'a> Roster<'a> {
         }
         let places = topics.iter().enumerate().map(|(place, topic)| (topic.topic, place)).collect();
         Self { candidates, topics, firsts, places, keepers }
+    }
+
+    /// The same of members that hold nothing, nor ever were to.
+    pub(crate) fn without_history(mut self) -> Self {
+        static NOTHING: LazyLock<PartitionSet> = LazyLock::new(PartitionSet::default);
+        static NOBODY: BTreeMap<PartitionId, MemberId> = BTreeMap::new();
+        self.candidates.iter_mut().for_each(|candidate| candidate.before = &NOTHING);
+        self.keepers = &NOBODY;
+        self
     }
 
     pub(crate) fn candidates(&self) -> &[Candidate<'a>] {

@@ -8,6 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use highwater_types::mutant;
+
 use super::turn::Turn;
 use crate::assignor::{Assignor, Roster};
 use crate::deadlines::Due;
@@ -79,7 +81,9 @@ impl Turn<'_> {
     fn assign(&mut self, name: &GroupName) {
         let Some(group) = self.group(name) else { return };
         let epoch = group.epoch();
-        for (member, partitions) in changed_targets(group) {
+        let forgets = mutant!(StickinessForgotten) && !self.coordinator.assigned_at.contains_key(name);
+        let roster = if forgets { Roster::of(group).without_history() } else { Roster::of(group) };
+        for (member, partitions) in changed_targets(group, &roster) {
             self.log(name, GroupChange::Target { member, partitions });
         }
         self.log(name, GroupChange::Assigned(epoch));
@@ -89,9 +93,8 @@ impl Turn<'_> {
 }
 
 /// The members whose targets are to be others, with those.
-fn changed_targets(group: &Group) -> Vec<(MemberId, PartitionSet)> {
-    let roster = Roster::of(group);
-    let dealt = assignor_of(group).assign(&roster);
+fn changed_targets(group: &Group, roster: &Roster<'_>) -> Vec<(MemberId, PartitionSet)> {
+    let dealt = assignor_of(group).assign(roster);
     let changed =
         roster.candidates().iter().zip(dealt).filter(|(candidate, target)| candidate.before != target);
     changed.map(|(candidate, target)| (candidate.id.clone(), target)).collect()

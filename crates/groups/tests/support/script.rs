@@ -15,6 +15,7 @@
 //! not hear the answer. `orders'1` is the topic with number 1, which was deleted.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::time::Duration;
 
 use highwater_groups::{
@@ -329,4 +330,18 @@ impl Script {
         lines.extend(decision.answer.as_ref().err().map(|error| format!("refuse {error}")));
         lines
     }
+}
+
+/// The scenario with the outcomes that it has now.
+pub(crate) fn play(text: &str) -> String {
+    let mut script = Script::default();
+    let mut played = String::new();
+    for line in text.lines().filter(|line| !line.starts_with("  ")) {
+        writeln!(played, "{line}").unwrap();
+        let step = line.split('#').next().unwrap_or_default().trim();
+        if !step.is_empty() {
+            script.play(step).iter().for_each(|outcome| writeln!(played, "  {outcome}").unwrap());
+        }
+    }
+    played
 }
