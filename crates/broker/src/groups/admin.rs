@@ -58,7 +58,7 @@ impl Broker {
     /// `UNKNOWN_GROUP`; `NOT_LEADER` with a hint when another node coordinates it.
     pub async fn describe_group(&self, name: GroupName) -> Result<GroupDescription, BrokerError> {
         let unknown = GroupsError::UnknownGroup { group: name.clone() };
-        let Some(shard) = self.shard(&name)? else { return Err(refused(&unknown)) };
+        let Some(shard) = self.shard(&name).await? else { return Err(refused(&unknown)) };
         let named = name.clone();
         let look = move |state: &highwater_groups::GroupsState| state.group(&named).cloned().ok_or(unknown);
         let group = shard.look(look).await.map_err(|error| self.explain_groups(error))?;
@@ -77,7 +77,7 @@ impl Broker {
     /// # Errors
     /// `UNKNOWN_GROUP`, `GROUP_NOT_EMPTY`; `NOT_LEADER` with a hint when another node coordinates it.
     pub async fn delete_group(&self, name: GroupName) -> Result<(), BrokerError> {
-        let Some(shard) = self.shard(&name)? else {
+        let Some(shard) = self.shard(&name).await? else {
             return Err(refused(&GroupsError::UnknownGroup { group: name }));
         };
         shard.delete_group(name).await.map_err(|error| self.explain_groups(error))

@@ -37,7 +37,7 @@ impl Broker {
     /// # Errors
     /// `NOT_LEADER` with a hint when another node coordinates the group; what else the group has against it.
     pub async fn join_group(&self, request: JoinRequest) -> Result<Membership, BrokerError> {
-        let shard = self.shard(&request.group)?.ok_or_else(|| no_coordinator(&request.group))?;
+        let shard = self.shard(&request.group).await?.ok_or_else(|| no_coordinator(&request.group))?;
         let answer = shard.join(request).await.map_err(|error| self.explain_groups(error))?;
         Ok(self.membership(answer))
     }
@@ -51,7 +51,7 @@ impl Broker {
     pub async fn heartbeat(&self, request: MembershipChange) -> Result<Membership, BrokerError> {
         let MembershipChange { heartbeat, wait_max } = request;
         let (group, member) = (heartbeat.group.clone(), heartbeat.member.clone());
-        let Some(shard) = self.shard(&group)? else {
+        let Some(shard) = self.shard(&group).await? else {
             return Err(refused(&GroupsError::UnknownMember { group, member }));
         };
         let woken = shard.wait_for(group, member);
@@ -75,7 +75,7 @@ impl Broker {
     /// # Errors
     /// As [`Broker::join_group`].
     pub async fn leave_group(&self, request: LeaveRequest) -> Result<(), BrokerError> {
-        let Some(shard) = self.shard(&request.group)? else { return Ok(()) };
+        let Some(shard) = self.shard(&request.group).await? else { return Ok(()) };
         match shard.leave(request).await.map_err(|error| self.explain_groups(error)) {
             Err(error) if matches!(error.code, ErrorCode::UnknownMember | ErrorCode::UnknownGroup) => Ok(()),
             outcome => outcome,

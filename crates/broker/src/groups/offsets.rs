@@ -67,7 +67,7 @@ impl Broker {
     /// Why none of them was remembered; `NOT_LEADER` with a hint when another node coordinates the group.
     pub async fn commit_offsets(&self, request: CommitOffsets) -> Result<Results, BrokerError> {
         let CommitOffsets { group, committer, offsets } = request;
-        let shard = self.shard(&group)?.ok_or_else(|| no_coordinator(&group))?;
+        let shard = self.shard(&group).await?.ok_or_else(|| no_coordinator(&group))?;
         let image = self.image();
         let (mut known, mut places, mut results) = (Vec::new(), Vec::new(), Vec::new());
         for (place, new) in offsets.into_iter().enumerate() {
@@ -97,7 +97,7 @@ impl Broker {
         group: GroupName,
         offsets: Vec<(GroupPartitionRef, Offset)>,
     ) -> Result<Results, BrokerError> {
-        let shard = self.shard(&group)?.ok_or_else(|| no_coordinator(&group))?;
+        let shard = self.shard(&group).await?.ok_or_else(|| no_coordinator(&group))?;
         let image = self.image();
         let (known, places, mut results) = resolve(&image, offsets);
         let reset = shard.reset_offsets(group, known).await.map_err(|error| self.explain_groups(error))?;
@@ -114,7 +114,7 @@ impl Broker {
         group: GroupName,
         partitions: Vec<GroupPartitionRef>,
     ) -> Result<Results, BrokerError> {
-        let Some(shard) = self.shard(&group)? else {
+        let Some(shard) = self.shard(&group).await? else {
             return Err(refused(&GroupsError::UnknownGroup { group }));
         };
         let image = self.image();
@@ -141,7 +141,7 @@ impl Broker {
             partitions.iter().map(|named| partition_of(&image, named)).collect();
         let known: Vec<PartitionId> = wanted.iter().flatten().copied().collect();
         let all = partitions.is_empty();
-        let fetched: Vec<(PartitionId, Option<CommittedOffset>)> = match self.shard(&group)? {
+        let fetched: Vec<(PartitionId, Option<CommittedOffset>)> = match self.shard(&group).await? {
             None => known.into_iter().map(|partition| (partition, None)).collect(),
             Some(shard) => {
                 let look = move |state: &highwater_groups::GroupsState| {

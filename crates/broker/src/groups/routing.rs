@@ -15,20 +15,29 @@ use crate::topics::answer_by;
 
 impl Broker {
     /// The node that coordinates a group, when it is another one. `None` also when nobody is known to: a request then says so.
-    pub fn coordinator_elsewhere(&self, group: &GroupName) -> Option<LeaderHint> {
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// When this node knows of no groups, and the cluster does not say whether there are any.
+    pub async fn coordinator_elsewhere(&self, group: &GroupName) -> Result<Option<LeaderHint>, BrokerError> {
+        self.know_shards().await?;
         let image = self.image();
-        image.nodes().nth(1)?;
-        self.leader_of_shard(&image, shard_of(&image, group)?)
+        let shard = shard_of(&image, group).filter(|_| image.nodes().len() > 1);
+        Ok(shard.and_then(|shard| self.leader_of_shard(&image, shard)))
     }
 
-    /// The nodes other than this one that coordinate groups, each once.
-    pub fn coordinators_elsewhere(&self) -> Vec<LeaderHint> {
+    /// The nodes other than this one that coordinate groups, each once. Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`Broker::coordinator_elsewhere`].
+    pub async fn coordinators_elsewhere(&self) -> Result<Vec<LeaderHint>, BrokerError> {
+        self.know_shards().await?;
         let image = self.image();
         let mut leaders: Vec<LeaderHint> =
             shards_of(&image).filter_map(|id| self.leader_of_shard(&image, id)).collect();
         leaders.sort_by_key(|leader| leader.node);
         leaders.dedup();
-        leaders
+        Ok(leaders)
     }
 
     /// How many shards nobody is known to lead, so that their groups cannot be asked for.
@@ -66,8 +75,18 @@ impl Broker {
         self.create_shards().await
     }
 
+    /// Sees to it that this node knows of the shards, if there are any. A node that is behind must not take what it does not know for
+    /// what is not there: a member that is told of no offsets starts elsewhere.
+    async fn know_shards(&self) -> Result<(), BrokerError> {
+        if self.image().topic_by_name(GROUPS_TOPIC).is_some() {
+            return Ok(());
+        }
+        self.register().await
+    }
+
     /// The shard of a group, on this node; none while the cluster has no groups.
-    pub(crate) fn shard(&self, group: &GroupName) -> Result<Option<Shard<Group>>, BrokerError> {
+    pub(crate) async fn shard(&self, group: &GroupName) -> Result<Option<Shard<Group>>, BrokerError> {
+        self.know_shards().await?;
         let id = shard_of(&self.image(), group);
         id.map(|id| self.shard_here(group, id)).transpose()
     }

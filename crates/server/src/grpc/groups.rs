@@ -34,10 +34,10 @@ impl Groups {
     }
 
     /// The other node that coordinates the group, when the call may be passed on there.
-    fn elsewhere(&self, group: &GroupName) -> Option<LeaderHint> {
+    async fn elsewhere(&self, group: &GroupName) -> Result<Option<LeaderHint>, BrokerError> {
         match self.origin {
-            Origin::Client => self.broker.coordinator_elsewhere(group),
-            Origin::Node => None,
+            Origin::Client => self.broker.coordinator_elsewhere(group).await,
+            Origin::Node => Ok(None),
         }
     }
 
@@ -46,7 +46,7 @@ impl Groups {
         if self.origin == Origin::Client {
             self.broker.begin_groups().await?;
         }
-        Ok(self.elsewhere(group))
+        self.elsewhere(group).await
     }
 
     /// Deletes a group and its offsets.
@@ -55,7 +55,7 @@ impl Groups {
         request: v1::DeleteGroupRequest,
     ) -> Result<v1::DeleteGroupResponse, BrokerError> {
         let group = convert::group(&request.group)?;
-        if let Some(coordinator) = self.elsewhere(&group) {
+        if let Some(coordinator) = self.elsewhere(&group).await? {
             let Caller { mut client, slot: _slot } = self.forwarding.groups(&coordinator)?;
             let call = client.delete_group(self.forwarding.request(request));
             return answered(&coordinator, Effect::Change, deadline(Duration::ZERO), call).await;

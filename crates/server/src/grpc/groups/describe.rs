@@ -18,7 +18,7 @@ impl Groups {
     ) -> Result<v1::DescribeGroupResponse, BrokerError> {
         let group = convert::group(&request.group)?;
         let with_lag = request.include_lag && self.origin == Origin::Client;
-        let mut described = if let Some(coordinator) = self.elsewhere(&group) {
+        let mut described = if let Some(coordinator) = self.elsewhere(&group).await? {
             let Caller { mut client, slot: _slot } = self.forwarding.groups(&coordinator)?;
             let call = client.describe_group(self.forwarding.request(request));
             answered(&coordinator, Effect::None, deadline(Duration::ZERO), call).await?

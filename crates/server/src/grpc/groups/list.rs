@@ -19,7 +19,10 @@ impl Groups {
         let mut pages = vec![self.list_here(&request, limit).await];
         let mut errors = Vec::new();
         if self.origin == Origin::Client {
-            let others = self.broker.coordinators_elsewhere();
+            let others = self.broker.coordinators_elsewhere().await.unwrap_or_else(|error| {
+                errors.push(detail(error));
+                Vec::new()
+            });
             let asked = others.iter().map(|other| self.list_there(other, request.clone()));
             for page in join_all(asked).await {
                 match page {

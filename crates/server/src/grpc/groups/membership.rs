@@ -40,7 +40,7 @@ impl Groups {
     ) -> Result<v1::HeartbeatResponse, BrokerError> {
         let wait_max = Duration::from_millis(u64::from(request.max_wait_ms));
         let heartbeat = heartbeat_request(request.clone())?;
-        if let Some(coordinator) = self.elsewhere(&heartbeat.group) {
+        if let Some(coordinator) = self.elsewhere(&heartbeat.group).await? {
             let wait = wait_max.min(self.broker.groups_config().session_timeout);
             let Caller { mut client, slot: _slot } = self.forwarding.groups(&coordinator)?;
             let call = client.heartbeat(self.forwarding.request(request));
@@ -60,7 +60,7 @@ impl Groups {
         let leave = if request.for_a_while { Leave::ForAWhile } else { Leave::ForGood };
         let group = convert::group(&request.group)?;
         let leave = LeaveRequest { group, member: convert::member(&request.member_id)?, leave };
-        if let Some(coordinator) = self.elsewhere(&leave.group) {
+        if let Some(coordinator) = self.elsewhere(&leave.group).await? {
             let Caller { mut client, slot: _slot } = self.forwarding.groups(&coordinator)?;
             let call = client.leave_group(self.forwarding.request(request));
             return answered(&coordinator, Effect::Change, deadline(Duration::ZERO), call).await;

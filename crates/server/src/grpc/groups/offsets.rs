@@ -43,7 +43,7 @@ impl Groups {
         request: v1::FetchOffsetsRequest,
     ) -> Result<v1::FetchOffsetsResponse, BrokerError> {
         let group = convert::group(&request.group)?;
-        if let Some(coordinator) = self.elsewhere(&group) {
+        if let Some(coordinator) = self.elsewhere(&group).await? {
             let Caller { mut client, slot: _slot } = self.forwarding.groups(&coordinator)?;
             let call = client.fetch_offsets(self.forwarding.request(request));
             return answered(&coordinator, Effect::None, deadline(Duration::ZERO), call).await;
@@ -85,7 +85,7 @@ impl Groups {
         request: v1::DeleteOffsetsRequest,
     ) -> Result<v1::DeleteOffsetsResponse, BrokerError> {
         let group = convert::group(&request.group)?;
-        if let Some(coordinator) = self.elsewhere(&group) {
+        if let Some(coordinator) = self.elsewhere(&group).await? {
             let Caller { mut client, slot: _slot } = self.forwarding.groups(&coordinator)?;
             let call = client.delete_offsets(self.forwarding.request(request));
             return answered(&coordinator, Effect::Change, deadline(Duration::ZERO), call).await;
