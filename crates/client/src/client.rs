@@ -7,6 +7,7 @@ use crate::cluster::Cluster;
 use crate::config::ClientConfig;
 use crate::consumer::{Consumer, ConsumerConfig};
 use crate::error::ClientError;
+use crate::group::{GroupConsumer, GroupConsumerConfig, RebalanceListener};
 use crate::producer::{Producer, ProducerConfig};
 
 /// A client of one cluster. Cheap to clone; clones share their connections and what they
@@ -59,5 +60,19 @@ impl Client {
         config: ConsumerConfig,
     ) -> Result<Consumer, ClientError> {
         Consumer::start(Arc::clone(&self.cluster), topic, partitions, config).await
+    }
+
+    /// A member of a consumer group, which begins to join at once and goes on trying in the background. The listener is told which
+    /// partitions it is given; `()` is one that does not listen.
+    /// Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// When a setting is impossible.
+    pub fn group_consumer(
+        &self,
+        config: GroupConsumerConfig,
+        listener: impl RebalanceListener,
+    ) -> Result<GroupConsumer, ClientError> {
+        GroupConsumer::start(Arc::clone(&self.cluster), config, listener)
     }
 }

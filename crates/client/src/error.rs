@@ -112,6 +112,14 @@ pub enum ClientError {
         /// What is wrong with it.
         source: highwater_records::RecordsError,
     },
+    /// The group's consumer does not own the partition now, so it has no say in it. Another member may.
+    #[error("this consumer does not own topic {topic} partition {partition}: another member of its group may")]
+    NotAssigned {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+    },
     /// The producer or consumer was closed.
     #[error("the client was closed before the operation was complete")]
     Closed,
@@ -139,7 +147,9 @@ impl ClientError {
     pub(crate) fn partition(&self) -> Option<highwater_types::PartitionIndex> {
         let partition = match self {
             Self::Api(detail) | Self::OutcomeUnknown(detail) => detail.partition,
-            Self::NoSuchPartition { partition, .. } | Self::CorruptBatch { partition, .. } => Some(*partition),
+            Self::NoSuchPartition { partition, .. }
+            | Self::CorruptBatch { partition, .. }
+            | Self::NotAssigned { partition, .. } => Some(*partition),
             _ => None,
         };
         partition.map(highwater_types::PartitionIndex)

@@ -26,12 +26,15 @@ pub use consumer::{ConsumedBatch, Consumer, ConsumerConfig, OutOfRange, StartPos
 pub use error::ClientError;
 pub use founding::{Contact, Introduced, NodeState};
 pub use group::{
-    CommittedOffset, GroupDescription, GroupList, GroupPartition, GroupState, GroupSummary, MemberDescription,
-    OffsetCommit, TopicPartition,
+    CommitMode, CommittedOffset, GroupBatch, GroupConsumer, GroupConsumerConfig, GroupDescription, GroupList,
+    GroupPartition, GroupRecord, GroupState, GroupSummary, MemberDescription, OffsetCommit, OffsetCommitter,
+    PartitionLag, RebalanceListener, Revocation, TopicPartition,
 };
 pub use partitioner::{murmur2, partition_for_key};
 pub use producer::{Delivered, Delivery, Producer, ProducerConfig, ProducerRecord, ProducerStats};
 
+/// How a group's partitions are shared.
+pub use highwater_groups::Assignor;
 /// The API's messages, which [`Admin`] takes and returns.
 pub use highwater_proto::v1;
 /// Headers, consumed records and compression are the batch format's own.

@@ -5,6 +5,8 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 mod admin;
+pub(crate) mod coordination;
+mod groups;
 mod log;
 mod partition;
 
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use highwater_client::{Client, ClientConfig};
 use highwater_proto::v1::admin_service_server::AdminServiceServer;
+use highwater_proto::v1::group_service_server::GroupServiceServer;
 use highwater_proto::v1::log_service_server::LogServiceServer;
 use highwater_proto::v1::{ErrorDetail, LeaderHint};
 use highwater_types::ErrorCode;
@@ -23,6 +26,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tokio_stream::wrappers::TcpListenerStream;
 
+pub(crate) use coordination::{Groups, Out};
 pub(crate) use partition::Partition;
 
 /// What happens to one produce request.
@@ -71,6 +75,7 @@ pub(crate) struct State {
     pub(crate) subscribe_cuts: Vec<u64>,
     pub(crate) subscriptions: u64,
     pub(crate) pushed_bytes: u64,
+    pub(crate) groups: Groups,
 }
 
 /// A node. Its data survives [`FakeNode::stop`], as that of a real one survives a restart.
@@ -153,10 +158,12 @@ impl FakeNode {
             .expect("a runtime");
         self.state().addresses.insert(self.id, address.to_string());
         let node = self.clone();
+        runtime.spawn(self.clone().tick());
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).expect("a listener");
             tonic::transport::Server::builder()
                 .add_service(LogServiceServer::new(node.clone()))
+                .add_service(GroupServiceServer::new(node.clone()))
                 .add_service(AdminServiceServer::new(node))
                 .serve_with_incoming(TcpListenerStream::new(listener))
                 .await
