@@ -186,6 +186,12 @@ impl Membership {
         self.is_unheard && self.said_in.is_none()
     }
 
+    /// How long the answer to a heartbeat may wait for something new, when the coordinator wants to be asked this often. What
+    /// it waits is taken from the time to give up what the answer revokes.
+    pub fn wait_max(&self, heartbeat_interval: Duration) -> Duration {
+        heartbeat_interval.min(self.rebalance_timeout / 2)
+    }
+
     /// Whether it is a member, as far as it knows.
     pub fn is_member(&self) -> bool {
         self.session_until.is_some()

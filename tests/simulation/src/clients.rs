@@ -1,6 +1,7 @@
 //! The clients of a run: they make the topics, load them while faults happen, and read everything in the end.
 
 mod consumer;
+pub(crate) mod groups;
 mod lone;
 mod members;
 mod prober;
@@ -21,6 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::chance::Chance;
 use crate::clock::MachineClock;
+use crate::group_history::GroupHistory;
 use crate::history::{History, Place};
 use crate::machine::name_of;
 use crate::network::{GRPC_PORT, SimNetwork};
@@ -69,6 +71,8 @@ pub(crate) struct Load {
     /// Whether leaders and replicas are moved meanwhile, and nodes drained and removed.
     pub(crate) administers: bool,
     pub(crate) nodes: u64,
+    /// Members of a consumer group.
+    pub(crate) members: u32,
 }
 
 impl Load {
@@ -88,6 +92,7 @@ impl Load {
             has_lone: has_lone && !administers,
             administers,
             nodes: nodes.unwrap_or(most),
+            members: *Chance::new(seed, "groups").pick(&[0, 2, 3]),
         }
     }
 
@@ -110,6 +115,7 @@ pub(crate) struct Shared {
     pub(crate) seed: u64,
     pub(crate) load: Load,
     pub(crate) history: History,
+    pub(crate) group: GroupHistory,
     pub(crate) progress: Mutex<Progress>,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) trace: Arc<Trace>,
@@ -127,9 +133,11 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(seed: u64, load: Load, phase: watch::Receiver<Phase>, trace: Arc<Trace>) -> Self {
+        let group = GroupHistory::new(load.places(), Arc::clone(&trace));
         Self {
             seed,
             load,
+            group,
             phase,
             trace,
             history: History::default(),
@@ -156,6 +164,9 @@ impl Shared {
             tasks.push(tokio::spawn(consumer::run(self.clone(), number)));
         }
         tasks.push(tokio::spawn(prober::run(self.clone(), machine)));
+        if self.load.members > 0 && machine == 0 {
+            tasks.push(tokio::spawn(groups::probe(self.clone())));
+        }
         if self.load.deletes && machine == 0 {
             tasks.push(tokio::spawn(upkeep::delete_records(self.clone())));
         }
@@ -240,6 +251,9 @@ impl Shared {
         }
         if self.load.has_lone {
             lone::prepare(self, &client).await;
+        }
+        if self.load.members > 0 {
+            groups::prepare(self, &client).await;
         }
         self.trace.note("the topics are there");
         self.progress.lock().is_prepared = true;

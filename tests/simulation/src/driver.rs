@@ -22,6 +22,10 @@ pub(crate) const LATENCY_MAX: Duration = Duration::from_millis(8);
 enum Act {
     /// The next fault.
     Fault,
+    /// A member of a consumer group crashes.
+    Crash,
+    /// It is started again.
+    Bounce(String),
     Start(usize),
     Cut(String, String),
     Mend(String, String),
@@ -35,13 +39,25 @@ enum Act {
     CutIfAlive(usize),
 }
 
+/// The machines that are no nodes.
+pub(crate) struct Clients {
+    /// They live as long as the run.
+    pub(crate) names: Vec<String>,
+    /// Members of a consumer group, which crash.
+    pub(crate) members: Vec<String>,
+    /// Told that a member has.
+    pub(crate) crashed: Box<dyn Fn(&str)>,
+}
+
 /// See the module.
 pub(crate) struct Driver<'a> {
     pub(crate) sim: Sim<'a>,
     pub(crate) machines: Vec<Arc<Machine>>,
-    clients: Vec<String>,
+    clients: Clients,
     links: Links,
     chance: Chance,
+    /// When members crash: without a word to the faults of nodes.
+    members: Chance,
     schedule: Schedule,
     agenda: BTreeMap<(Duration, u64), Act>,
     entries: u64,
@@ -57,7 +73,7 @@ impl<'a> Driver<'a> {
     pub(crate) fn new(
         sim: Sim<'a>,
         machines: Vec<Arc<Machine>>,
-        clients: Vec<String>,
+        clients: Clients,
         (seed, schedule): (u64, Schedule),
         trace: Arc<Trace>,
     ) -> Self {
@@ -67,6 +83,7 @@ impl<'a> Driver<'a> {
             clients,
             links: Links::default(),
             chance: Chance::new(seed, "faults"),
+            members: Chance::new(seed, "crashes"),
             schedule,
             agenda: BTreeMap::new(),
             entries: 0,
@@ -88,6 +105,9 @@ impl<'a> Driver<'a> {
         if !self.schedule.kinds.is_empty() {
             self.after(0, Act::Fault);
         }
+        if !self.clients.members.is_empty() {
+            self.after(self.members.within(500..4000), Act::Crash);
+        }
     }
 
     /// The machine whose data was damaged.
@@ -107,10 +127,17 @@ impl<'a> Driver<'a> {
         let agenda = std::mem::take(&mut self.agenda);
         for act in agenda.into_values() {
             match act {
-                Act::Start(_) | Act::Mend(..) | Act::Release(..) | Act::Capacity(..) => self.act(act),
+                Act::Start(_) | Act::Mend(..) | Act::Release(..) | Act::Capacity(..) | Act::Bounce(_) => {
+                    self.act(act);
+                }
                 Act::Latency(a, b, _) => self.act(Act::Latency(a, b, LATENCY_MAX)),
                 Act::FailRate(a, b, _) => self.act(Act::FailRate(a, b, 0.0)),
-                Act::Fault | Act::Cut(..) | Act::Hold(..) | Act::SyncDelay(..) | Act::CutIfAlive(_) => {}
+                Act::Crash
+                | Act::Fault
+                | Act::Cut(..)
+                | Act::Hold(..)
+                | Act::SyncDelay(..)
+                | Act::CutIfAlive(_) => {}
             }
         }
         for index in 0..self.machines.len() {
@@ -180,6 +207,11 @@ impl<'a> Driver<'a> {
     fn act(&mut self, act: Act) {
         match act {
             Act::Fault => self.next_fault(),
+            Act::Crash => self.crash_member(),
+            Act::Bounce(name) => {
+                self.note(format_args!("{name} is started"));
+                self.sim.bounce(name.as_str());
+            }
             Act::Start(index) => self.start(index),
             Act::Cut(from, to) => self.links.cut(&self.sim, &from, &to),
             Act::Mend(from, to) => self.links.mend(&self.sim, &from, &to),
@@ -202,6 +234,17 @@ impl<'a> Driver<'a> {
                 }
             }
         }
+    }
+
+    fn crash_member(&mut self) {
+        let name = self.members.pick(&self.clients.members).clone();
+        if self.is_faulty && self.sim.is_host_running(name.as_str()) {
+            self.note(format_args!("{name} crashes"));
+            self.sim.crash(name.as_str());
+            (self.clients.crashed)(&name);
+            self.after(self.members.within(10..2000), Act::Bounce(name));
+        }
+        self.after(self.members.within(500..6000), Act::Crash);
     }
 
     fn start(&mut self, index: usize) {
@@ -243,7 +286,10 @@ impl<'a> Driver<'a> {
 
     fn others(&self, name: &str) -> Vec<String> {
         let nodes = self.machines.iter().map(|machine| machine.name.clone());
-        nodes.chain(self.clients.iter().cloned()).filter(|other| other != name).collect()
+        nodes
+            .chain(self.clients.names.iter().chain(&self.clients.members).cloned())
+            .filter(|other| other != name)
+            .collect()
     }
 
     fn next_fault(&mut self) {
@@ -320,7 +366,8 @@ impl<'a> Driver<'a> {
             Kind::Minority => {
                 let reaching = usize::try_from(self.chance.within(1..3)).unwrap_or(1);
                 let first = usize::try_from(self.chance.below(2)).unwrap_or(0);
-                let clients: Vec<String> = self.clients.iter().skip(first).take(reaching).cloned().collect();
+                let clients: Vec<String> =
+                    self.clients.names.iter().skip(first).take(reaching).cloned().collect();
                 self.isolate(&name, &clients, 0, lasts_ms);
             }
             Kind::Flap => {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use highwater_groups::GroupsConfig;
 use highwater_server::{FirstVoter, Listener, Node, NodeConfig, NodeData, NodeFailure, NodeParts, StartError};
 use highwater_storage::disk::{Disk as _, SimDisk};
 use highwater_storage::journal::JournalOptions;
@@ -56,6 +57,8 @@ pub(crate) struct Machine {
     pub(crate) clock: Arc<MachineClock>,
     random: Arc<Chance>,
     network: SimNetwork,
+    /// After how much silence a member of a consumer group is taken for dead: the same on all machines.
+    session_timeout: Duration,
     life: Mutex<Life>,
     stop: Notify,
     trace: Arc<Trace>,
@@ -77,6 +80,7 @@ impl Machine {
             clock: Arc::default(),
             random: chance("random"),
             network: SimNetwork::new(chance("network")),
+            session_timeout: Duration::from_millis(Chance::new(seed, "session").within(1500..4000)),
             life: Mutex::new(Life::Down),
             stop: Notify::new(),
             trace,
@@ -199,6 +203,8 @@ impl Machine {
             shutdown_deadline: Duration::from_secs(2),
             maintenance_interval: Duration::from_secs(1),
             journal: JOURNAL,
+            group_shards: 2,
+            groups: GroupsConfig::default().with_session_timeout(self.session_timeout),
             ..NodeConfig::local(PathBuf::from("simulated"))
         }
     }

@@ -16,6 +16,7 @@ mod clients;
 mod clock;
 mod driver;
 mod faults;
+mod group_history;
 mod history;
 mod links;
 mod machine;

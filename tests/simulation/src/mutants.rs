@@ -70,8 +70,9 @@ fn faults_for(mutant: Mutant) -> Vec<Kind> {
         Mutant::LogStartForgotten | Mutant::PurgePastStart => vec![Kind::Restart, Kind::Kill],
         Mutant::RecycledEarly => vec![Kind::Blackout, Kind::SlowDisk, Kind::Isolate],
         Mutant::IndexOffByOne => vec![Kind::Isolate, Kind::Kill],
-        Mutant::GiveBeforeRevoke
-        | Mutant::CommitUnfenced
+        Mutant::GiveBeforeRevoke => vec![Kind::Kill, Kind::SlowLink],
+        // What the model check and the scenarios of groups notice.
+        Mutant::CommitUnfenced
         | Mutant::OffsetsOfPredecessor
         | Mutant::TimeFromHearing
         | Mutant::StickinessForgotten => Vec::new(),

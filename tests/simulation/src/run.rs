@@ -2,14 +2,15 @@
 
 use std::panic;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use turmoil::Builder;
 
-use crate::clients::{Load, Phase, Shared};
-use crate::driver::{Driver, LATENCY_MAX, SYNC_MS_MAX};
+use crate::clients::{Load, Phase, Shared, groups};
+use crate::driver::{Clients, Driver, LATENCY_MAX, SYNC_MS_MAX};
 use crate::faults::{Kind, Schedule};
 use crate::history::Figures;
 use crate::machine::{Life, Machine, START_WITHIN};
@@ -116,7 +117,22 @@ fn build<'a>(options: &Options, shared: &Arc<Shared>, schedule: Schedule, trace:
             }
         });
     }
-    Driver::new(sim, machines, clients, (options.seed, schedule), Arc::clone(trace))
+    let members: Vec<String> = (0..shared.load.members).map(groups::name_of).collect();
+    for (number, name) in (0..).zip(&members) {
+        let software = Arc::clone(shared);
+        let lives = Arc::new(AtomicU32::new(0));
+        sim.host(name.as_str(), move || {
+            let (shared, life) = (Arc::clone(&software), lives.fetch_add(1, Ordering::Relaxed));
+            async move {
+                groups::run(shared, number, life).await;
+                Ok(())
+            }
+        });
+    }
+    let crashed = Arc::clone(shared);
+    let crashed = Box::new(move |member: &str| crashed.group.crashed(member));
+    let others = Clients { names: clients, members, crashed };
+    Driver::new(sim, machines, others, (options.seed, schedule), Arc::clone(trace))
 }
 
 /// # Errors

@@ -96,16 +96,20 @@ impl<L: RebalanceListener> Rebalancing<L> {
         let named = self.shared.inner().named(partitions);
         tracing::debug!(group = self.shared.config.group, partitions = %Listed(&named), "giving partitions up");
         let (shared, committer, listener) = (&self.shared, &self.committer, &mut self.listener);
-        let work = async {
-            let outcome = shared.commit_processed(Some(partitions), deadline).await;
-            if let Err(error) = &outcome {
-                tracing::warn!(group = shared.config.group, %error, "not all that was processed could be committed; it is processed again");
-            }
-            shared.inner().last_commit = outcome;
-            listener.on_revoked(Revocation { partitions: &named, deadline, committer }).await;
+        // Half of the time, so that a coordinator that does not answer leaves the listener some.
+        let commit_by = Instant::now() + (deadline - Instant::now()) / 2;
+        let outcome = tokio::select! {
+            outcome = shared.commit_processed(Some(partitions), commit_by) => outcome,
+            () = until_lost(shared, partitions) => return None,
         };
+        if let Err(error) = &outcome {
+            tracing::warn!(group = shared.config.group, %error, "not all that was processed could be committed; it is processed again");
+        }
+        shared.inner().last_commit = outcome;
         tokio::select! {
-            () = work => Some(()),
+            // It is told, however late it is.
+            biased;
+            () = listener.on_revoked(Revocation { partitions: &named, deadline, committer }) => Some(()),
             () = tokio::time::sleep_until(deadline) => Some(()),
             () = until_lost(shared, partitions) => None,
         }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use highwater_client::v1::OffsetPlace;
+use highwater_client::v1::{OffsetPlace, PartitionProblem};
 use highwater_client::{Client, ClientError, ConsumerConfig, ProducerConfig, ProducerRecord, StartPosition};
 use highwater_types::Offset;
 use tokio::time::{sleep, timeout};
 
-use super::{CALL_WITHIN, Shared, lone, members};
+use super::{CALL_WITHIN, Shared, groups, lone, members};
 use crate::history::{Place, Value};
 
 /// The producer of the last values.
@@ -17,24 +17,29 @@ const LAST_PRODUCER: u32 = 1_000_000;
 /// Reads everything, however often that takes.
 pub(super) async fn run(shared: &Shared) {
     let client = shared.client("settle");
-    let mut found = BTreeMap::new();
+    let (mut found, mut ends) = (BTreeMap::new(), BTreeMap::new());
     for (number, place) in shared.load.places().into_iter().enumerate() {
         let mut attempt = 0_u64;
-        let offsets = loop {
+        let (offsets, end) = loop {
             let value = Value { producer: LAST_PRODUCER + u32::try_from(number).unwrap_or(0), number: attempt };
             attempt += 1;
             match timeout(CALL_WITHIN * 2, settle(shared, &client, &place, value)).await {
-                Ok(Ok(offsets)) => break offsets,
+                Ok(Ok(settled)) => break settled,
                 Ok(Err(error)) => shared.trace.note(format_args!("{place} is not settled: {error}")),
                 Err(_) => shared.trace.note(format_args!("{place} is not settled in time")),
             }
             sleep(Duration::from_millis(100)).await;
         };
         shared.trace.note(format_args!("{place} is settled, {} values", offsets.len()));
-        found.insert(place, offsets);
+        found.insert(place.clone(), offsets);
+        ends.insert(place, end);
     }
     if shared.load.administers {
         members::finish(shared).await;
+    }
+    if shared.load.members > 0 {
+        groups::settle(shared, &client, &ends).await;
+        shared.group.finish(&shared.history, &found);
     }
     match shared.load.has_lone {
         // What has one replica is lost with its disk, and never well again.
@@ -46,7 +51,7 @@ pub(super) async fn run(shared: &Shared) {
 }
 
 /// Waits until the cluster itself finds nothing wrong: every node serves, every replica is in sync, and none is damaged.
-async fn until_healthy(shared: &Shared, client: &Client) {
+pub(super) async fn until_healthy(shared: &Shared, client: &Client) {
     loop {
         match timeout(CALL_WITHIN, client.admin().cluster_status()).await {
             Ok(Ok(status)) if status.is_healthy => return,
@@ -57,6 +62,10 @@ async fn until_healthy(shared: &Shared, client: &Client) {
                 shared.trace.note(format_args!(
                     "not healthy: {unavailable} partitions unavailable, {under_replicated} under-replicated, {quarantined} quarantined"
                 ));
+                let first = problems.iter().filter_map(|problems| problems.as_ref()?.partitions.first()).next();
+                if let Some(PartitionProblem { topic, partition, reason, .. }) = first {
+                    shared.trace.note(format_args!("{topic}-{partition}: {reason}"));
+                }
             }
             Ok(Err(error)) => shared.trace.note(format_args!("no status: {error}")),
             Err(_) => shared.trace.note("no status in time"),
@@ -70,7 +79,7 @@ async fn settle(
     client: &Client,
     place: &Place,
     value: Value,
-) -> Result<BTreeSet<Offset>, ClientError> {
+) -> Result<(BTreeSet<Offset>, Offset), ClientError> {
     let producer = client.producer(ProducerConfig::default())?;
     shared.history.sending(value, place, true);
     let record = ProducerRecord { partition: Some(place.partition), ..ProducerRecord::value(value.encode(0)) };
@@ -98,5 +107,5 @@ async fn settle(
         next = batch.next_offset;
     }
     shared.history.settle(place, next);
-    Ok(offsets)
+    Ok((offsets, next))
 }
