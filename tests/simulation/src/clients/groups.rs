@@ -61,7 +61,9 @@ pub(super) async fn prepare(shared: &Shared, client: &Client) {
     let Some(place) = shared.load.places().into_iter().next() else { return };
     let commit = OffsetCommit::new(TopicPartition::new(place.topic, place.partition), Offset::ZERO);
     loop {
-        match timeout(CALL_WITHIN, client.admin().commit_offsets("the first", &[commit.clone()])).await {
+        match timeout(CALL_WITHIN, client.admin().commit_offsets("the first", std::slice::from_ref(&commit)))
+            .await
+        {
             Ok(Ok(outcomes)) if outcomes.iter().all(Result::is_ok) => break,
             Ok(Ok(_)) | Err(_) => shared.trace.note("there are no groups yet"),
             Ok(Err(error)) => shared.trace.note(format_args!("there are no groups yet: {error}")),
