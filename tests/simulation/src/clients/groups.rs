@@ -153,12 +153,20 @@ async fn process(shared: &Shared, member: &str, chance: &Chance, batch: &GroupBa
 async fn commit_all(shared: &Shared, committer: &OffsetCommitter, next: &mut BTreeMap<TopicPartition, Offset>) {
     for (partition, offset) in std::mem::take(next) {
         let place = Booked::place(&partition);
-        let commit = OffsetCommit::new(partition, offset);
+        let commit = OffsetCommit::new(partition.clone(), offset);
         match timeout(CALL_WITHIN, committer.commit(&[commit])).await {
             Ok(Ok(())) if shared.group.is_checked(&place) => shared.group.committed(&place, offset),
             Ok(Ok(())) => {}
-            Ok(Err(error)) => shared.trace.note(format_args!("{place} is not committed: {error}")),
-            Err(_) => shared.trace.note(format_args!("{place} is not committed in time")),
+            Ok(Err(error)) => {
+                shared.trace.note(format_args!("{place} is not committed: {error}"));
+                if error.is_retriable() {
+                    next.insert(partition, offset);
+                }
+            }
+            Err(_) => {
+                shared.trace.note(format_args!("{place} is not committed in time"));
+                next.insert(partition, offset);
+            }
         }
     }
 }
