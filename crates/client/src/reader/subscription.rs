@@ -159,7 +159,7 @@ impl Subscription {
     }
 
     /// Streams that were given more than is theirs now that there are more partitions.
-    fn with_too_much_credit(&self) -> impl Iterator<Item = StreamId> {
+    pub(super) fn with_too_much_credit(&self) -> impl Iterator<Item = StreamId> {
         let share = |id| {
             let partitions = self.readings.values().filter(|reading| reading.stream == Some(id)).count();
             self.credit.share(partitions, self.readings.len())

@@ -141,6 +141,7 @@ async fn one_membership(
 /// Takes its time now and then, also longer than it has to give something up.
 async fn process(shared: &Shared, member: &str, chance: &Chance, batch: &GroupBatch) {
     let place = Place { topic: batch.topic.to_string(), partition: batch.partition };
+    shared.trace.note(format_args!("{member} is handed {place} up to {}", batch.next_offset));
     for record in &batch.records {
         shared.group.processed(&shared.history, member, &place, record.offset);
     }

@@ -32,6 +32,7 @@ impl Subscription {
 
     /// Opens streams for what is not read and may be tried now; returns when to look again.
     pub(super) fn start_streams(&mut self, now: Instant) -> Option<Instant> {
+        self.take_back_credit(now);
         let mut wake = self.failing.as_ref().and_then(|(since, _)| Some(*since + self.config.retry_for?));
         let mut starting: BTreeMap<(Arc<str>, Arc<str>), Vec<ReadingId>> = BTreeMap::new();
         for (id, reading) in &mut self.readings {
@@ -56,6 +57,20 @@ impl Subscription {
         }
         self.drop_unread_streams();
         wake
+    }
+
+    /// A stream that other partitions have left may hold the credit that those need elsewhere: it begins anew with its share.
+    fn take_back_credit(&mut self, now: Instant) {
+        if !self.readings.values().any(|reading| reading.due(now).is_some_and(|due| due <= now)) {
+            return;
+        }
+        let replaced: Vec<_> = self.with_too_much_credit().collect();
+        for reading in self.readings.values_mut() {
+            if reading.stream.is_some_and(|stream| replaced.contains(&stream)) {
+                reading.reopen();
+            }
+        }
+        self.drop_unread_streams();
     }
 
     fn drop_unread_streams(&mut self) {
