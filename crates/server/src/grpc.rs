@@ -15,6 +15,7 @@ mod leader_offsets;
 mod list_offsets;
 mod log_service;
 mod node_admin;
+mod outlet;
 mod produce;
 mod produce_stream;
 pub(crate) mod replica;
