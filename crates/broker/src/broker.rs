@@ -269,6 +269,11 @@ impl Broker {
         &self.clock
     }
 
+    /// The node's randomness.
+    pub fn random(&self) -> &Arc<dyn Random> {
+        &self.random
+    }
+
     /// Which partitions this node leads: all at first, then each change.
     pub fn follow_led(&self) -> BoxStream<'static, LeadersUpdate> {
         self.leaders.follow_own()

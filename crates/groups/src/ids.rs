@@ -5,6 +5,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use highwater_types::Random;
 use highwater_types::limits::{GROUP_NAME_BYTES_MAX, MEMBER_ID_BYTES_MAX};
 
 use crate::error::GroupsError;
@@ -67,6 +68,15 @@ name!(
     "an instance's id",
     MEMBER_ID_BYTES_MAX
 );
+
+impl MemberId {
+    /// An id that nobody else has: a version-4 UUID from the randomness that is passed in.
+    pub fn draw(random: &dyn Random) -> Self {
+        let mut bytes = [0; 16];
+        random.fill(&mut bytes);
+        Self(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string().into())
+    }
+}
 
 macro_rules! counter {
     ($(#[$doc:meta])* $name:ident) => {

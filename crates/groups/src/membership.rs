@@ -227,15 +227,16 @@ impl Membership {
         self.giving_up.iter().copied().collect()
     }
 
-    /// The time to give something up begins with the first answer that asks for it. Says whether this is it.
+    /// The time to give something up begins with the first answer that asks for it. Says whether this is it. While the revision stays
+    /// the same, what was asked for once and then no more is not asked for again: an answer that says so was on its way for long.
     fn note_what_is_asked(&mut self, sent: Sent, answer: &MemberAnswer) -> bool {
-        let is_news = answer.revision != self.seen || self.told_at.is_none();
+        let is_newly_asked = answer.is_to_give_up && answer.revision != self.seen;
         if !answer.is_to_give_up {
             self.told_at = None;
-        } else if is_news {
+        } else if is_newly_asked {
             self.told_at = Some(sent.at);
         }
-        answer.is_to_give_up && is_news
+        is_newly_asked
     }
 
     /// Takes over what it is to own. What is still being given up stays so, though it may be its own again: whoever

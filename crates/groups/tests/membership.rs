@@ -94,6 +94,17 @@ fn what_was_given_up_is_said_until_it_was_heard() {
 }
 
 #[test]
+fn an_answer_from_before_it_was_heard_asks_for_nothing_again() {
+    let mut member = member_giving_up();
+    let early = member.request(at(11)).sent;
+    assert!(member.released(&set(&[1])).is_empty());
+    let sent = member.request(at(12)).sent;
+    assert!(hear(&mut member, sent, 12, &answer(2, None, false)).is_empty());
+    assert!(hear(&mut member, early, 13, &answer(2, None, true)).is_empty());
+    assert_eq!((member.release_by(), member.is_due()), (None, false));
+}
+
+#[test]
 fn who_is_to_give_up_what_it_never_heard_of_says_so_at_once() {
     let mut member = member_of_two();
     let sent = member.request(at(1)).sent;

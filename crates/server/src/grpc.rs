@@ -10,11 +10,13 @@ mod fetch;
 mod format;
 mod forward;
 mod group_service;
+mod group_session;
 pub(crate) mod groups;
 mod leader_offsets;
 mod list_offsets;
 mod log_service;
 mod node_admin;
+mod outlet;
 mod produce;
 mod produce_stream;
 pub(crate) mod replica;
@@ -96,16 +98,22 @@ impl Grpc {
         let serves = broker.read_only().is_none();
         report(&reporter, if serves { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
         tokio::spawn(report_stop(reporter, stopping.clone()));
+        let outbound = ByteBudget::new(limits::NODE_OUTBOUND_BYTES_MAX);
         let log = Log {
             broker: Arc::clone(&broker),
             forwarding: forwarding.clone(),
-            outbound: ByteBudget::new(limits::NODE_OUTBOUND_BYTES_MAX),
+            outbound: outbound.clone(),
             stopping: stopping.clone(),
         };
         let log = LogServiceServer::new(log)
             .max_decoding_message_size(limits::GRPC_REQUEST_BYTES_MAX)
             .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX);
-        let groups = GroupCalls { broker: Arc::clone(&broker), forwarding: forwarding.clone() };
+        let groups = GroupCalls {
+            broker: Arc::clone(&broker),
+            forwarding: forwarding.clone(),
+            outbound,
+            stopping: stopping.clone(),
+        };
         let groups = GroupServiceServer::new(groups)
             .max_decoding_message_size(limits::GRPC_REQUEST_BYTES_MAX)
             .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES_MAX);

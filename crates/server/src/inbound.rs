@@ -13,6 +13,7 @@ mod budget;
 mod meter;
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
@@ -28,10 +29,25 @@ pub(crate) use self::budget::InboundBudget;
 /// What a unary call's message takes of the node's budget while its handler works.
 pub(crate) type Share = Mutex<Option<BytesPermit>>;
 
+/// Whether a request's body broke off instead of coming to its end. A handler finds it among the request's extensions, and asks when
+/// the stream of messages has ended: a client that cancelled looks there like one that half-closed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BrokenOff(Arc<AtomicBool>);
+
+impl BrokenOff {
+    fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// A body whose messages take their bytes from the budget while they come in. Those of the last one are kept in `share`, as
 /// long as somebody has it.
 pub(crate) fn counted(body: Body, budget: InboundBudget, share: Weak<Share>) -> Body {
-    Body::new(InboundBody::new(body, budget, share))
+    Body::new(InboundBody::new(body, budget, share, BrokenOff::default()))
 }
 
 /// Counts the bodies of requests.
@@ -74,10 +90,13 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let share: Arc<Share> = Arc::default();
         let (budget, kept) = (self.budget.clone(), Arc::downgrade(&share));
-        let answer = self.inner.call(request.map(|inner| counted(inner, budget, kept)));
+        let broken_off = BrokenOff::default();
+        request.extensions_mut().insert(broken_off.clone());
+        let counted = |inner| Body::new(InboundBody::new(inner, budget, kept, broken_off));
+        let answer = self.inner.call(request.map(counted));
         Box::pin(async move {
             let answer = answer.await;
             // A stream's handler has only begun to read; from now on nobody keeps what is whole.

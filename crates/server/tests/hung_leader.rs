@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harness::clusters::leader;
+use harness::sessions::{Session, groups, start};
 use harness::{TestNode, append, at, data, soon};
 use highwater_proto::v1;
 use highwater_proto::v1::log_service_server::{LogService, LogServiceServer};
@@ -182,5 +183,39 @@ async fn a_subscription_begins_where_it_can_and_needs_no_credit_for_that() {
         assert!(read.insert(push.partition));
     }
     drop(requests);
+    scene.end().await;
+}
+
+/// A group that the third node does not coordinate.
+async fn group_within_reach(scene: &Scene) -> String {
+    let mut client = groups(&scene.nodes[1]).await;
+    for number in 0.. {
+        let group = format!("g{number}");
+        let begun = v1::OffsetCommit { topic: "orders".to_owned(), ..Default::default() };
+        let begin =
+            v1::CommitOffsetsRequest { group: group.clone(), offsets: vec![begun], ..Default::default() };
+        client.commit_offsets(begin).await.expect("it begins");
+        let describe = v1::DescribeGroupRequest { group: group.clone(), include_lag: false };
+        let described = client.describe_group(describe).await.expect("known").into_inner();
+        if described.coordinator_node_id != 3 {
+            return group;
+        }
+    }
+    unreachable!("some group is coordinated by another node")
+}
+
+#[tokio::test]
+async fn a_group_session_reads_what_it_can() {
+    let scene = Scene::begin().await;
+    let group = group_within_reach(&scene).await;
+    let session = Session::open(&scene.nodes[0], start(&group, &["orders"]));
+    let mut session = timeout(BEFORE_A_CALL_TIMES_OUT, session).await.expect("no other holds it up");
+    let all = session.until("its records come", |session| {
+        session.records.iter().map(|(partition, _, _)| *partition).collect::<BTreeSet<_>>()
+            == scene.within_reach
+    });
+    timeout(BEFORE_A_CALL_TIMES_OUT, all).await.expect("no other holds it up");
+    session.commit_all().await;
+    drop(session);
     scene.end().await;
 }

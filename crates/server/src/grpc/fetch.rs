@@ -40,10 +40,23 @@ impl Fetcher<'_> {
         };
         let shares = divide(request.partitions.iter().map(target));
         match &shares[..] {
-            [] | [Share { leader: None, .. }] => here(self.broker, request).await,
-            [Share { leader: Some(leader), .. }] => there(self.forwarding, leader, request).await,
+            [] => here(self.broker, request).await,
+            [Share { leader, .. }] => fetch_from(leader.as_ref(), self.broker, self.forwarding, request).await,
             _ => spread::fetch(self, request, shares).await,
         }
+    }
+}
+
+/// Reads partitions that all have this leader: another node, or this one. Also says how many bytes of records the answer holds.
+pub(crate) async fn fetch_from(
+    leader: Option<&LeaderHint>,
+    broker: &Broker,
+    forwarding: &Forwarding,
+    request: v1::FetchRequest,
+) -> Result<(v1::FetchResponse, usize), BrokerError> {
+    match leader {
+        None => here(broker, request).await,
+        Some(leader) => there(forwarding, leader, request).await,
     }
 }
 

@@ -2,21 +2,28 @@
 
 use std::sync::Arc;
 
-use highwater_broker::Broker;
+use highwater_broker::{Broker, ByteBudget};
 use highwater_proto::v1;
 use highwater_proto::v1::group_service_server::GroupService;
-use tonic::{Request, Response, Status};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
 
 use super::forward::{Forwarding, Origin};
+use super::group_session::GroupSession;
 use super::groups::Groups;
+use super::outlet::{BoxStream, Outlet};
 use super::status::status;
 use crate::connection::ConnectionInfo;
+use crate::inbound::BrokenOff;
 
 /// The service over a broker.
 pub(crate) struct GroupCalls {
     pub(crate) broker: Arc<Broker>,
     /// The way to the coordinators of other groups, and to the leaders of what this node does not lead.
     pub(crate) forwarding: Forwarding,
+    /// Bytes of answers that clients have not taken yet.
+    pub(crate) outbound: ByteBudget,
+    pub(crate) stopping: CancellationToken,
 }
 
 impl GroupCalls {
@@ -27,13 +34,27 @@ impl GroupCalls {
 
 #[tonic::async_trait]
 impl GroupService for GroupCalls {
-    type GroupSessionStream = futures_util::stream::Empty<Result<v1::GroupSessionResponse, Status>>;
+    type GroupSessionStream = BoxStream<v1::GroupSessionResponse>;
 
     async fn group_session(
         &self,
-        _request: Request<tonic::Streaming<v1::GroupSessionRequest>>,
+        request: Request<Streaming<v1::GroupSessionRequest>>,
     ) -> Result<Response<Self::GroupSessionStream>, Status> {
-        Err(Status::unimplemented("this version does not serve GroupSession yet; join with JoinGroup"))
+        let connection = request.extensions().get::<ConnectionInfo>().cloned();
+        let host = connection.as_ref().and_then(|connection| connection.peer);
+        let (outlet, response) = Outlet::open(self.outbound.clone(), connection);
+        let session = GroupSession {
+            broker: Arc::clone(&self.broker),
+            forwarding: self.forwarding.clone(),
+            groups: self.groups(&request),
+            host,
+            broken_off: request.extensions().get::<BrokenOff>().cloned().unwrap_or_default(),
+            requests: request.into_inner(),
+            outlet,
+            stopping: self.stopping.clone(),
+        };
+        tokio::spawn(session.run());
+        Ok(response)
     }
 
     async fn join_group(

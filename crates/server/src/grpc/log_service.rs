@@ -1,9 +1,7 @@
 //! Writing and reading: each call goes to the file of its own.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::{Stream, StreamExt as _};
 use highwater_broker::{Broker, ByteBudget};
 use highwater_proto::v1;
 use highwater_proto::v1::log_service_server::LogService;
@@ -14,9 +12,10 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::fetch::Fetcher;
 use super::forward::{Forwarding, Origin, ProducePaths};
+use super::outlet::{BoxStream, Outlet};
 use super::produce_stream::{ANSWERS_WAITING_MAX, ProduceStream};
 use super::status::status;
-use super::subscribe::{PUSHES_WAITING_MAX, SubscribeStream};
+use super::subscribe::SubscribeStream;
 use super::{budget_exhausted, list_offsets, produce};
 use crate::connection::ConnectionInfo;
 use crate::outbound::{Outbound, OutboundPermit};
@@ -30,8 +29,6 @@ pub(crate) struct Log {
     pub(crate) outbound: ByteBudget,
     pub(crate) stopping: CancellationToken,
 }
-
-type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl LogService for Log {
@@ -87,31 +84,17 @@ impl LogService for Log {
         &self,
         request: Request<Streaming<v1::SubscribeRequest>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let connection = connection(&request);
-        let (sender, receiver) = mpsc::channel(PUSHES_WAITING_MAX);
+        let (outlet, response) = Outlet::open(self.outbound.clone(), connection(&request));
         let origin = Origin::of(&request);
         let stream = SubscribeStream {
             broker: Arc::clone(&self.broker),
             forwarding: self.forwarding.clone(),
             origin,
-            budget: self.outbound.clone(),
             requests: request.into_inner(),
-            responses: sender,
-            connection,
+            outlet,
             stopping: self.stopping.clone(),
         };
         tokio::spawn(stream.run());
-        let outbound = Outbound::default();
-        let encoded = outbound.clone();
-        let pushes = ReceiverStream::new(receiver).map(move |push| {
-            let (message, permit) = push?;
-            if let Some(permit) = permit {
-                encoded.add(permit);
-            }
-            Ok(message)
-        });
-        let mut response = Response::new(Box::pin(pushes) as Self::SubscribeStream);
-        response.extensions_mut().insert(outbound);
         Ok(response)
     }
 

@@ -31,6 +31,11 @@ pub(crate) fn from_status(status: &Status) -> BrokerError {
         let message = format!("another node could not be asked: {}", status.message());
         return BrokerError::new(ErrorCode::Unavailable, message);
     };
+    from_detail(detail)
+}
+
+/// What stands in an answer of another node, as an error of the broker's.
+pub(crate) fn from_detail(detail: v1::ErrorDetail) -> BrokerError {
     let code = detail.error_code().unwrap_or(ErrorCode::Internal);
     let mut error = BrokerError::new(code, detail.message);
     error.topic = Some(detail.topic).filter(|topic| !topic.is_empty());

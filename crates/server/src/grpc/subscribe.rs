@@ -8,14 +8,11 @@ mod sources;
 mod upstreams;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
-use highwater_broker::{Broker, BrokerError, ByteBudget, Pushed, StartAt, Subscribe};
+use highwater_broker::{Broker, BrokerError, Pushed, StartAt, Subscribe};
 use highwater_proto::v1;
 use highwater_types::{ErrorCode, Offset, PartitionIndex, TimestampMs, limits};
-use tokio::sync::mpsc;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -23,25 +20,16 @@ use self::sources::{Next, Sources};
 use super::convert;
 use super::format::Format;
 use super::forward::{Forwarding, Origin};
+use super::outlet::{End, Outlet};
 use super::status::{detail, status};
-use crate::connection::ConnectionInfo;
-use crate::outbound::OutboundPermit;
-
-/// Pushes that wait for HTTP/2 to take them.
-pub(crate) const PUSHES_WAITING_MAX: usize = 1;
-
-/// A message to the subscriber, with its share of the node's budget if it holds records.
-pub(crate) type Response = Result<(v1::SubscribeResponse, Option<OutboundPermit>), Status>;
 
 /// One subscription's stream.
 pub(crate) struct SubscribeStream<S> {
     pub(crate) broker: Arc<Broker>,
     pub(crate) forwarding: Forwarding,
     pub(crate) origin: Origin,
-    pub(crate) budget: ByteBudget,
     pub(crate) requests: S,
-    pub(crate) responses: mpsc::Sender<Response>,
-    pub(crate) connection: Option<ConnectionInfo>,
+    pub(crate) outlet: Outlet<v1::SubscribeResponse>,
     pub(crate) stopping: CancellationToken,
 }
 
@@ -52,31 +40,18 @@ struct Terms {
     format: Format,
 }
 
-/// How a stream ends.
-enum End {
-    /// With OK: the client is done, or every partition has ended.
-    Ok,
-    /// With a status.
-    Failed(Status),
-    /// There is nobody to tell.
-    ClientGone,
-}
-
 impl<S> SubscribeStream<S>
 where
     S: Stream<Item = Result<v1::SubscribeRequest, Status>> + Send + Unpin,
 {
     /// Serves the stream until the client is done or gone.
     pub(crate) async fn run(mut self) {
-        let responses = self.responses.clone();
+        let outlet = self.outlet.clone();
         let end = tokio::select! {
             end = self.serve() => end,
-            () = responses.closed() => End::ClientGone,
+            () = outlet.closed() => End::ClientGone,
         };
-        if let End::Failed(status) = end {
-            // The client may be gone by now; there is nobody else to tell.
-            let _ = responses.send(Err(status)).await;
-        }
+        outlet.end(end).await;
     }
 
     async fn serve(&mut self) -> End {
@@ -120,7 +95,7 @@ where
                     Ok(fetched) => push(partition, &topic_id, convert::batches(fetched), 0),
                     Err(error) => failed_partition(error),
                 };
-                self.send(message, None).await?;
+                self.outlet.send(message, 0).await?;
             }
         }
         loop {
@@ -157,13 +132,12 @@ where
         match rendered {
             Ok((data, bytes)) => {
                 subscription.advance(partition, Offset(data.next_offset));
-                let permit = self.permit(bytes).await?;
                 terms.credit -= i128::try_from(bytes).unwrap_or(i128::MAX);
-                self.send(push(partition, &topic_id, data, bytes), Some(permit)).await
+                self.outlet.send(push(partition, &topic_id, data, bytes), bytes).await
             }
             Err(error) => {
                 subscription.end(partition);
-                self.send(failed_partition(error.with_partition(partition)), None).await
+                self.outlet.send(failed_partition(error.with_partition(partition)), 0).await
             }
         }
     }
@@ -174,34 +148,8 @@ where
             Some(v1::subscribe_response::Message::Push(push)) => push.charged_bytes,
             _ => 0,
         };
-        let permit = match usize::try_from(charged).unwrap_or(usize::MAX) {
-            0 => None,
-            bytes => Some(self.permit(bytes).await?),
-        };
         terms.credit -= i128::from(charged);
-        self.send(message, permit).await
-    }
-
-    /// A share of the node's budget for a message.
-    async fn permit(&self, bytes: usize) -> Result<OutboundPermit, End> {
-        let permit = OutboundPermit::acquire(&self.budget, bytes, self.connection.as_ref()).await;
-        permit.map_err(|exhausted| End::Failed(super::budget_exhausted(exhausted)))
-    }
-
-    /// Hands a message to HTTP/2. A client that takes nothing for too long is cut off.
-    async fn send(&self, message: v1::SubscribeResponse, permit: Option<OutboundPermit>) -> Result<(), End> {
-        let deadline = Duration::from_millis(limits::SEND_DEADLINE_MS);
-        match timeout(deadline, self.responses.send(Ok((message, permit)))).await {
-            Ok(sent) => sent.map_err(|_| End::ClientGone),
-            Err(_) => {
-                if let Some(connection) = &self.connection {
-                    let peer = connection.peer;
-                    tracing::warn!(?peer, ?deadline, "a subscriber took nothing in time, cutting it off");
-                    connection.cut_off();
-                }
-                Err(End::ClientGone)
-            }
-        }
+        self.outlet.send(message, usize::try_from(charged).unwrap_or(usize::MAX)).await
     }
 }
 
@@ -219,7 +167,7 @@ fn parse(start: v1::SubscribeStart) -> Result<Subscribe, BrokerError> {
     Ok(Subscribe { topic, partitions, default })
 }
 
-fn position(position: Option<v1::StartPosition>) -> Result<StartAt, BrokerError> {
+pub(super) fn position(position: Option<v1::StartPosition>) -> Result<StartAt, BrokerError> {
     use v1::start_position::Position;
     match position.and_then(|position| position.position) {
         None => Ok(StartAt::Earliest),

@@ -17,9 +17,9 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
 use tonic::body::Body;
 
-use super::Share;
 use super::budget::{InboundBudget, NoRoom, Reception};
 use super::meter::Meter;
+use super::{BrokenOff, Share};
 
 type RoomFuture = Pin<Box<dyn Future<Output = Result<BytesPermit, NoRoom>> + Send>>;
 
@@ -40,10 +40,11 @@ pub(super) struct InboundBody {
     /// While the sender is waited for in the middle of a message.
     reception: Option<(Reception, Pin<Box<WaitForCancellationFutureOwned>>)>,
     share: Weak<Share>,
+    broken_off: BrokenOff,
 }
 
 impl InboundBody {
-    pub(super) fn new(inner: Body, budget: InboundBudget, share: Weak<Share>) -> Self {
+    pub(super) fn new(inner: Body, budget: InboundBudget, share: Weak<Share>, broken_off: BrokenOff) -> Self {
         Self {
             inner,
             budget,
@@ -55,6 +56,7 @@ impl InboundBody {
             held: None,
             reception: None,
             share,
+            broken_off,
         }
     }
 
@@ -117,6 +119,9 @@ impl HttpBody for InboundBody {
                 }
             };
             self.reception = None;
+            if let Some(Err(_)) = &frame {
+                self.broken_off.set();
+            }
             let data = match frame.transpose()?.map(Frame::into_data) {
                 Some(Ok(data)) => data,
                 Some(Err(other)) => return Poll::Ready(Some(Ok(other))),
@@ -187,7 +192,7 @@ mod tests {
     fn body(budget: &InboundBudget, share: &Arc<Share>) -> (mpsc::UnboundedSender<Bytes>, InboundBody) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let kept = Arc::downgrade(share);
-        (sender, InboundBody::new(Body::new(Sent(receiver)), budget.clone(), kept))
+        (sender, InboundBody::new(Body::new(Sent(receiver)), budget.clone(), kept, BrokenOff::default()))
     }
 
     fn message(length: u32) -> Bytes {

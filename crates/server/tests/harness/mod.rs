@@ -6,6 +6,7 @@ pub(crate) mod cable;
 pub(crate) mod clusters;
 pub(crate) mod gated_disk;
 pub(crate) mod over_store;
+pub(crate) mod sessions;
 
 use std::collections::BTreeMap;
 use std::fs;
