@@ -8,6 +8,7 @@ use crate::config::ClientConfig;
 use crate::consumer::{Consumer, ConsumerConfig};
 use crate::error::ClientError;
 use crate::group::{GroupConsumer, GroupConsumerConfig, RebalanceListener};
+use crate::handler::{GroupHandler, GroupHandlerConfig, RecordHandler};
 use crate::producer::{Producer, ProducerConfig};
 
 /// A client of one cluster. Cheap to clone; clones share their connections and what they
@@ -74,5 +75,18 @@ impl Client {
         listener: impl RebalanceListener,
     ) -> Result<GroupConsumer, ClientError> {
         GroupConsumer::start(Arc::clone(&self.cluster), config, listener)
+    }
+
+    /// A member of a consumer group whose records a function handles, which begins at once and goes on in the background.
+    /// Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// When a setting is impossible.
+    pub fn group_handler(
+        &self,
+        config: GroupHandlerConfig,
+        handler: impl RecordHandler,
+    ) -> Result<GroupHandler, ClientError> {
+        GroupHandler::start(Arc::clone(&self.cluster), config, handler)
     }
 }

@@ -120,6 +120,18 @@ pub enum ClientError {
         /// The partition.
         partition: u32,
     },
+    /// A record failed as often as it may, and its handler does not skip it.
+    #[error("the record at offset {offset} of topic {topic} partition {partition} cannot be handled: {reason}")]
+    HandlerFailed {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The record's offset.
+        offset: Offset,
+        /// What the handler said.
+        reason: String,
+    },
     /// The producer or consumer was closed.
     #[error("the client was closed before the operation was complete")]
     Closed,
@@ -149,7 +161,8 @@ impl ClientError {
             Self::Api(detail) | Self::OutcomeUnknown(detail) => detail.partition,
             Self::NoSuchPartition { partition, .. }
             | Self::CorruptBatch { partition, .. }
-            | Self::NotAssigned { partition, .. } => Some(*partition),
+            | Self::NotAssigned { partition, .. }
+            | Self::HandlerFailed { partition, .. } => Some(*partition),
             _ => None,
         };
         partition.map(highwater_types::PartitionIndex)

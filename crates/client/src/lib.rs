@@ -14,6 +14,7 @@ mod consumer;
 mod error;
 mod founding;
 mod group;
+mod handler;
 mod partitioner;
 mod producer;
 mod reader;
@@ -30,6 +31,7 @@ pub use group::{
     GroupPartition, GroupRecord, GroupState, GroupSummary, MemberDescription, OffsetCommit, OffsetCommitter,
     PartitionLag, RebalanceListener, Revocation, TopicPartition,
 };
+pub use handler::{AfterFailure, GroupHandler, GroupHandlerConfig, RecordHandler};
 pub use partitioner::{murmur2, partition_for_key};
 pub use producer::{Delivered, Delivery, Producer, ProducerConfig, ProducerRecord, ProducerStats};
 

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fake::{FakeNode, Out, Running, within_a_minute};
+use fake::coordination::Out;
+use fake::{FakeNode, Running, within_a_minute};
 use highwater_client::{
     Client, ClientError, CommitMode, GroupConsumer, GroupConsumerConfig, GroupRecord, OffsetCommit,
     RebalanceListener, Revocation, StartPosition, TopicPartition,

@@ -1,10 +1,11 @@
-//! Calls to the group service: any node answers, and goes to the coordinator itself. So a node that answered is asked again, and
-//! another one when it cannot be reached or has no way to the coordinator.
+//! Calls to the group service: any node answers, and goes to the coordinator itself. So a node that answered is asked again, or the
+//! coordinator where it said which node that is; and another one when it cannot be reached or has no way to the coordinator.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use highwater_proto::v1::LeaderHint;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tonic::{Response, Status};
@@ -53,7 +54,17 @@ impl GroupCalls {
             *preferred = None;
         }
         drop(preferred);
+        if let Err(ClientError::Api(detail)) = &outcome {
+            self.go_to(detail.leader.as_ref());
+        }
         outcome
+    }
+
+    /// The coordinator is there, if anybody said so: what is asked next need not be forwarded.
+    pub(crate) fn go_to(&self, coordinator: Option<&LeaderHint>) {
+        if let Some(hint) = coordinator.filter(|hint| !hint.address.is_empty()) {
+            *self.preferred.lock() = Some(hint.address.as_str().into());
+        }
     }
 
     /// Makes a call until it is answered by something that waiting does not change, or until the deadline. So only calls that may

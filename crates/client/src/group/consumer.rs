@@ -103,6 +103,11 @@ impl GroupConsumer {
         std::future::poll_fn(|context| self.handing_out.poll_batch(context)).await
     }
 
+    /// Says that what was handed out is looked after elsewhere: nothing waits for it.
+    pub(crate) fn settle(&mut self) {
+        self.shared.settle(&mut self.shared.inner());
+    }
+
     /// Says that all that was handed out is processed, also the last of it, and commits that. On return it is durable on a majority.
     /// It is tried again while the group's coordinator is being replaced, for as long as the client's `request_timeout`.
     ///

@@ -116,7 +116,7 @@ impl HandingOut {
 
 impl Shared {
     /// The application asks for more.
-    fn settle(&self, inner: &mut Inner) {
+    pub(crate) fn settle(&self, inner: &mut Inner) {
         if let Some(partition) = inner.progress.settle()
             && inner.agenda.waits_for(partition)
         {

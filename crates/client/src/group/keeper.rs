@@ -143,7 +143,7 @@ impl Keeper {
                 async move { server.groups().join_group(request).await }
             };
             let answer = shared.calls.once(ANSWER_MAX, call).await;
-            (sent, answer.and_then(|answer| standing(&shared, answer.membership)))
+            (sent, answer.and_then(|answer| standing(&shared, answer.membership, answer.coordinator.as_ref())))
         })
     }
 
@@ -155,7 +155,8 @@ impl Keeper {
         owned: Option<PartitionSet>,
     ) -> Pin<Box<dyn Future<Output = Answered> + Send>> {
         let (shared, config) = (Arc::clone(&self.shared), &self.shared.config);
-        let wait = self.membership.wait_max(self.heartbeat_interval);
+        // What an answer waits is taken from the time to give up what it revokes.
+        let wait = self.heartbeat_interval.min(config.rebalance_timeout / 2);
         let request = v1::HeartbeatRequest {
             group: config.group.clone(),
             member_id: self.member_id.clone(),
@@ -173,7 +174,7 @@ impl Keeper {
                 async move { server.groups().heartbeat(request).await }
             };
             let answer = shared.calls.once(timeout, call).await;
-            (sent, answer.and_then(|answer| standing(&shared, answer.membership)))
+            (sent, answer.and_then(|answer| standing(&shared, answer.membership, answer.coordinator.as_ref())))
         })
     }
 
@@ -308,7 +309,12 @@ impl Keeper {
     }
 }
 
-fn standing(shared: &Shared, told: Option<v1::GroupMembership>) -> Result<v1::GroupMembership, ClientError> {
+fn standing(
+    shared: &Shared,
+    told: Option<v1::GroupMembership>,
+    coordinator: Option<&v1::LeaderHint>,
+) -> Result<v1::GroupMembership, ClientError> {
+    shared.calls.go_to(coordinator);
     told.ok_or_else(|| shared.cluster.protocol("an answer that does not say where the member stands"))
 }
 

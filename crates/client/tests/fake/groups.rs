@@ -136,7 +136,7 @@ impl GroupService for FakeNode {
             };
             let decision = groups.coordinator.join(groups.now(), catalog, &join);
             let answer = groups.decided(decision)?;
-            Ok(JoinGroupResponse { membership: Some(groups.standing(answer, &topic)) })
+            Ok(JoinGroupResponse { membership: Some(groups.standing(answer, &topic)), coordinator: None })
         })
     }
 
@@ -144,7 +144,7 @@ impl GroupService for FakeNode {
         let request = request.into_inner();
         let (name, id) = (group(&request.group), member(&request.member_id));
         let client = self.state().groups.client_of(&name, &id).unwrap_or_default();
-        let mut heartbeat = Heartbeat {
+        let heartbeat = Heartbeat {
             group: name.clone(),
             member: id.clone(),
             instance: instance(&request.instance_id),
@@ -164,13 +164,14 @@ impl GroupService for FakeNode {
                 let answer = groups.decided(decision)?;
                 let is_news = answer.assignment.is_some() || answer.epoch != heartbeat.epoch;
                 groups.heartbeats += 1;
-                Ok((is_news, HeartbeatResponse { membership: Some(groups.standing(answer, "t")) }))
+                let membership = Some(groups.standing(answer, "t"));
+                Ok((is_news, HeartbeatResponse { membership, coordinator: None }))
             })?;
             let (is_news, response) = answer.into_inner();
-            if is_news || Instant::now() >= until {
+            let is_said = heartbeat.owned.is_some() || heartbeat.subscription.is_some();
+            if is_news || is_said || Instant::now() >= until {
                 return Ok(Response::new(response));
             }
-            heartbeat.owned = None;
             self.until_woken(&wake, until).await;
         }
     }

@@ -26,7 +26,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tokio_stream::wrappers::TcpListenerStream;
 
-pub(crate) use coordination::{Groups, Out};
+pub(crate) use coordination::Groups;
 pub(crate) use partition::Partition;
 
 /// What happens to one produce request.
