@@ -155,7 +155,8 @@ impl Keeper {
         owned: Option<PartitionSet>,
     ) -> Pin<Box<dyn Future<Output = Answered> + Send>> {
         let (shared, config) = (Arc::clone(&self.shared), &self.shared.config);
-        let wait = self.membership.wait_max(self.heartbeat_interval);
+        // What an answer waits is taken from the time to give up what it revokes.
+        let wait = self.heartbeat_interval.min(config.rebalance_timeout / 2);
         let request = v1::HeartbeatRequest {
             group: config.group.clone(),
             member_id: self.member_id.clone(),
