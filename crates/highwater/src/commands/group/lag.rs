@@ -1,6 +1,6 @@
 //! `highwater group lag`: how far groups lag behind, once or again and again.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
@@ -95,54 +95,50 @@ async fn watch(
 ) -> Result<(), CliError> {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let in_place = format == OutputFormat::Table && io::stdout().is_terminal();
     loop {
         ticks.tick().await;
-        match look(one, client).await {
+        let (text, notices) = match look(one, client).await {
             Ok(looked) => {
-                show(one, &looked, format)?;
-                // It is told of, and may be over at the next look.
-                looked.errors.iter().for_each(|error| say(&format!("some groups may be missing: {error}")));
+                let missing = looked.errors.iter().map(|error| format!("there may be more groups: {error}"));
+                (one_of_many(one, &looked.groups, format).map_err(io::Error::from)?, missing.collect())
             }
-            Err(error) if error.is_passing() => show_outage(&error, format)?,
+            // It may be over at the next look.
+            Err(error) if error.is_passing() => (String::new(), vec![error.to_string()]),
             Err(error) => return Err(error),
-        }
+        };
+        show(text, &notices, in_place)?;
     }
 }
 
-/// One of many looks.
-fn show(one: Option<&str>, looked: &Looked, format: OutputFormat) -> Result<(), CliError> {
+/// What a look found, as it is shown among others.
+fn one_of_many(
+    one: Option<&str>,
+    groups: &[GroupView],
+    format: OutputFormat,
+) -> Result<String, serde_json::Error> {
     if format == OutputFormat::Json {
-        let mut lines = Vec::new();
-        for lag in json_of(&looked.groups) {
-            serde_json::to_writer(&mut lines, &lag).map_err(io::Error::from)?;
-            lines.push(b'\n');
-        }
-        let mut out = io::stdout().lock();
-        out.write_all(&lines)?;
-        return Ok(out.flush()?);
+        return json_of(groups).iter().map(|lag| Ok(serde_json::to_string(lag)? + "\n")).collect();
     }
-    let screen = Screen::stdout();
-    let text = format!("{}\n{}\n", time(), text_of(one, &looked.groups, &screen));
-    print_text(&if io::stdout().is_terminal() { screen.in_place(&text) } else { text })
+    let time = humantime::format_rfc3339_seconds(SystemTime::now());
+    Ok(format!("{time}\n{}\n", text_of(one, groups, &Screen::stdout())))
 }
 
-/// A look that failed, and the next one may not.
-fn show_outage(error: &CliError, format: OutputFormat) -> Result<(), CliError> {
-    let screen = Screen::stdout();
-    if format == OutputFormat::Table && io::stdout().is_terminal() {
-        return print_text(&screen.in_place(&format!("{}\n{}", time(), screen.wrap(&error.to_string(), 0))));
+/// With what there is to know beside it: in the same place, where anything else would be written over.
+fn show(mut text: String, notices: &[String], in_place: bool) -> Result<(), CliError> {
+    if in_place {
+        let screen = Screen::stdout();
+        text.extend(notices.iter().map(|notice| screen.wrap(notice, 0)));
+        return print_text(&screen.in_place(&text));
     }
-    say(&error.to_string());
-    Ok(())
-}
-
-fn time() -> humantime::Rfc3339Timestamp {
-    humantime::format_rfc3339_seconds(SystemTime::now())
+    notices.iter().for_each(|notice| say(notice));
+    print_text(&text)
 }
 
 fn text_of(one: Option<&str>, groups: &[GroupView], screen: &Screen) -> String {
     match (one, groups) {
         (Some(_), [group]) => group.render_lag(screen),
+        (_, []) => "no groups\n".to_owned(),
         (_, groups) => lag_table(groups).render_on(screen),
     }
 }
