@@ -22,7 +22,7 @@ const _: () = assert!(SHUT_OUT as i32 == highwater_types::exit_code::SHUT_OUT);
 const _: () = assert!(DISK_FAILED as i32 == highwater_types::exit_code::DISK_FAILED);
 
 /// How the shell reports a process that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// See the module.
 #[derive(Debug, thiserror::Error)]

@@ -2,14 +2,21 @@
 
 #[path = "support/node.rs"]
 mod node;
+#[path = "support/waiting.rs"]
+mod waiting;
 
+use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 
 use highwater_client::{Client, OffsetCommit, TopicPartition};
 use highwater_types::{Offset, PartitionIndex};
 use node::{Node, started, stderr};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use waiting::wait_for;
 
 /// Commits for a group without members.
 fn commit(node: &Node, group: &str, offsets: &[(&str, u32, i64)]) {
@@ -121,7 +128,7 @@ fn a_reset_is_a_plan_until_it_is_executed() {
     commit(&node, "billing", &[("orders", 0, 4), ("orders", 1, 10)]);
     let plan = node.stdout(&["group", "reset", "billing", "--to", "-3"]);
     let expected = "PARTITION  FROM  TO  DIFFERENCE\norders-0   4     1   -3\norders-1   10    7   -3\n\n\
-                    would set 2 offsets of group billing; with --execute it does\n";
+                    would set 2 offsets of group billing; add --execute to do it\n";
     assert_eq!(plan, expected);
     assert_eq!(committed(&node, "billing"), [(0, Some(4)), (1, Some(10))]);
 
@@ -160,6 +167,147 @@ fn offsets_and_groups_are_forgotten() {
     assert_eq!(node.stdout(&["group", "list", "--output", "json"]), "[]\n");
 }
 
+/// A consumer of a group, with what it prints and says in files.
+struct Consumer {
+    process: Child,
+    printed: PathBuf,
+    said: PathBuf,
+}
+
+impl Consumer {
+    fn start(node: &Node, folder: &Path, name: &str, more: &[&str]) -> Self {
+        let file = |kind: &str| folder.join(format!("{name}.{kind}"));
+        let (printed, said) = (file("out"), file("err"));
+        let create = |path: &Path| File::create(path).expect("a file");
+        let process = node
+            .command(&[&["consume", "orders", "--group", "billing"], more].concat())
+            .stdout(create(&printed))
+            .stderr(create(&said))
+            .spawn()
+            .expect("the binary runs");
+        Self { process, printed, said }
+    }
+
+    fn printed(&self) -> Vec<String> {
+        fs::read_to_string(&self.printed).expect("UTF-8").lines().map(str::to_owned).collect()
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(&self.said).expect("UTF-8")
+    }
+
+    fn wait_until_it_says(&self, what: &str) {
+        wait_for(what, || self.said().contains(what));
+    }
+
+    /// What it says in the end, after Ctrl-C.
+    fn interrupted(mut self) -> String {
+        kill_process(Pid::from_child(&self.process), Signal::INT).expect("it is there");
+        assert!(self.process.wait().expect("it ends").success(), "{}", self.said());
+        self.said().lines().last().expect("it says something").to_owned()
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn produce(node: &Node, numbers: std::ops::Range<u32>) {
+    let record = |number: u32| format!("{{\"partition\":{},\"value\":\"{number}\"}}\n", number % 2);
+    let output = node
+        .feed(&["produce", "orders", "--format", "json"], numbers.map(record).collect::<String>().as_bytes());
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn two_consumers_share_a_topic_and_one_that_leaves_hands_over_at_once() {
+    let (folder, node) = started();
+    node.stdout(&["topic", "create", "orders", "--partitions", "2"]);
+    produce(&node, 0..10);
+    let first = Consumer::start(&node, folder.path(), "first", &[]);
+    first.wait_until_it_says("got orders-0, orders-1 from the first record\n");
+    wait_for("all of it is printed", || first.printed().len() == 10);
+    let second = Consumer::start(&node, folder.path(), "second", &[]);
+    second.wait_until_it_says("from offset 5\n");
+    first.wait_until_it_says("gave up orders-");
+    let described = json(&node, &["group", "describe", "billing"]);
+    assert_eq!(
+        (&described["state"], described["members"].as_array().map(Vec::len)),
+        (&"stable".into(), Some(2))
+    );
+
+    let refused = node.run(&["group", "reset", "billing", "--to", "earliest", "--execute"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        stderr(&refused).contains("group billing has 2 members")
+            && stderr(&refused).contains("hint: end its consumers"),
+        "{}",
+        stderr(&refused)
+    );
+    let planned = node.run(&["group", "reset", "billing", "--to", "earliest"]);
+    assert!(
+        planned.status.success() && stderr(&planned).contains("refused while the group has 2 members"),
+        "{}",
+        stderr(&planned)
+    );
+    assert!(stderr(&node.run(&["group", "delete", "billing"])).contains("GROUP_NOT_EMPTY"));
+
+    produce(&node, 10..20);
+    wait_for("both print", || first.printed().len() == 15 && second.printed().len() == 5);
+    let left = first.interrupted();
+    assert!(left.starts_with("left group billing; committed orders-") && left.ends_with(" up to 10"), "{left}");
+    produce(&node, 20..30);
+    wait_for("the other one goes on", || second.printed().len() == 15);
+    let left = second.interrupted();
+    assert_eq!(left, "left group billing; committed orders-0 up to 15, orders-1 up to 15");
+
+    assert_eq!(json(&node, &["group", "lag", "billing"])["lag"], 0);
+    node.stdout(&["group", "reset", "billing", "--to", "-3", "--execute"]);
+    let again = Consumer::start(&node, folder.path(), "again", &["--instance", "one"]);
+    wait_for("the last ones come again", || again.printed().len() == 6);
+    assert_eq!(
+        again.printed().into_iter().collect::<BTreeSet<_>>(),
+        (24..30).map(|number| number.to_string()).collect()
+    );
+    let left = again.interrupted();
+    assert_eq!(left, "left group billing for a while; committed orders-0 up to 15, orders-1 up to 15");
+    assert_eq!(json(&node, &["group", "describe", "billing"])["members"][0]["is_away"], true);
+}
+
+#[test]
+fn a_group_goes_on_after_the_last_record_that_was_printed() {
+    let (_folder, node) = started();
+    node.stdout(&["topic", "create", "orders"]);
+    assert!(node.feed(&["produce", "orders"], b"a\nb\nc\nd\ne\n").status.success());
+    let consume = |more: &[&str]| node.stdout(&[&["consume", "orders", "--group", "billing"], more].concat());
+    assert_eq!(consume(&["--count", "2"]), "a\nb\n");
+    assert_eq!(consume(&["--count", "1"]), "c\n");
+    assert_eq!(committed(&node, "billing"), [(0, Some(3))]);
+    // What is committed counts, not --from.
+    assert_eq!(consume(&["--from", "earliest", "--count", "2"]), "d\ne\n");
+    let other = node.stdout(&["consume", "orders", "--group", "audit", "--from", "4", "--count", "1"]);
+    assert_eq!(other, "e\n");
+}
+
+#[test]
+fn what_a_killed_consumer_printed_and_did_not_commit_is_printed_again_by_another() {
+    let (folder, node) = started();
+    node.stdout(&["topic", "create", "orders", "--partitions", "2"]);
+    // It never commits by itself.
+    let mut killed = Consumer::start(&node, folder.path(), "killed", &["--commit-interval", "1h"]);
+    killed.wait_until_it_says("got orders-0, orders-1");
+    produce(&node, 0..10);
+    wait_for("all of it is printed", || killed.printed().len() == 10);
+    killed.process.kill().expect("it runs");
+    let heir = Consumer::start(&node, folder.path(), "heir", &[]);
+    wait_for("its session is over, and another prints them", || heir.printed().len() == 10);
+    assert_eq!(heir.interrupted(), "left group billing; committed orders-0 up to 5, orders-1 up to 5");
+}
+
 #[test]
 fn what_cannot_be_done_with_a_group_says_why() {
     let (_folder, node, _) = with_records();
@@ -175,8 +323,16 @@ fn what_cannot_be_done_with_a_group_says_why() {
         (&["reset", "billing", "--to", "0", "--partition", "0"], 2, "--topic"),
         (&["reset", "billing", "--to", "0", "--topic", "nope"], 1, "topic create nope"),
         (&["reset", "billing", "--to", "0", "--topic", "orders", "--partition", "2"], 1, "no partition 2"),
+        (&["consume", "nope", "--group", "billing"], 1, "topic create nope"),
+        (&["consume", "orders", "--group", "billing", "--until-end"], 2, "cannot be used with"),
+        (&["consume", "orders", "--group", "billing", "--partition", "1"], 2, "cannot be used with"),
+        (&["consume", "orders", "--instance", "one"], 2, "--group"),
     ] {
-        let output = node.run(&[&["group"], args].concat());
+        let args = match args {
+            ["consume", ..] => args.to_vec(),
+            args => [&["group"], args].concat(),
+        };
+        let output = node.run(&args);
         assert_eq!(output.status.code(), Some(code), "{args:?}: {}", stderr(&output));
         assert!(stderr(&output).contains(expected), "{args:?}: {}", stderr(&output));
         assert!(output.stdout.is_empty(), "{args:?}");

@@ -98,7 +98,7 @@ impl ResetPlan {
         let outcome = match (self.news(), self.is_executed) {
             (0, _) => format!("all of it is so already in group {group}"),
             (_, true) => format!("set {offsets} of group {group}"),
-            (_, false) => format!("would set {offsets} of group {group}; with --execute it does"),
+            (_, false) => format!("would set {offsets} of group {group}; add --execute to do it"),
         };
         format!("{}\n{outcome}\n", table.render_on(screen))
     }

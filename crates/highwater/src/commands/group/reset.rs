@@ -63,8 +63,8 @@ pub(super) async fn run(args: ResetArgs, client: &Client, format: OutputFormat) 
         OutputFormat::Table => print_text(&plan.render(&Screen::stdout()))?,
     }
     if members > 0 {
-        let have = if members == 1 { "is a member" } else { "are members" };
-        say(&format!("it will be refused as long as there {have}: group {} has {members}", args.group));
+        let have = counted(members as u64, "member");
+        say(&format!("it is refused while the group has {have}: `highwater group describe {}`", args.group));
     }
     Ok(())
 }
