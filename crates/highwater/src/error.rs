@@ -168,6 +168,9 @@ pub(crate) enum CliError {
     /// Some of a group's offsets are as they were.
     #[error("{failed} of {total} were not {done}: {cause}")]
     OffsetsLeft { failed: usize, total: String, done: &'static str, cause: ClientError },
+    /// A consumer of a group ended without a commit.
+    #[error("group {group} may print again what was printed since the last commit: {cause}")]
+    NotCommitted { group: String, cause: String },
     /// An answer lacks what it has to have.
     #[error("the cluster's answer lacks {what}; is it of a much newer version?")]
     IncompleteAnswer { what: &'static str },

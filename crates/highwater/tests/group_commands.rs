@@ -200,9 +200,14 @@ impl Consumer {
         wait_for(what, || self.said().contains(what));
     }
 
+    /// What Ctrl-C does.
+    fn interrupt(&self) {
+        kill_process(Pid::from_child(&self.process), Signal::INT).expect("it is there");
+    }
+
     /// What it says in the end, after Ctrl-C.
     fn interrupted(mut self) -> String {
-        kill_process(Pid::from_child(&self.process), Signal::INT).expect("it is there");
+        self.interrupt();
         assert!(self.process.wait().expect("it ends").success(), "{}", self.said());
         self.said().lines().last().expect("it says something").to_owned()
     }
@@ -306,6 +311,26 @@ fn what_a_killed_consumer_printed_and_did_not_commit_is_printed_again_by_another
     let heir = Consumer::start(&node, folder.path(), "heir", &[]);
     wait_for("its session is over, and another prints them", || heir.printed().len() == 10);
     assert_eq!(heir.interrupted(), "left group billing; committed orders-0 up to 5, orders-1 up to 5");
+}
+
+#[test]
+fn a_consumer_that_cannot_commit_any_more_says_so_when_it_ends() {
+    let (folder, node) = started();
+    node.stdout(&["topic", "create", "orders", "--partitions", "2"]);
+    let mut consumer = Consumer::start(&node, folder.path(), "cut-off", &["--commit-interval", "1h"]);
+    consumer.wait_until_it_says("got orders-0, orders-1");
+    produce(&node, 0..10);
+    wait_for("all of it is printed", || consumer.printed().len() == 10);
+    drop(node);
+    consumer.interrupt();
+    assert_eq!(consumer.process.wait().expect("it ends").code(), Some(1));
+    let said = consumer.said();
+    assert!(said.contains("leaving group billing; press Ctrl-C again to stop at once"), "{said}");
+    let last = said.lines().last().expect("it says something");
+    assert!(
+        last.starts_with("error: group billing may print again what was printed since the last commit"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -4,20 +4,27 @@
 //! flushed before that.
 
 use std::io::{self, BufWriter, Write};
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
 use highwater_client::{
-    Client, CommitMode, GroupBatch, GroupConsumer, GroupConsumerConfig, OffsetCommit, Record, StartPosition,
-    TopicPartition,
+    Client, ClientError, CommitMode, GroupBatch, GroupConsumer, GroupConsumerConfig, OffsetCommit, Record,
+    StartPosition, TopicPartition,
 };
 use highwater_types::Offset;
+use tokio::time::{sleep, timeout};
 
 use super::hand_overs::{HandOvers, Printed};
 use super::interrupt::Interrupt;
 use super::{BUFFER_BYTES, ConsumeArgs, RecordFormat, print};
 use crate::error::CliError;
-use crate::output::say;
+use crate::output::{say, span};
+
+/// How long a commit and the handing over may take at the end.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
+/// After how long it is said that this goes on.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// With whom to share a topic.
 #[derive(Debug, Args)]
@@ -122,17 +129,36 @@ impl Printing<'_> {
         for_a_while: bool,
     ) -> Result<(), CliError> {
         let committed = self.printed.leaves();
-        match last {
-            Some(last) => self.consumer.committer().commit(&[last]).await?,
-            None => self.consumer.commit().await?,
-        }
-        if for_a_while {
-            self.consumer.close_for_a_while().await?;
-        } else {
-            self.consumer.close().await?;
-        }
+        let leaving = async {
+            match last {
+                Some(last) => self.consumer.committer().commit(&[last]).await?,
+                None => self.consumer.commit().await?,
+            }
+            match for_a_while {
+                true => self.consumer.close_for_a_while().await,
+                false => self.consumer.close().await,
+            }
+        };
+        in_time(leaving, group).await?;
         let for_a_while = if for_a_while { " for a while" } else { "" };
         say(&format!("left group {group}{for_a_while}; {committed}"));
         Ok(())
+    }
+}
+
+/// Leaving takes no longer than somebody waits for it: without it, the end of the session does the same.
+async fn in_time(leaving: impl Future<Output = Result<(), ClientError>>, group: &str) -> Result<(), CliError> {
+    let not_committed = |cause: String| CliError::NotCommitted { group: group.to_owned(), cause };
+    let mut leaving = pin!(timeout(LEAVE_MAX, leaving));
+    let left = tokio::select! {
+        left = &mut leaving => left,
+        () = sleep(PATIENCE) => {
+            say(&format!("leaving group {group}; press Ctrl-C again to stop at once"));
+            leaving.await
+        }
+    };
+    match left {
+        Ok(left) => left.map_err(|error| not_committed(error.to_string())),
+        Err(_) => Err(not_committed(format!("no answer in {}", span(LEAVE_MAX)))),
     }
 }
