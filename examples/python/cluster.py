@@ -12,7 +12,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".venv", "generated"))
 
 import grpc
-from highwater.v1 import admin_service_pb2_grpc, log_service_pb2_grpc
+from highwater.v1 import admin_service_pb2_grpc, group_service_pb2_grpc, log_service_pb2_grpc
 
 # What can be over a moment later: an election, a node that starts, a full disk, a call that took too long.
 PASSING = {
@@ -39,6 +39,7 @@ class Cluster:
         channels = [grpc.insecure_channel(server, options) for server in servers.split(",")]
         self._logs = [log_service_pb2_grpc.LogServiceStub(channel) for channel in channels]
         self._admins = [admin_service_pb2_grpc.AdminServiceStub(channel) for channel in channels]
+        self._groups = [group_service_pb2_grpc.GroupServiceStub(channel) for channel in channels]
         self._current = 0
         self._give_up_after = give_up_after
 
@@ -49,6 +50,10 @@ class Cluster:
     def admin(self, method: str, request, timeout: float = CALL_SECONDS):
         """Calls a method of AdminService in the same way."""
         return self._call(self._admins, method, request, timeout)
+
+    def group_session(self, requests):
+        """Opens a session of a consumer group at one node. It lasts as long as the node does."""
+        return self._groups[self._current].GroupSession(requests)
 
     def next_server(self):
         """Goes on with another node."""

@@ -1,4 +1,4 @@
-"""Runs the two programs against three nodes of which one is killed, and compares what was acknowledged with what is read.
+"""Runs the programs against three nodes of which one is killed, and compares what was acknowledged with what is read.
 
 Call ./test, which sets everything up. HIGHWATER_BINARY names the binary.
 """
@@ -81,6 +81,57 @@ def check(topic, servers, acked):
         sys.exit(f"lost: {sorted(lost)[:10]}")
 
 
+def lag_of(servers):
+    """The groups with their members and lag, by name: those that have a coordinator now."""
+    command = [BINARY, "group", "lag", "--output", "json", "--server", servers]
+    printed = subprocess.run(command, capture_output=True, text=True).stdout
+    return {lag["group"]: lag for lag in json.loads(printed or "[]")}
+
+
+def share(cluster, folder, topic, group, servers, victim):
+    """Two consumers share a topic while a node dies; then one of them is killed, and another one joins."""
+
+    consumers, outs = [], []
+
+    def join(name):
+        outs.append(folder / f"{name}.lines")
+        command = [sys.executable, HERE / "group_consumer.py", topic, "--group", group, "--servers", servers]
+        consumers.append(subprocess.Popen(command, stdout=outs[-1].open("w")))
+
+    def settled(members):
+        lag = lag_of(servers).get(group)
+        return lag is not None and lag["state"] == "stable" and lag["members"] == members
+
+    def printed():
+        return [line.split("\t", 2)[2] for out in outs for line in out.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+    try:
+        join("first")
+        join("second")
+        wait_for("two consumers share the topic", lambda: settled(2), cluster)
+        produce_through_a_kill(cluster, folder, topic, servers, victim)
+        wait_for("both print", lambda: all(out.stat().st_size > 0 for out in outs), cluster)
+        consumers[0].kill()
+        join("third")
+        highwater("dev", "start", str(victim), "--data", str(folder))
+        wait_for("a third one has its place", lambda: settled(2), cluster)
+        wait_for("every line is printed", lambda: len(set(printed())) == LINES, cluster)
+        wait_for("all of it is committed", lambda: lag_of(servers).get(group, {}).get("lag") == 0, cluster)
+        for consumer in consumers[1:]:
+            consumer.send_signal(signal.SIGINT)
+            if consumer.wait(timeout=PATIENCE) != 0:
+                sys.exit("a consumer failed")
+        # Who leaves is gone at once: no session has to end.
+        if lag_of(servers)[group]["members"] > 0:
+            sys.exit("a consumer that ended is a member still")
+    finally:
+        for consumer in consumers:
+            consumer.kill()
+            consumer.wait()
+    lines = printed()
+    print(f"{topic}: {len(set(lines))} lines shared by three, {len(lines) - len(set(lines))} printed again")
+
+
 def main():
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary) / "cluster"
@@ -99,6 +150,9 @@ def main():
                 acked = produce_through_a_kill(cluster, folder, topic, known, victim)
                 highwater("dev", "start", str(victim), "--data", str(folder))
                 check(topic, known, acked)
+            every = ",".join(servers)
+            highwater("topic", "create", "shared", "--partitions", "4", "--replication-factor", "3", "--server", every)
+            share(cluster, folder, "shared", "readers", every, 3)
         finally:
             cluster.send_signal(signal.SIGINT)
             cluster.wait(timeout=PATIENCE)

@@ -91,6 +91,9 @@ pub(crate) enum Command {
     /// Move replicas between nodes, by a plan
     #[command(subcommand)]
     Reassign(commands::reassign::ReassignCommand),
+    /// Consumer groups: list and describe them, see their lag, set or forget their offsets
+    #[command(subcommand)]
+    Group(commands::group::GroupCommand),
     /// Send records from files or stdin to a topic
     Produce(commands::produce::ProduceArgs),
     /// Print the records of a topic

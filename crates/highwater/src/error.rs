@@ -1,5 +1,7 @@
 //! Why a command failed, what the user can do about it, and the exit code.
 
+mod hint;
+
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -7,7 +9,6 @@ use std::time::Duration;
 
 use highwater_client::ClientError;
 use highwater_server::NodeFailure;
-use highwater_types::ErrorCode;
 
 use crate::output::span;
 use crate::settings::Problem;
@@ -21,7 +22,7 @@ const _: () = assert!(SHUT_OUT as i32 == highwater_types::exit_code::SHUT_OUT);
 const _: () = assert!(DISK_FAILED as i32 == highwater_types::exit_code::DISK_FAILED);
 
 /// How the shell reports a process that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// See the module.
 #[derive(Debug, thiserror::Error)]
@@ -155,6 +156,21 @@ pub(crate) enum CliError {
     /// The user said no.
     #[error("nothing was changed")]
     Declined,
+    /// A list of groups is not all.
+    #[error("there may be more groups:{}", lines(.errors))]
+    GroupsMissing { errors: Vec<ClientError> },
+    /// A group's offsets cannot be set while members read on.
+    #[error("group {group} has {members} member{}, which would go on where they are; nothing was changed", if *members == 1 { "" } else { "s" })]
+    GroupInUse { group: String, members: usize },
+    /// A group has no offsets to change.
+    #[error("group {group} has committed nothing")]
+    NothingCommitted { group: String },
+    /// Some of a group's offsets are as they were.
+    #[error("{failed} of {total} were not {done}: {cause}")]
+    OffsetsLeft { failed: usize, total: String, done: &'static str, cause: ClientError },
+    /// A consumer of a group ended without a commit.
+    #[error("group {group} may print again what was printed since the last commit: {cause}")]
+    NotCommitted { group: String, cause: String },
     /// An answer lacks what it has to have.
     #[error("the cluster's answer lacks {what}; is it of a much newer version?")]
     IncompleteAnswer { what: &'static str },
@@ -208,48 +224,6 @@ impl CliError {
             _ => 1,
         }
     }
-
-    /// What to try, if there is something.
-    pub(crate) fn hint(&self) -> Option<String> {
-        match self {
-            Self::NotInTime { hint, .. } | Self::Interrupted { hint, .. } => Some(hint.clone()),
-            Self::DrainStuck { node, .. } => Some(format!(
-                "it goes on when there is a place for them, such as a further node; `highwater node activate {node}` keeps \
-                 the node"
-            )),
-            Self::MovedElsewhere { .. } => Some("`highwater topic describe` shows where its partitions are".to_owned()),
-            Self::NoPlan { .. } => Some("`highwater reassign plan --balance --file plan.json` writes one".to_owned()),
-            Self::NobodyToAsk { .. } => Some("--yes answers in advance".to_owned()),
-            Self::NoJson { instead, .. } => instead.map(str::to_owned),
-            Self::OtherCluster { nodes, .. } => {
-                Some(format!("go on with it with `--nodes {nodes}` and without --port, or name another folder with --data"))
-            }
-            Self::SingleNode { .. } => Some("name another folder with --data".to_owned()),
-            Self::NoCluster { .. } => {
-                Some("--data names the folder of a cluster that `highwater dev --nodes 3` began".to_owned())
-            }
-            Self::ClusterNotRun { data, nodes } => {
-                Some(format!("start all of it with `highwater dev --nodes {nodes} --data {}`", data.display()))
-            }
-            Self::NotBorn { .. } => {
-                Some("type the command again: it goes on where it was, or says what is in the way".to_owned())
-            }
-            Self::NotTakenIn { .. } => {
-                Some("its log says what it waits for; it goes on by itself, and the command can be typed again".to_owned())
-            }
-            Self::Client(error) | Self::Undelivered { cause: error, .. } => hint(error),
-            Self::NodeStart(highwater_server::StartError::PortInUse { .. }) => {
-                Some(
-                    "`dev --grpc-port 0 --http-port 0` takes free ports; the settings listen.* of `serve` too take port 0"
-                        .to_owned(),
-                )
-            }
-            Self::NodeShutdown(error) if error.is_disk_failure() => {
-                Some("check the disk, then start the node again".to_owned())
-            }
-            _ => None,
-        }
-    }
 }
 
 impl From<io::Error> for CliError {
@@ -274,41 +248,11 @@ fn stuck_lines(stuck: &[StuckView]) -> String {
 }
 
 /// One line for each.
-fn lines(problems: &[String]) -> String {
+fn lines(problems: &[impl std::fmt::Display]) -> String {
     problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
 
 /// The last line of a log, if there is something in it.
 fn quoted(last: &str) -> String {
     if last.is_empty() { String::new() } else { format!(", and ends with:\n  {last}") }
-}
-
-fn hint(error: &ClientError) -> Option<String> {
-    match error {
-        ClientError::Connection { .. } => Some(
-            "is the node running, and is this its gRPC address? start one with `highwater dev`, or name another \
-             with --server"
-                .to_owned(),
-        ),
-        ClientError::Refused { .. } => {
-            Some("is that a highwater node? --server names its gRPC address".to_owned())
-        }
-        ClientError::DeliveryTimeout { last_error: Some(cause), .. } => hint(cause),
-        ClientError::Api(detail) => match error.code()? {
-            ErrorCode::UnknownTopicOrPartition if detail.partition.is_none() => Some(format!(
-                "see `highwater topic list`, or create it with `highwater topic create {}`",
-                if detail.topic.is_empty() { "NAME" } else { &detail.topic }
-            )),
-            ErrorCode::OffsetOutOfRange => Some(
-                "`highwater topic describe` shows which offsets each partition has; `--partition` chooses one, \
-                 `--from earliest` begins at the first"
-                    .to_owned(),
-            ),
-            ErrorCode::NoSpace => {
-                Some("free disk space on the node; producing then works again by itself".to_owned())
-            }
-            _ => None,
-        },
-        _ => None,
-    }
 }

@@ -1,87 +1,12 @@
 //! The binary as a user types it: a node is started with `dev`, and everything else goes through the command line.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+#[path = "support/node.rs"]
+mod node;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_highwater");
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
 
-/// A node that dies with its test.
-struct Node {
-    process: Child,
-    address: String,
-}
-
-impl Node {
-    fn start(data: &Path, grpc_port: &str) -> Self {
-        let mut process = Command::new(BINARY)
-            .args(["dev", "--grpc-port", grpc_port, "--http-port", "0", "--data"])
-            .arg(data)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary runs");
-        let stdout = BufReader::new(process.stdout.take().expect("stdout is piped"));
-        let address = stdout
-            .lines()
-            .map_while(Result::ok)
-            .find_map(|line| line.trim().strip_prefix("gRPC").map(|address| address.trim().to_owned()))
-            .expect("the node says where it listens");
-        Self { process, address }
-    }
-
-    fn port(&self) -> String {
-        self.address.rsplit(':').next().expect("host:port").to_owned()
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(BINARY);
-        command.args(args).env("HIGHWATER_SERVER", &self.address).stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().expect("the binary runs")
-    }
-
-    /// Runs a command that must work, and returns what it printed.
-    fn stdout(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
-        String::from_utf8(output.stdout).expect("UTF-8")
-    }
-
-    /// Runs a command with this on its stdin.
-    fn feed(&self, args: &[&str], input: &[u8]) -> Output {
-        let mut command = self.command(args);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary runs");
-        // A command that stops at an error does not read the rest.
-        let _ = child.stdin.take().expect("stdin is piped").write_all(input);
-        child.wait_with_output().expect("the binary ends")
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // It may be dead already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn started() -> (tempfile::TempDir, Node) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let node = Node::start(&folder.path().join("data"), "0");
-    (folder, node)
-}
+use node::{BINARY, Node, started, stderr};
 
 #[test]
 fn what_is_produced_is_consumed_byte_for_byte() {

@@ -8,6 +8,7 @@
 mod by_leader;
 mod groups;
 mod nodes;
+mod timestamps;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,6 +5,7 @@ pub(crate) mod cluster;
 mod confirm;
 pub(crate) mod consume;
 pub(crate) mod dev;
+pub(crate) mod group;
 pub(crate) mod health;
 pub(crate) mod inspect;
 pub(crate) mod node;
@@ -58,6 +59,9 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Reassign(command) => {
             block_on(async { reassign::run(command, &connect(&global)?, global.output).await })
         }
+        Command::Group(command) => {
+            block_on(async { group::run(command, &connect(&global)?, global.output).await })
+        }
         Command::Produce(args) => {
             block_on(async { produce::run(args, &connect(&global)?, global.output).await })
         }
@@ -73,6 +77,7 @@ fn has_json(command: &Command) -> Result<(), CliError> {
         | Command::Node(_)
         | Command::Partition(_)
         | Command::Reassign(_)
+        | Command::Group(_)
         | Command::Inspect(_)
         | Command::Recover(_) => return Ok(()),
         Command::Serve(args) if args.check => return Ok(()),

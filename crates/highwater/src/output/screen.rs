@@ -17,6 +17,7 @@ pub(crate) enum Tone {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Screen {
     width: Option<usize>,
+    height: Option<usize>,
     has_colours: bool,
 }
 
@@ -27,12 +28,12 @@ impl Screen {
         if !out.is_terminal() {
             return Self::plain();
         }
-        Self { width: width_of(&out), has_colours: has_colours() }
+        Self { width: width_of(&out), height: height_of(&out), has_colours: has_colours() }
     }
 
     /// Without width and colours.
     pub(crate) fn plain() -> Self {
-        Self { width: None, has_colours: false }
+        Self { width: None, height: None, has_colours: false }
     }
 
     /// How many characters fit on a line; without bound if there is none.
@@ -74,6 +75,24 @@ impl Screen {
         lines
     }
 
+    /// What a terminal is to be sent to show this text in place of the one before, from its first line on. What does not fit is
+    /// counted.
+    pub(crate) fn in_place(&self, text: &str) -> String {
+        let lines: Vec<&str> = text.lines().collect();
+        // The cursor needs a line too.
+        let fit = self.height.map_or(lines.len(), |height| height.saturating_sub(1).max(1));
+        let mut shown = "\u{1b}[H".to_owned();
+        let whole = if lines.len() > fit { fit - 1 } else { lines.len() };
+        for line in &lines[..whole] {
+            shown.push_str(&format!("{line}\u{1b}[K\n"));
+        }
+        if lines.len() > whole {
+            shown.push_str(&format!("and {} more lines\u{1b}[K\n", lines.len() - whole));
+        }
+        shown.push_str("\u{1b}[J");
+        shown
+    }
+
     /// A name and what there is to say about it, in lines that fit, each beginning below the first one.
     pub(crate) fn fact(&self, name: &str, width: usize, text: &str) -> String {
         let lines = self.wrap(text, width);
@@ -87,6 +106,12 @@ pub(super) fn width_of(terminal: &impl std::os::fd::AsFd) -> Option<usize> {
     Some(usize::from(size.ws_col)).filter(|width| *width > 0)
 }
 
+/// The height of a terminal, if it has one.
+fn height_of(terminal: &impl std::os::fd::AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
+    Some(usize::from(size.ws_row)).filter(|height| *height > 0)
+}
+
 /// Whether a terminal is to be shown colours.
 fn has_colours() -> bool {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -97,12 +122,12 @@ fn has_colours() -> bool {
 impl Screen {
     /// Without colours.
     pub(crate) fn of_width(width: usize) -> Self {
-        Self { width: Some(width), has_colours: false }
+        Self { width: Some(width), height: None, has_colours: false }
     }
 
     /// Without a bound.
     pub(crate) fn coloured() -> Self {
-        Self { width: None, has_colours: true }
+        Self { width: None, height: None, has_colours: true }
     }
 }
 
@@ -117,5 +142,13 @@ mod tests {
         assert_eq!(Screen::plain().wrap(text, 2), "  a text of some words\n");
         assert_eq!(Screen::of_width(3).wrap("longer than", 0), "longer\nthan\n");
         assert_eq!(Screen::of_width(16).fact("name", 6, text), "name  a text of\n      some words\n");
+    }
+
+    #[test]
+    fn what_is_shown_in_place_never_scrolls() {
+        let screen = Screen { height: Some(3), ..Screen::plain() };
+        assert_eq!(screen.in_place("a\nb\n"), "\u{1b}[Ha\u{1b}[K\nb\u{1b}[K\n\u{1b}[J");
+        assert_eq!(screen.in_place("a\nb\nc\n"), "\u{1b}[Ha\u{1b}[K\nand 2 more lines\u{1b}[K\n\u{1b}[J");
+        assert_eq!(Screen::plain().in_place("a\n"), "\u{1b}[Ha\u{1b}[K\n\u{1b}[J");
     }
 }

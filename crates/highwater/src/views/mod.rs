@@ -4,6 +4,9 @@
 //! Nothing here asks anybody or prints anything.
 
 mod cluster_status;
+mod group;
+mod group_member;
+mod group_partition;
 mod health;
 mod node;
 mod node_progress;
@@ -12,16 +15,20 @@ mod partition_name;
 mod plan;
 mod reassignment;
 mod replica;
+mod reset_plan;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use cluster_status::ClusterStatus;
+pub(crate) use group::{GroupStateView, GroupView, LagView, lag_table};
+pub(crate) use group_partition::GroupPartitionView;
 pub(crate) use node::{NodeMode, NodeView, node_table};
 pub(crate) use node_progress::NodeProgress;
 pub(crate) use partition::{PartitionView, partition_table};
 pub(crate) use partition_name::PartitionName;
 pub(crate) use plan::{Plan, StuckView};
 pub(crate) use reassignment::{ReassignmentView, reassignment_table};
+pub(crate) use reset_plan::{OffsetChange, ResetPlan};
 
 /// Node ids as they are shown: `1,2,3`.
 fn ids(nodes: &[u64]) -> String {

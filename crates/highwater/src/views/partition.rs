@@ -1,6 +1,6 @@
 //! A partition as it is shown: its leader, its watermarks, its replicas.
 
-use highwater_client::v1;
+use highwater_client::{ClientError, v1};
 use serde::Serialize;
 
 use super::ids;
@@ -13,6 +13,15 @@ use crate::output::{Cell, Screen, Table, Tone, bytes};
 pub(crate) struct ErrorView {
     pub(crate) code: String,
     pub(crate) message: String,
+}
+
+impl From<&ClientError> for ErrorView {
+    fn from(error: &ClientError) -> Self {
+        match error {
+            ClientError::Api(detail) => Self { code: detail.code.clone(), message: detail.message.clone() },
+            error => Self { code: String::new(), message: error.to_string() },
+        }
+    }
 }
 
 /// See the module. Serialized it is an element of `partitions` in what `topic describe --output json` prints.

@@ -16,11 +16,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::cluster_status::ClusterStatus;
+use super::group::{GroupView, lag_table};
 use super::node::node_table;
 use super::node_progress::NodeProgress;
 use super::partition::{PartitionView, partition_table};
 use super::plan::Plan;
 use super::reassignment::{ReassignmentView, reassignment_table};
+use super::reset_plan::ResetPlan;
 use crate::output::Screen;
 
 fn play<View: DeserializeOwned>(name: &str, base: &str, show: impl Fn(View, &Screen) -> String) {
@@ -93,6 +95,20 @@ fn what_a_mode_still_waits_for_fits_on_a_line() {
     play("progress", "progress", |progress: NodeProgress, _| progress.summary());
 }
 
+#[test]
+fn a_group_shows_its_members_and_what_waits_for_them() {
+    play("group", "group", |group: GroupView, screen| {
+        let described = group.render(screen);
+        let first_line = group.render_lag(screen).lines().next().expect("a summary").to_owned();
+        format!("{described}\n{first_line}\n\n{}", lag_table(&[group]).render_on(screen))
+    });
+}
+
+#[test]
+fn a_reset_says_where_each_partition_goes_before_it_does() {
+    play("reset", "reset", |plan: ResetPlan, screen| plan.render(screen));
+}
+
 /// The names of all fields in a value.
 fn names(value: &Value, found: &mut std::collections::BTreeSet<String>) {
     match value {
@@ -109,7 +125,7 @@ fn names(value: &Value, found: &mut std::collections::BTreeSet<String>) {
 fn every_field_that_programs_read_is_documented() {
     let document = include_str!("../../OUTPUT.md");
     let mut found = std::collections::BTreeSet::new();
-    for view in ["status", "partition", "plan", "moves", "progress"] {
+    for view in ["status", "partition", "plan", "moves", "progress", "group", "reset"] {
         let path = format!("{}/src/views/scenarios/{view}.json", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(path).expect("a scenario");
         names(&serde_json::from_str(&text).expect("JSON"), &mut found);

@@ -1,17 +1,19 @@
 //! What the tests with processes of the program share: a cluster that ends with its test.
 
+mod waiting;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
 
 use highwater_storage::directory::locked_by;
 
+use waiting::DEADLINE;
+pub(crate) use waiting::wait_for;
+
 /// The program.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_highwater");
-/// What nothing here takes, on the slowest machine.
-const DEADLINE: Duration = Duration::from_secs(120);
 
 /// `dev --nodes 3` in a temporary folder.
 pub(crate) struct Cluster {
@@ -83,15 +85,6 @@ pub(crate) fn run_nodes(data: &Path, more: &[&str]) -> Child {
     });
     is_up.recv_timeout(DEADLINE).expect("the nodes serve");
     parent
-}
-
-/// Waits until it is so.
-pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Bytes as text.

@@ -1,7 +1,10 @@
-//! `highwater consume`: prints the records of a topic, of all partitions at once.
+//! `highwater consume`: prints the records of a topic, of all partitions at once, or of those that its group gives it.
 //!
 //! Only records go to stdout. What is printed is flushed as soon as nothing more is there.
 
+mod group;
+mod hand_overs;
+mod interrupt;
 mod print;
 pub(crate) mod start;
 
@@ -25,20 +28,23 @@ const BUFFER_BYTES: usize = 256 << 10;
 pub(crate) struct ConsumeArgs {
     /// The topic
     topic: String,
-    /// Where to begin: earliest, latest, an offset, a time (RFC 3339, or milliseconds since 1970) or how long ago (-1h)
-    #[arg(long, default_value = "latest", value_name = "POSITION", value_parser = start::parse, allow_hyphen_values = true)]
-    from: StartPosition,
+    /// Where to begin: earliest, latest, an offset, a time (RFC 3339, or milliseconds since 1970) or how long ago (-1h); with --group only
+    /// where the group has committed nothing [default: latest, with --group earliest]
+    #[arg(long, value_name = "POSITION", value_parser = start::parse, allow_hyphen_values = true)]
+    from: Option<StartPosition>,
+    #[command(flatten)]
+    shared: group::GroupArgs,
     /// Only this partition; may be repeated
-    #[arg(long = "partition", value_name = "N")]
+    #[arg(long = "partition", value_name = "N", conflicts_with = "group")]
     partitions: Vec<u32>,
     /// Stop after so many records
     #[arg(long, value_name = "N")]
     count: Option<u64>,
     /// Stop where each partition ends now
-    #[arg(long)]
+    #[arg(long, conflicts_with = "group")]
     until_end: bool,
-    /// How long to try to get back to a node that went away
-    #[arg(long, default_value = "2m", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    /// How long to try to get back to a node that went away; a consumer of a group goes on trying
+    #[arg(long, conflicts_with = "group", default_value = "2m", value_name = "DURATION", value_parser = humantime::parse_duration)]
     retry_for: Duration,
     /// How to print a record
     #[arg(long, value_enum, default_value_t = RecordFormat::Value)]
@@ -65,6 +71,9 @@ struct Limits {
 
 /// Runs the command.
 pub(crate) async fn run(args: ConsumeArgs, client: &Client) -> Result<(), CliError> {
+    if let Some(group) = args.shared.group.clone() {
+        return group::run(args, group, client).await;
+    }
     let mut partitions: Vec<_> = args.partitions.iter().copied().map(PartitionIndex).collect();
     if partitions.is_empty() {
         let topic = client.admin().describe_topic(&args.topic, false).await?;
@@ -76,7 +85,8 @@ pub(crate) async fn run(args: ConsumeArgs, client: &Client) -> Result<(), CliErr
         limits.ends =
             Some(partitions.iter().copied().zip(ends.into_iter().map(Option::unwrap_or_default)).collect());
     }
-    let config = ConsumerConfig { retry_for: Some(args.retry_for), ..ConsumerConfig::starting_at(args.from) };
+    let start = args.from.unwrap_or(StartPosition::Latest);
+    let config = ConsumerConfig { retry_for: Some(args.retry_for), ..ConsumerConfig::starting_at(start) };
     let mut consumer = client.consumer(&args.topic, &partitions, config).await?;
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
     let printed = print_all(&mut consumer, &mut limits, args.format, &mut out).await;
