@@ -246,6 +246,32 @@ async fn a_consumer_leaves_a_node_that_says_nothing_when_another_leads() {
 }
 
 #[tokio::test]
+async fn a_partition_that_moves_away_from_others_takes_its_part_of_the_credit_with_it() {
+    let (node, running) = cluster().await;
+    let client = running[&3].client();
+    node.lead(0, Some(1));
+    node.lead(1, Some(1));
+    let both = [PartitionIndex(0), PartitionIndex(1)];
+    let config = ConsumerConfig::starting_at(StartPosition::Earliest);
+    let mut consumer = within_a_minute(client.consumer("t", &both, config)).await.expect("a consumer");
+    let producer = client.producer(small_batches()).expect("a producer");
+    for (number, partition) in [(0, 0), (1, 1), (2, 1)] {
+        if number == 2 {
+            node.lead(1, Some(2));
+        }
+        let partition = Some(PartitionIndex(partition));
+        let record = ProducerRecord { partition, ..ProducerRecord::value(value(0, number)) };
+        drop(within_a_minute(producer.send("t", record)).await.expect("buffered"));
+        let mut read = Vec::new();
+        while read.is_empty() {
+            let batch = within_a_minute(consumer.next_batch()).await.expect("no error").expect("not the end");
+            assert_eq!(Some(batch.partition), partition);
+            read.extend(batch.records);
+        }
+    }
+}
+
+#[tokio::test]
 async fn admin_asks_the_leaders_and_follows_them() {
     let (node, running) = cluster().await;
     let client = running[&1].client();
