@@ -37,7 +37,8 @@ fn hide_server(command: clap::Command) -> clap::Command {
         .into_iter()
         .filter(|name| name != "help")
         .fold(command, |command, name| command.mut_subcommand(name, hide_server));
-    command.mut_arg("server", |server| server.hide(true))
+    // Each in its place: a built command finds its arguments by their places.
+    command.mut_args(|arg| if arg.get_id() == "server" { arg.hide(true) } else { arg })
 }
 
 /// What every command that talks to a node takes.
@@ -127,6 +128,27 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_typed_means_what_the_help_says() {
+        let typed = |words: &str| {
+            let matches =
+                command().try_get_matches_from(words.split(' ')).unwrap_or_else(|e| panic!("{words}: {e}"));
+            Cli::from_arg_matches(&matches).unwrap_or_else(|error| panic!("{words}: {error}"))
+        };
+        let recover = typed("highwater recover --data d --inspect --output json");
+        assert!(matches!(recover.command, Command::Recover(_)) && recover.global.output == OutputFormat::Json);
+        let dev = typed("highwater --output json dev --nodes 3 --data d");
+        assert!(matches!(dev.command, Command::Dev(_)) && dev.global.output == OutputFormat::Json);
+        assert!(matches!(typed("highwater dev kill 2 --data d").command, Command::Dev(_)));
+        assert!(matches!(
+            typed("highwater serve --node-id 1 --data-dir d --insecure").command,
+            Command::Serve(_)
+        ));
+        assert!(matches!(typed("highwater inspect d").command, Command::Inspect(_)));
+        let list = typed("highwater topic list --server a:1,b:2 --output json");
+        assert_eq!((list.global.server.len(), list.global.output), (2, OutputFormat::Json));
     }
 
     #[test]

@@ -32,12 +32,20 @@ pub(crate) async fn measure(place: &Place, pairs: usize) -> Result<(), BenchErro
         let ratio = rate(grouped) / rate(alone);
         // The first is a warm-up.
         if pair > 0 {
-            println!("alone {:>6.0} MiB/s   in a group {:>6.0} MiB/s   {:.2}", rate(alone), rate(grouped), ratio);
+            println!(
+                "alone {:>6.0} MiB/s   in a group {:>6.0} MiB/s   {:.2}",
+                rate(alone),
+                rate(grouped),
+                ratio
+            );
             ratios.push(ratio);
         }
     }
     ratios.sort_by(f64::total_cmp);
-    println!("reading in a group, to reading alone: {:.2}", ratios.get(ratios.len() / 2).copied().unwrap_or_default());
+    println!(
+        "reading in a group, to reading alone: {:.2}",
+        ratios.get(ratios.len() / 2).copied().unwrap_or_default()
+    );
     Ok(())
 }
 

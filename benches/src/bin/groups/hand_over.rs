@@ -71,7 +71,9 @@ pub(crate) async fn measure(place: &Place) -> Result<(), BenchError> {
         sleep(CALM).await;
         settle(&seen).await?;
     }
-    println!("one of {MEMBERS} leaves, {LEAVES} times, {PARTITIONS} partitions, {RECORDS_PER_SECOND} records/s");
+    println!(
+        "one of {MEMBERS} leaves, {LEAVES} times, {PARTITIONS} partitions, {RECORDS_PER_SECOND} records/s"
+    );
     println!("  its partitions flow again after      {}", Quantiles::of(waits));
     println!("  longest gap of the others meanwhile  {}", Quantiles::of(others_gaps));
     println!("  the same while nothing happens       {}", Quantiles::of(calm_gaps));
@@ -98,7 +100,8 @@ async fn kill(cluster: &LocalCluster, client: &Client) -> Result<(), BenchError>
         let consumer = join(&client, (group, topic), 0, &theirs)?;
         read(consumer, 0, theirs, leave).await
     });
-    let shape = LoadShape { topic: topic.to_owned(), partitions: 10, value_bytes: 100, records_per_second: 1000.0 };
+    let shape =
+        LoadShape { topic: topic.to_owned(), partitions: 10, value_bytes: 100, records_per_second: 1000.0 };
     let load = SteadyLoad::start(client, shape)?;
     let consumer = join(client, (group, topic), 1, &seen)?;
     let (_stays, leave) = oneshot::channel();
@@ -109,11 +112,15 @@ async fn kill(cluster: &LocalCluster, client: &Client) -> Result<(), BenchError>
     let orphans = seen.owned_by(0);
     let began = Instant::now();
     runtime.shutdown_background();
-    until("the other one has all", || orphans.iter().all(|partition| {
-        first_of_another(&seen, *partition, 0, began).is_some()
-    })).await?;
+    until("the other one has all", || {
+        orphans.iter().all(|partition| first_of_another(&seen, *partition, 0, began).is_some())
+    })
+    .await?;
     let waits = orphans.iter().filter_map(|partition| first_of_another(&seen, *partition, 0, began)).collect();
-    println!("a member is killed, session {SESSION:?}: its partitions flow again after {}", Quantiles::of(waits));
+    println!(
+        "a member is killed, session {SESSION:?}: its partitions flow again after {}",
+        Quantiles::of(waits)
+    );
     drop(load.stop().await?);
     Ok(())
 }

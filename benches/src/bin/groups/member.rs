@@ -90,8 +90,7 @@ pub(crate) fn join(
     member: usize,
     seen: &Arc<Seen>,
 ) -> Result<GroupConsumer, BenchError> {
-    let config =
-        GroupConsumerConfig { buffer_bytes: 1 << 20, ..GroupConsumerConfig::new(group, [topic]) };
+    let config = GroupConsumerConfig { buffer_bytes: 1 << 20, ..GroupConsumerConfig::new(group, [topic]) };
     Ok(client.group_consumer(config, Listener { member, seen: Arc::clone(seen) })?)
 }
 
