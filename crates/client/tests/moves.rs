@@ -265,7 +265,8 @@ async fn a_partition_that_moves_away_from_others_takes_its_part_of_the_credit_wi
         let mut read = Vec::new();
         while read.is_empty() {
             let batch = within_a_minute(consumer.next_batch()).await.expect("no error").expect("not the end");
-            assert_eq!(Some(batch.partition), partition);
+            // The other one may have news of its end.
+            assert!(Some(batch.partition) == partition || batch.records.is_empty());
             read.extend(batch.records);
         }
     }

@@ -15,7 +15,8 @@ impl FeatureLevel {
     pub const ONE_NODE: Self = Self(1);
     /// Modes of nodes, their removal and return, and partitions that move between them.
     pub const SEVERAL_NODES: Self = Self(2);
-    /// Topics of the cluster's own: the shards of consumer groups.
+    /// Consumer groups, whose shards are a topic of the cluster's own: a node without them would take their entries for batches. Whoever
+    /// proposes that topic asks for the level; the command is as old as topics.
     pub const CONSUMER_GROUPS: Self = Self(3);
     /// The newest level that this build knows; it knows all levels from 1 to this one.
     pub const NEWEST: Self = Self::CONSUMER_GROUPS;

@@ -190,8 +190,6 @@ impl MetadataCommand {
     /// it cannot be in a cluster of that level. Raising the level is possible from the first.
     pub fn feature_level(&self) -> FeatureLevel {
         match self {
-            // A build without consumer groups would take their entries for batches.
-            Self::CreateTopic { internal: true, .. } => FeatureLevel::CONSUMER_GROUPS,
             Self::ClusterBorn { .. }
             | Self::RegisterNode { .. }
             | Self::RaiseFeatureLevel { .. }

@@ -21,7 +21,7 @@ fn a_node_of_another_cluster_or_an_old_build_cannot_register() {
     old.feature_level_newest = FeatureLevel(1);
     let old = MetadataCommand::RegisterNode { cluster: cluster_id(), node: old };
     let refused = refuse(&mut state, &old).to_string();
-    assert_eq!(refused, "node 4 knows feature levels up to 1; the cluster uses level 2");
+    assert_eq!(refused, "node 4 knows feature levels up to 1; the cluster uses level 3");
     assert_eq!(refuse(&mut state, &register(0)), MetadataError::NodeIdZero);
 }
 
@@ -197,16 +197,16 @@ fn the_feature_level_only_rises_and_only_to_what_every_node_knows() {
 #[test]
 fn a_level_that_this_build_does_not_know_is_fatal_only_when_the_cluster_rises_to_it() {
     let mut state = cluster();
-    let raise = MetadataCommand::RaiseFeatureLevel { level: FeatureLevel(3) };
+    let raise = MetadataCommand::RaiseFeatureLevel { level: FeatureLevel(4) };
     let refused = state.apply_encoded(&raise.encode());
     assert!(refused.is_ok(), "the nodes do not know it, so the cluster does not rise: {refused:?}");
     for id in 1..=3 {
         let mut node = node(id);
-        node.feature_level_newest = FeatureLevel(3);
+        node.feature_level_newest = FeatureLevel(4);
         accept(&mut state, &MetadataCommand::RegisterNode { cluster: cluster_id(), node });
     }
     let fatal = state.apply_encoded(&raise.encode()).expect_err("only a newer build can go on");
-    assert_eq!(fatal, MetadataError::UnknownFeatureLevel { level: FeatureLevel(3) });
+    assert_eq!(fatal, MetadataError::UnknownFeatureLevel { level: FeatureLevel(4) });
 }
 
 #[test]

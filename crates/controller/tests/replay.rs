@@ -339,9 +339,9 @@ fn garbage_is_refused_and_changes_nothing() {
 fn a_command_of_a_newer_build_is_refused_by_its_version() {
     let mut newer = register(1).encode().to_vec();
     assert_eq!(newer[..2], [0x08, 0x01], "the version is the first field");
-    newer[1] = 3;
+    newer[1] = 4;
     let refused = MetadataState::default().apply_encoded(&newer).expect_err("newer");
-    assert_eq!(refused, MetadataError::UnknownVersion { what: "command", version: 3, newest: 2 });
+    assert_eq!(refused, MetadataError::UnknownVersion { what: "command", version: 4, newest: 3 });
     let mut lying = set_mode(1, NodeMode::Draining).encode().to_vec();
     lying[1] = 1;
     assert!(matches!(MetadataCommand::decode(&lying), Err(MetadataError::Malformed { .. })));

@@ -48,10 +48,10 @@ pub(crate) async fn measure(place: &Place) -> Result<(), BenchError> {
     sleep(CALM).await;
 
     let (mut waits, mut others_gaps, mut calm_gaps, mut disturbed) = (Vec::new(), Vec::new(), Vec::new(), 0);
-    for leaver in 0..LEAVES {
+    for (leaver, leave) in members.iter_mut().enumerate().take(LEAVES) {
         let theirs = seen.owned_by(leaver);
         let (before, began) = (seen.taken(), Instant::now());
-        if let Some(leave) = members[leaver].take() {
+        if let Some(leave) = leave.take() {
             // It reads until it is told.
             let _ = leave.send(());
         }
@@ -67,7 +67,7 @@ pub(crate) async fn measure(place: &Place) -> Result<(), BenchError> {
                 calm_gaps.push(longest_gap(&seen, partition, began - CALM, began));
             }
         }
-        members[leaver] = Some(start(&client, MEMBERS + leaver, &seen)?);
+        *leave = Some(start(&client, MEMBERS + leaver, &seen)?);
         sleep(CALM).await;
         settle(&seen).await?;
     }

@@ -1,6 +1,5 @@
 //! What consumer groups cost and how fast they are: hand-overs, a thousand members, a coordinator that is killed, commits, and
 //! reading in a group beside reading alone.
-#![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
 mod commits;
 mod consume;

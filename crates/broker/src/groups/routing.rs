@@ -1,7 +1,7 @@
 //! From a group's name to its shard, and to who coordinates that.
 
 use highwater_consensus::Group;
-use highwater_controller::{MetadataImage, TopicRecord};
+use highwater_controller::{FeatureLevel, MetadataImage, TopicRecord};
 use highwater_coordinator::{CoordinatorError, Shard};
 use highwater_groups::{GroupName, GroupsError};
 use highwater_types::topic_name::GROUPS_TOPIC;
@@ -107,8 +107,17 @@ impl Broker {
     /// Creates the topic whose partitions are the shards, unless somebody else did.
     async fn create_shards(&self) -> Result<(), BrokerError> {
         let _one_at_a_time = self.creating_shards.lock().await;
-        if self.image().topic_by_name(GROUPS_TOPIC).is_some() {
+        let image = self.image();
+        if image.topic_by_name(GROUPS_TOPIC).is_some() {
             return Ok(());
+        }
+        let level = image.cluster().map_or(FeatureLevel(0), |cluster| cluster.feature_level);
+        if level < FeatureLevel::CONSUMER_GROUPS {
+            let message = format!(
+                "consumer groups need feature level {}, and the cluster is at {level}: it rises by itself when every node has a version with groups",
+                FeatureLevel::CONSUMER_GROUPS
+            );
+            return Err(BrokerError::new(ErrorCode::Unsupported, message));
         }
         let request = CreateTopic {
             name: GROUPS_TOPIC.to_owned(),
