@@ -255,7 +255,8 @@ async fn a_partition_that_moves_away_from_others_takes_its_part_of_the_credit_wi
     let config = ConsumerConfig::starting_at(StartPosition::Earliest);
     let mut consumer = within_a_minute(client.consumer("t", &both, config)).await.expect("a consumer");
     let producer = client.producer(small_batches()).expect("a producer");
-    for (number, partition) in [(0, 0), (1, 1), (2, 1)] {
+    // What is left over of the credit is enough for the first push after the move.
+    for (number, partition) in [(0, 0), (1, 1), (2, 1), (3, 1), (4, 1), (5, 1)] {
         if number == 2 {
             node.lead(1, Some(2));
         }
